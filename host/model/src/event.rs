@@ -1,0 +1,131 @@
+//! Events as a projection sees them.
+
+use serde::{Deserialize, Serialize};
+
+/// An event's place in the global order of its source: strictly increasing,
+/// with holes. Zero is the place before the first event.
+///
+/// SQL stores positions as signed 64-bit integers, so a position is never
+/// larger than [`Position::MAX`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Position(u64);
+
+impl Position {
+    /// The place before the first event.
+    pub const START: Self = Self(0);
+    /// The largest position that SQL can store.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// The position with this number, or `None` above [`Position::MAX`].
+    #[must_use]
+    pub const fn new(number: u64) -> Option<Self> {
+        if number <= Self::MAX.0 {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// The position that SQL holds as `number`, or `None` if it is negative.
+    #[must_use]
+    pub const fn from_sql(number: i64) -> Option<Self> {
+        if number >= 0 {
+            Some(Self(number.cast_unsigned()))
+        } else {
+            None
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number as SQL stores it.
+    #[must_use]
+    pub const fn to_sql(self) -> i64 {
+        self.0.cast_signed()
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The payload of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Text of one JSON document.
+    Json(String),
+    /// Anything else.
+    Binary(Vec<u8>),
+}
+
+impl Payload {
+    /// Size in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An immutable fact, as read from an event store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Place in the global order of the source.
+    pub position: Position,
+    /// Unique id; 36-character UUID form where the source has UUIDs.
+    pub id: String,
+    /// The stream it belongs to.
+    pub stream_id: String,
+    /// Its type, such as `OrderPlaced`.
+    pub event_type: String,
+    /// Place in its own stream, from 1.
+    pub version: u64,
+    /// Version of the payload's schema, from 1.
+    pub schema_version: u32,
+    /// What happened.
+    pub data: Payload,
+    /// One JSON object, or the empty string where nobody asked for it.
+    pub metadata: String,
+    /// When it was recorded, in microseconds since the Unix epoch, UTC.
+    pub recorded_at: i64,
+}
+
+impl Event {
+    /// Roughly what the event holds in memory, in bytes; batches are bounded
+    /// by it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.id.len()
+            + self.stream_id.len()
+            + self.event_type.len()
+            + self.data.len()
+            + self.metadata.len()
+    }
+}
+
+/// The category of a stream: the part of its id before the first `-`, or all
+/// of it where there is none.
+#[must_use]
+pub fn category(stream_id: &str) -> &str {
+    stream_id
+        .split_once('-')
+        .map_or(stream_id, |(category, _)| category)
+}

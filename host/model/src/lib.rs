@@ -1,0 +1,40 @@
+//! What a Gnomon read model is made of: values, schemas, events and the
+//! semantics of writing rows.
+//!
+//! ```text
+//! guest ──> Value::checked ──> BatchWrites ──> TableWrites ──> one statement per table
+//!              (schema)      (one op per row)   (sorted rows)
+//! ```
+//!
+//! The crate knows no database and no WebAssembly. The host runs it between
+//! the guest and the database; the SDK's test bench runs it in memory. Both
+//! give the same rows because both run this code.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod change;
+mod description;
+mod event;
+pub mod json;
+mod memory;
+mod schema;
+mod value;
+mod writes;
+
+pub use change::{Change, Changes};
+pub use description::{
+    DeclaredTable, Description, InvalidDescription, Subscription, is_projection_name,
+};
+pub use event::{Event, Payload, Position, category};
+pub use memory::MemoryTables;
+pub use schema::{Column, Index, Row, Table, Violation};
+pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, Value};
+pub use writes::{BatchWrites, CommittedRows, TableWrites, WriteError, WriteLimits};
