@@ -1,0 +1,138 @@
+//! Addresses of databases, as the configuration gives them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::Url;
+
+/// Where a database is. Its `Display` never shows a password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite:FILE`, relative to the working directory.
+    Sqlite(PathBuf),
+    /// `postgres://…`.
+    Postgres(PostgresUrl),
+}
+
+/// A PostgreSQL URL. Its `Display` and `Debug` hide the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(Url);
+
+/// A text that is not the URL of a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDatabaseUrl {
+    /// Neither `sqlite:` nor `postgres:`.
+    #[error("it begins neither with `sqlite:` nor with `postgres://`")]
+    Scheme,
+    /// `sqlite:` without a file.
+    #[error("`sqlite:` needs the name of a file, as in `sqlite:events.db`")]
+    NoFile,
+    /// A URL that does not parse.
+    #[error("it is not a URL: {0}")]
+    Syntax(#[from] url::ParseError),
+}
+
+impl PostgresUrl {
+    /// The whole URL, password included, for the driver only.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = InvalidDatabaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(file) = text.strip_prefix("sqlite:") {
+            // `sqlite://file` and `sqlite:///file` are common elsewhere.
+            let file = file.strip_prefix("//").unwrap_or(file);
+            return match file {
+                "" => Err(InvalidDatabaseUrl::NoFile),
+                file => Ok(Self::Sqlite(PathBuf::from(file))),
+            };
+        }
+        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+            return Ok(Self::Postgres(PostgresUrl(Url::parse(text)?)));
+        }
+        Err(InvalidDatabaseUrl::Scheme)
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.clone();
+        if shown.password().is_some() {
+            // Fails only for URLs without a host, which have no password.
+            let _ = shown.set_password(Some("***"));
+        }
+        if shown.query_pairs().any(|(key, _)| key == "password") {
+            let kept: Vec<(String, String)> = shown
+                .query_pairs()
+                .filter(|(key, _)| key != "password")
+                .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                .collect();
+            shown.query_pairs_mut().clear().extend_pairs(kept);
+        }
+        shown.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PostgresUrl({self})")
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
+            Self::Postgres(url) => url.fmt(formatter),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DatabaseUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for text in [
+            "postgres://reader:s3cret@localhost/events",
+            "postgres://reader@localhost/events?password=s3cret&sslmode=disable",
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            let shown = format!("{url} {url:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains("reader"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn sqlite_takes_the_usual_spellings() {
+        for (text, file) in [
+            ("sqlite:events.db", "events.db"),
+            ("sqlite://events.db", "events.db"),
+            ("sqlite:///var/lib/events.db", "/var/lib/events.db"),
+        ] {
+            assert_eq!(text.parse(), Ok(DatabaseUrl::Sqlite(PathBuf::from(file))));
+        }
+        assert_eq!(
+            "sqlite:".parse::<DatabaseUrl>(),
+            Err(InvalidDatabaseUrl::NoFile)
+        );
+        assert_eq!(
+            "mysql://x/y".parse::<DatabaseUrl>(),
+            Err(InvalidDatabaseUrl::Scheme)
+        );
+    }
+}

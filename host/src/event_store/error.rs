@@ -1,0 +1,120 @@
+//! What can go wrong in an event store.
+
+use gnomon_model::Position;
+use uuid::Uuid;
+
+use super::{InvalidEvent, StreamId};
+
+/// What to do about an [`EventStoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStoreErrorKind {
+    /// Somebody else appended to the stream: read it and decide again.
+    Conflict,
+    /// The id of an event is taken by another event.
+    Duplicate,
+    /// The events or the file are not what they must be.
+    Invalid,
+    /// Try again later: a lost connection, a busy database.
+    Retry,
+    /// It will not change by itself: a wrong password, a foreign table.
+    Refused,
+}
+
+/// An event store cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventStoreError {
+    /// The stream does not have the expected version.
+    #[error(
+        "conflict in stream {stream}: expected version {expected}, but it is at version {actual}; \
+         read the stream and decide again"
+    )]
+    Conflict {
+        /// The stream.
+        stream: StreamId,
+        /// The version that the caller expected.
+        expected: u64,
+        /// The version that it has.
+        actual: u64,
+    },
+    /// An id is taken.
+    #[error(
+        "event {id} is already version {version} of stream {stream}, at position {position}; \
+         give a new event an id of its own, and repeat an append only with the same events"
+    )]
+    Duplicate {
+        /// The id.
+        id: Uuid,
+        /// The stream that has it.
+        stream: String,
+        /// The version under which it has it.
+        version: u64,
+        /// The position of that event.
+        position: Position,
+    },
+    /// An id occurs twice in one append.
+    #[error("event {id} occurs twice in the same append; give each event an id of its own")]
+    Repeated {
+        /// The id.
+        id: Uuid,
+    },
+    /// An event is not what it must be.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEvent),
+    /// A line of an imported file.
+    #[error("{file}, line {line}: {problem}; nothing was imported")]
+    Line {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+        /// What kind of error it is.
+        kind: EventStoreErrorKind,
+    },
+    /// Anything else.
+    #[error("{message}")]
+    Other {
+        /// What to do about it.
+        kind: EventStoreErrorKind,
+        /// What failed.
+        message: String,
+        /// What the driver says.
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl EventStoreError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn kind(&self) -> EventStoreErrorKind {
+        match self {
+            Self::Conflict { .. } => EventStoreErrorKind::Conflict,
+            Self::Duplicate { .. } | Self::Repeated { .. } => EventStoreErrorKind::Duplicate,
+            Self::Invalid(_) => EventStoreErrorKind::Invalid,
+            Self::Line { kind, .. } | Self::Other { kind, .. } => *kind,
+        }
+    }
+
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::Other {
+            kind: EventStoreErrorKind::Refused,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn caused(
+        kind: EventStoreErrorKind,
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Other {
+            kind,
+            message: message.into(),
+            cause: Some(cause.into()),
+        }
+    }
+}

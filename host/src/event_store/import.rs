@@ -1,0 +1,338 @@
+//! Importing files of envelopes, one per line.
+//!
+//! A file is read twice: once to check every line, and once more to append,
+//! in chunks, inside one transaction. So a fault in any line leaves the store
+//! as it was, and memory is bounded by a chunk, whatever the size of the file.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::new_event::Found;
+use super::{Envelope, EventStoreError, EventStoreErrorKind, InvalidEnvelope, OnProgress};
+
+/// Events that are appended with one statement.
+const CHUNK_MAX_EVENTS: usize = 2_000;
+/// Bytes of their lines, roughly. One line may be longer.
+const CHUNK_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that one line may have.
+const LINE_MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// A file every line of which is an envelope, or empty.
+#[derive(Clone, Debug)]
+pub struct CheckedFile {
+    path: PathBuf,
+    name: String,
+    events: u64,
+    bytes: u64,
+}
+
+/// How far an import has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The file is being checked.
+    Checking {
+        /// Bytes read.
+        bytes: u64,
+        /// Bytes of the file.
+        of: u64,
+    },
+    /// Its events are being appended.
+    Importing {
+        /// Bytes read.
+        bytes: u64,
+        /// Bytes of the file.
+        of: u64,
+    },
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Events that are new.
+    pub imported: u64,
+    /// Events that were there already.
+    pub skipped: u64,
+}
+
+/// A line with its number, from 1.
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) envelope: Envelope,
+}
+
+/// A few thousand lines.
+pub(super) struct Chunk {
+    pub(super) lines: Vec<Line>,
+    /// Bytes of the file up to its end.
+    pub(super) read: u64,
+}
+
+impl CheckedFile {
+    /// Reads a file and checks every line. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`EventStoreError::Line`] for the first line that is no envelope.
+    pub fn check(
+        path: &Path,
+        name: &str,
+        on_progress: &OnProgress,
+    ) -> Result<Self, EventStoreError> {
+        let mut file = Self {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            events: 0,
+            bytes: 0,
+        };
+        file.bytes = file.open()?.metadata().map_or(0, |data| data.len());
+        let mut events = 0;
+        let mut read = 0;
+        for chunk in file.chunks()? {
+            let chunk = chunk?;
+            events += count(chunk.lines.len());
+            read = chunk.read;
+            on_progress(Progress::Checking {
+                bytes: chunk.read,
+                of: file.bytes,
+            });
+        }
+        file.events = events;
+        file.bytes = read;
+        Ok(file)
+    }
+
+    /// How many events it has.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    fn open(&self) -> Result<File, EventStoreError> {
+        File::open(&self.path).map_err(|error| {
+            EventStoreError::caused(
+                EventStoreErrorKind::Refused,
+                format!("cannot read {}", self.name),
+                error,
+            )
+        })
+    }
+
+    /// The lines again, a chunk at a time, parsed on a thread of their own
+    /// while the database is busy with the chunk before.
+    pub(super) fn read_ahead(&self) -> mpsc::Receiver<Result<Chunk, EventStoreError>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let file = self.clone();
+        std::thread::spawn(move || match file.chunks() {
+            Err(error) => {
+                // Without a receiver the import has failed by itself.
+                let _ = sender.blocking_send(Err(error));
+            }
+            Ok(chunks) => {
+                for chunk in chunks {
+                    if sender.blocking_send(chunk).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        receiver
+    }
+
+    fn chunks(&self) -> Result<Chunks<'_>, EventStoreError> {
+        Ok(Chunks {
+            file: self,
+            reader: BufReader::with_capacity(256 * 1024, self.open()?),
+            number: 0,
+            read: 0,
+            text: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// The version that an event gets in a stream that is at `current`.
+    pub(super) fn next_version(&self, line: &Line, current: u64) -> Result<u64, EventStoreError> {
+        let next = current + 1;
+        match line.envelope.version {
+            Some(given) if given != next => Err(self.line_error(
+                line.number,
+                EventStoreErrorKind::Conflict,
+                format!(
+                    "conflict in stream {}: the event has version {given}, but the stream is at \
+                     version {current}",
+                    line.envelope.stream
+                ),
+            )),
+            _ => Ok(next),
+        }
+    }
+
+    pub(super) fn line_error(
+        &self,
+        line: u64,
+        kind: EventStoreErrorKind,
+        problem: impl Into<String>,
+    ) -> EventStoreError {
+        EventStoreError::Line {
+            file: self.name.clone(),
+            line,
+            problem: problem.into(),
+            kind,
+        }
+    }
+}
+
+/// An iterator over the chunks of a file.
+struct Chunks<'a> {
+    file: &'a CheckedFile,
+    reader: BufReader<File>,
+    number: u64,
+    read: u64,
+    text: Vec<u8>,
+    ended: bool,
+}
+
+impl Chunks<'_> {
+    /// The next line that is not empty.
+    fn line(&mut self) -> Result<Option<Line>, EventStoreError> {
+        loop {
+            self.text.clear();
+            let length = self.read_line()?;
+            if length == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.read += count(length);
+            let invalid = |problem: String| {
+                self.file
+                    .line_error(self.number, EventStoreErrorKind::Invalid, problem)
+            };
+            let mut text = std::str::from_utf8(&self.text).map_err(|error| {
+                invalid(format!("not UTF-8 from byte {}", error.valid_up_to() + 1))
+            })?;
+            if self.number == 1 {
+                // Some editors put a byte order mark before the first line.
+                text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            }
+            let text = text.trim_ascii();
+            if !text.is_empty() {
+                let envelope = Envelope::parse(text)
+                    .map_err(|problem: InvalidEnvelope| invalid(problem.to_string()))?;
+                return Ok(Some(Line {
+                    number: self.number,
+                    envelope,
+                }));
+            }
+        }
+    }
+
+    fn read_line(&mut self) -> Result<usize, EventStoreError> {
+        use std::io::Read as _;
+        let mut limited = self.reader.by_ref().take(count(LINE_MAX_BYTES));
+        let length = limited.read_until(b'\n', &mut self.text).map_err(|error| {
+            EventStoreError::caused(
+                EventStoreErrorKind::Refused,
+                format!("cannot read {}", self.file.name),
+                error,
+            )
+        })?;
+        if length == LINE_MAX_BYTES {
+            return Err(self.file.line_error(
+                self.number + 1,
+                EventStoreErrorKind::Invalid,
+                format!("longer than {} MiB", LINE_MAX_BYTES / 1024 / 1024),
+            ));
+        }
+        Ok(length)
+    }
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Chunk, EventStoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let mut lines = Vec::new();
+        let start = self.read;
+        while lines.len() < CHUNK_MAX_EVENTS && self.read - start < count(CHUNK_MAX_BYTES) {
+            match self.line() {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        (!lines.is_empty()).then_some(Ok(Chunk {
+            lines,
+            read: self.read,
+        }))
+    }
+}
+
+/// Counts what an import does, and tells the caller.
+pub(super) struct Counter {
+    done: Imported,
+    bytes: u64,
+    on_progress: OnProgress,
+}
+
+impl Counter {
+    pub(super) fn new(file: &CheckedFile, on_progress: &OnProgress) -> Self {
+        Self {
+            done: Imported::default(),
+            bytes: file.bytes,
+            on_progress: OnProgress::clone(on_progress),
+        }
+    }
+
+    pub(super) const fn imported(&mut self) {
+        self.done.imported += 1;
+    }
+
+    /// Counts an event that is there already.
+    ///
+    /// # Errors
+    /// If it is there in another stream.
+    pub(super) fn skip(
+        &mut self,
+        file: &CheckedFile,
+        line: &Line,
+        found: &Found,
+    ) -> Result<(), EventStoreError> {
+        if found.stream != line.envelope.stream.as_str() {
+            return Err(file.line_error(
+                line.number,
+                EventStoreErrorKind::Duplicate,
+                format!(
+                    "event {} of stream {} is already version {} of stream {}",
+                    found.id, line.envelope.stream, found.version, found.stream
+                ),
+            ));
+        }
+        self.done.skipped += 1;
+        Ok(())
+    }
+
+    pub(super) fn chunk_done(&self, chunk: &Chunk) {
+        (self.on_progress)(Progress::Importing {
+            bytes: chunk.read,
+            of: self.bytes,
+        });
+    }
+
+    pub(super) fn finish(self) -> Imported {
+        self.done
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,201 @@
+//! The event store in PostgreSQL.
+//!
+//! An append is one statement, without a transaction round it: the unique
+//! index on stream and version decides between two that run at the same time,
+//! and the loser looks again. `NOTIFY` inside the transaction would take a lock
+//! on the whole database and so serialise all commits, therefore readers are
+//! woken after the commit, by a statement that waits for no disk.
+
+use async_trait::async_trait;
+use gnomon_model::{Event, Position, json};
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::{
+    Appended, CheckedFile, EventStore, EventStoreError, ExpectedVersion, Imported, InvalidEvent,
+    NewEvent, OnProgress, Snapshot, StreamId,
+};
+use crate::database_url::PostgresUrl;
+
+mod append;
+mod connection;
+mod import;
+mod rows;
+mod schema;
+
+pub(crate) use connection::{connect, pool, store_error};
+pub(crate) use rows::{event_columns, read_event};
+pub(crate) use schema::{Layout, ensure, layout};
+
+/// The channel on which readers are woken.
+pub(crate) const CHANNEL: &str = "gnomon_events";
+
+/// Connections that appends and reads may use at the same time.
+const MAX_CONNECTIONS: u32 = 16;
+
+/// An event store in PostgreSQL.
+pub struct PostgresEventStore {
+    pool: PgPool,
+    layout: Layout,
+    url: PostgresUrl,
+}
+
+impl PostgresEventStore {
+    /// Connects, and makes the tables if they are missing.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Refused`](super::EventStoreErrorKind::Refused) if
+    /// the password is wrong, or the `events` table lacks a column.
+    pub async fn open(url: &PostgresUrl) -> Result<Self, EventStoreError> {
+        // One connection by hand first: the pool tries again until its
+        // time-out, and then no longer knows why.
+        let mut connection = connect(url).await?;
+        ensure(&mut connection, url).await?;
+        let layout = layout(&mut connection, url).await?;
+        Ok(Self {
+            pool: pool(url, MAX_CONNECTIONS, &[])?,
+            layout,
+            url: url.clone(),
+        })
+    }
+
+    fn error(&self, doing: &str, error: sqlx::Error) -> EventStoreError {
+        store_error(&format!("{doing} {}", self.url), error)
+    }
+
+    /// Tells readers that there is something new. Only a hint, so a failure
+    /// does not matter.
+    async fn wake_readers(&self) {
+        let woken =
+            sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
+                .bind(CHANNEL)
+                .execute(&self.pool)
+                .await;
+        if let Err(error) = woken {
+            tracing::debug!(%error, "readers were not woken and will look by themselves");
+        }
+    }
+}
+
+/// A limit as SQL takes it.
+pub(crate) fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl EventStore for PostgresEventStore {
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedVersion,
+        events: &[NewEvent],
+    ) -> Result<Vec<Appended>, EventStoreError> {
+        let appended = append::append(self, stream, expected, events).await?;
+        self.wake_readers().await;
+        Ok(appended)
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, EventStoreError> {
+        let query = format!(
+            "SELECT {} FROM events WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3",
+            event_columns(&self.layout, true)
+        );
+        sqlx::query(AssertSqlSafe(query))
+            .bind(stream.as_str())
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(sql_limit(limit))
+            .try_map(|row| read_event(&row))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read", error))
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError> {
+        let query = format!(
+            "SELECT {} FROM events WHERE global_position > $1 ORDER BY global_position LIMIT $2",
+            event_columns(&self.layout, true)
+        );
+        sqlx::query(AssertSqlSafe(query))
+            .bind(after.to_sql())
+            .bind(sql_limit(limit))
+            .try_map(|row| read_event(&row))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.error("read", error))
+    }
+
+    async fn import(
+        &self,
+        file: CheckedFile,
+        on_progress: OnProgress,
+    ) -> Result<Imported, EventStoreError> {
+        let imported = import::import(self, file, on_progress).await?;
+        self.wake_readers().await;
+        Ok(imported)
+    }
+
+    async fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        version: u64,
+        data: &str,
+    ) -> Result<(), EventStoreError> {
+        let data = json::normalise(data).map_err(|cause| InvalidEvent::Json {
+            what: "data of the snapshot",
+            cause,
+        })?;
+        let saving = |error| self.error("save a snapshot in", error);
+        let mut connection = self.pool.acquire().await.map_err(saving)?;
+        schema::ensure_snapshots(&mut connection)
+            .await
+            .map_err(saving)?;
+        sqlx::query(
+            "INSERT INTO snapshots (stream_id, stream_type, snapshot_data, version, created_at) \
+             VALUES ($1, $2, $3::text::jsonb, $4, clock_timestamp()) \
+             ON CONFLICT (stream_id) DO UPDATE SET snapshot_data = excluded.snapshot_data, \
+               version = excluded.version, created_at = excluded.created_at \
+             WHERE excluded.version >= snapshots.version",
+        )
+        .bind(stream.as_str())
+        .bind(stream.category())
+        .bind(data)
+        .bind(i64::try_from(version).unwrap_or(i64::MAX))
+        .execute(&mut *connection)
+        .await
+        .map_err(saving)?;
+        Ok(())
+    }
+
+    async fn load_snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, EventStoreError> {
+        let loading = |error| self.error("load a snapshot from", error);
+        let mut connection = self.pool.acquire().await.map_err(loading)?;
+        if !schema::has_snapshots(&mut connection)
+            .await
+            .map_err(loading)?
+        {
+            return Ok(None);
+        }
+        sqlx::query(
+            "SELECT version::bigint, snapshot_data::text, \
+               (extract(epoch FROM created_at) * 1000000)::bigint \
+             FROM snapshots WHERE stream_id = $1",
+        )
+        .bind(stream.as_str())
+        .try_map(|row: sqlx::postgres::PgRow| {
+            Ok(Snapshot {
+                stream: stream.clone(),
+                version: row.try_get::<i64, _>(0)?.try_into().unwrap_or(0),
+                data: row.try_get(1)?,
+                saved_at: row.try_get(2)?,
+            })
+        })
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(loading)
+    }
+}

@@ -1,0 +1,146 @@
+//! Importing a file into PostgreSQL.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+use uuid::Uuid;
+
+use super::append::{Rows, read_found};
+use super::connection::sql_state;
+use super::{PostgresEventStore, store_error};
+use crate::event_store::import::{Chunk, Counter};
+use crate::event_store::new_event::Found;
+use crate::event_store::{
+    CheckedFile, EventStoreError, EventStoreErrorKind, Imported, OnProgress, StreamId,
+};
+
+pub(super) async fn import(
+    store: &PostgresEventStore,
+    file: CheckedFile,
+    on_progress: OnProgress,
+) -> Result<Imported, EventStoreError> {
+    let importing = |error| error_of(store, error);
+    let mut counter = Counter::new(&file, &on_progress);
+    let mut chunks = file.read_ahead();
+    let mut transaction = store.pool.begin().await.map_err(importing)?;
+    // The planner knows nothing yet about rows that this transaction adds, and
+    // would look ids up by reading the whole table.
+    sqlx::query("SET LOCAL enable_seqscan = off")
+        .execute(&mut *transaction)
+        .await
+        .map_err(importing)?;
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk?;
+        let events = chunk.lines.iter().map(|line| &line.envelope.event);
+        store.layout.can_hold(events)?;
+        let mut found = found(store, &mut transaction, &chunk)
+            .await
+            .map_err(importing)?;
+        let mut versions = versions(&mut transaction, &chunk)
+            .await
+            .map_err(importing)?;
+        let mut rows = Rows::default();
+        for line in &chunk.lines {
+            let envelope = &line.envelope;
+            let id = envelope.event.id();
+            if let Some(found) = found.get(&id) {
+                counter.skip(&file, line, found)?;
+                continue;
+            }
+            let version = versions.entry(&envelope.stream).or_default();
+            *version = file.next_version(line, *version)?;
+            rows.push(
+                &envelope.stream,
+                i64::try_from(*version).unwrap_or(i64::MAX),
+                &envelope.event,
+            );
+            // A later line with the same id is the same event again.
+            found.insert(
+                id,
+                Found {
+                    id,
+                    stream: envelope.stream.as_str().to_owned(),
+                    version: *version,
+                    position: Default::default(),
+                },
+            );
+            counter.imported();
+        }
+        if !rows.is_empty() {
+            rows.insert(&mut transaction, &store.layout)
+                .await
+                .map_err(importing)?;
+        }
+        counter.chunk_done(&chunk);
+    }
+    transaction.commit().await.map_err(importing)?;
+    Ok(counter.finish())
+}
+
+/// The events of the store that have an id of the chunk.
+async fn found(
+    store: &PostgresEventStore,
+    connection: &mut PgConnection,
+    chunk: &Chunk,
+) -> Result<HashMap<Uuid, Found>, sqlx::Error> {
+    let query = format!(
+        "SELECT id::text, stream_id::text, version::bigint, global_position::bigint FROM events \
+         WHERE id = ANY ($1::text[]::{}[])",
+        store.layout.id_type
+    );
+    let ids = chunk.lines.iter().map(|line| line.envelope.event.id());
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(ids.map(|id| id.to_string()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| read_found(row, 0).map(|found| (found.id, found)))
+        .collect()
+}
+
+/// The versions of the chunk's streams.
+async fn versions<'a>(
+    connection: &mut PgConnection,
+    chunk: &'a Chunk,
+) -> Result<HashMap<&'a StreamId, u64>, sqlx::Error> {
+    let streams: HashSet<&StreamId> = chunk
+        .lines
+        .iter()
+        .map(|line| &line.envelope.stream)
+        .collect();
+    let streams: Vec<&StreamId> = streams.into_iter().collect();
+    let names: Vec<&str> = streams.iter().map(|stream| stream.as_str()).collect();
+    let rows = sqlx::query(
+        "SELECT s.place, v.version::bigint FROM unnest($1::text[]) WITH ORDINALITY AS s (id, place) \
+         CROSS JOIN LATERAL (SELECT version FROM events WHERE stream_id = s.id \
+           ORDER BY version DESC LIMIT 1) AS v",
+    )
+    .bind(names)
+    .fetch_all(connection)
+    .await?;
+    let mut versions = HashMap::with_capacity(streams.len());
+    for row in &rows {
+        let place = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or(usize::MAX);
+        if let Some(stream) = streams.get(place) {
+            versions.insert(*stream, row.try_get::<i64, _>(1)?.try_into().unwrap_or(0));
+        }
+    }
+    Ok(versions)
+}
+
+fn error_of(store: &PostgresEventStore, error: sqlx::Error) -> EventStoreError {
+    match sql_state(&error).as_deref() {
+        // Somebody appended to one of the streams, or imported the same file.
+        Some("23505" | "40P01") => EventStoreError::caused(
+            EventStoreErrorKind::Retry,
+            format!(
+                "cannot import into {}: somebody else appended to the same streams; nothing was \
+                 imported, import the file again",
+                store.url
+            ),
+            error,
+        ),
+        _ => store_error(&format!("import into {}", store.url), error),
+    }
+}

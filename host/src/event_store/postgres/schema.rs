@@ -1,0 +1,176 @@
+//! The tables of the event store in PostgreSQL.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+
+use super::store_error;
+use crate::database_url::PostgresUrl;
+use crate::event_store::{EventStoreError, NewEvent};
+
+/// Two processes that make the tables at the same time take turns.
+const SCHEMA_LOCK: i64 = 0x676e_6f6d_6f6e;
+
+const EVENTS: &str = "
+CREATE TABLE events (
+    id UUID PRIMARY KEY,
+    stream_id VARCHAR(255) NOT NULL CHECK (stream_id <> ''),
+    stream_type VARCHAR(255) NOT NULL,
+    event_type VARCHAR(255) NOT NULL CHECK (event_type <> ''),
+    event_data JSONB NOT NULL,
+    metadata JSONB,
+    version BIGINT NOT NULL CHECK (version >= 1),
+    schema_version INT NOT NULL DEFAULT 1 CHECK (schema_version >= 1),
+    global_position BIGSERIAL NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (stream_id, version)
+);
+CREATE UNIQUE INDEX events_global_position ON events (global_position);
+CREATE INDEX events_event_type ON events (event_type, global_position);
+CREATE FUNCTION events_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'events are immutable: % of table events is refused', TG_OP
+        USING HINT = 'Append a new event that corrects the old one.';
+END
+$$;
+CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION events_refuse_change();
+";
+
+const SNAPSHOTS: &str = "
+CREATE TABLE IF NOT EXISTS snapshots (
+    stream_id VARCHAR(255) PRIMARY KEY,
+    stream_type VARCHAR(255) NOT NULL,
+    snapshot_data JSONB NOT NULL,
+    version BIGINT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+);
+";
+
+/// The columns of `events`, which may be somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Whether there is a column `schema_version`; without it, it is 1.
+    pub(crate) schema_version: bool,
+    /// Whether there is a column `stream_type`.
+    pub(super) stream_type: bool,
+    /// The types of columns that differ from place to place.
+    pub(super) id_type: String,
+    pub(super) data_type: String,
+    pub(super) metadata_type: String,
+    pub(super) created_at_type: String,
+}
+
+impl Layout {
+    /// Refuses events that need a column that is not there.
+    pub(super) fn can_hold<'a>(
+        &self,
+        mut events: impl Iterator<Item = &'a NewEvent>,
+    ) -> Result<(), EventStoreError> {
+        if !self.schema_version && events.any(|event| event.schema_version() != 1) {
+            return Err(EventStoreError::refused(
+                "the table `events` has no column `schema_version`, so it can hold events of \
+                 schema version 1 only; add it with \
+                 `ALTER TABLE events ADD schema_version INT NOT NULL DEFAULT 1`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the tables if there is no `events`.
+pub(crate) async fn ensure(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(), EventStoreError> {
+    let make = async |connection: &mut PgConnection| -> Result<(), sqlx::Error> {
+        if is_there(connection, "events").await? {
+            return Ok(());
+        }
+        let mut transaction = connection.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(SCHEMA_LOCK)
+            .execute(&mut *transaction)
+            .await?;
+        if !is_there(&mut transaction, "events").await? {
+            sqlx::raw_sql(EVENTS).execute(&mut *transaction).await?;
+            sqlx::raw_sql(SNAPSHOTS).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    };
+    make(connection)
+        .await
+        .map_err(|error| store_error(&format!("make the table `events` in {url}"), error))
+}
+
+async fn is_there(connection: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    // Not `to_regclass`: inside a transaction it may answer from a cache that
+    // does not know yet what another session has just committed.
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid))",
+    )
+    .bind(table)
+    .fetch_one(connection)
+    .await
+}
+
+pub(super) async fn has_snapshots(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    is_there(connection, "snapshots").await
+}
+
+/// A database whose `events` are somebody else's may lack `snapshots`.
+pub(super) async fn ensure_snapshots(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if !has_snapshots(connection).await? {
+        sqlx::raw_sql(SNAPSHOTS).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Looks at the columns of `events`.
+pub(crate) async fn layout(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<Layout, EventStoreError> {
+    let rows = sqlx::query(
+        "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute \
+         WHERE attrelid = to_regclass('events') AND attnum > 0 AND NOT attisdropped",
+    )
+    .fetch_all(connection)
+    .await
+    .and_then(|rows| {
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<Vec<(String, String)>, sqlx::Error>>()
+    })
+    .map_err(|error| store_error(&format!("look at the table `events` of {url}"), error))?;
+    let column = |name: &str| {
+        rows.iter()
+            .find(|(column, _)| column == name)
+            .map(|(_, column_type)| column_type.clone())
+    };
+    let mut missing = Vec::new();
+    let mut required = |name: &'static str| {
+        column(name).unwrap_or_else(|| {
+            missing.push(name);
+            String::new()
+        })
+    };
+    for name in ["stream_id", "event_type", "version", "global_position"] {
+        required(name);
+    }
+    let layout = Layout {
+        id_type: required("id"),
+        data_type: required("event_data"),
+        metadata_type: required("metadata"),
+        created_at_type: required("created_at"),
+        schema_version: column("schema_version").is_some(),
+        stream_type: column("stream_type").is_some(),
+    };
+    if !missing.is_empty() {
+        return Err(EventStoreError::refused(format!(
+            "the table `events` of {url} is no event table, it has no column {}; use another \
+             database for the events, or set `search_path` in the URL's `options`",
+            missing.join(", ")
+        )));
+    }
+    Ok(layout)
+}

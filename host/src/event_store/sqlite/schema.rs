@@ -1,0 +1,196 @@
+//! The tables of the event store in SQLite, and how to open them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::store_error;
+use crate::event_store::{EventStoreError, NewEvent};
+
+/// How long to wait for another writer of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `REPLACE` removes rows without firing a `DELETE` trigger, so inserting over
+/// an event that is there has to be refused by a trigger of its own.
+const EVENTS: &str = "
+CREATE TABLE events (
+    id TEXT NOT NULL UNIQUE,
+    stream_id TEXT NOT NULL CHECK (length(stream_id) BETWEEN 1 AND 255),
+    stream_type TEXT NOT NULL,
+    event_type TEXT NOT NULL CHECK (length(event_type) BETWEEN 1 AND 255),
+    event_data TEXT NOT NULL,
+    metadata TEXT,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    schema_version INTEGER NOT NULL DEFAULT 1 CHECK (schema_version >= 1),
+    global_position INTEGER PRIMARY KEY AUTOINCREMENT,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    UNIQUE (stream_id, version)
+);
+CREATE INDEX events_event_type ON events (event_type);
+CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events BEGIN
+    SELECT RAISE(ABORT, 'events are immutable: an event is never updated; append a new one');
+END;
+CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events BEGIN
+    SELECT RAISE(ABORT, 'events are immutable: an event is never deleted; append a new one');
+END;
+CREATE TRIGGER events_refuse_replace BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE id = NEW.id)
+    OR EXISTS (SELECT 1 FROM events WHERE stream_id = NEW.stream_id AND version = NEW.version)
+    OR EXISTS (SELECT 1 FROM events WHERE global_position = NEW.global_position)
+BEGIN
+    SELECT RAISE(ABORT, 'events are immutable: the id, version or position of the new event is taken');
+END;
+";
+
+pub(super) const SNAPSHOTS: &str = "
+CREATE TABLE IF NOT EXISTS snapshots (
+    stream_id TEXT PRIMARY KEY,
+    stream_type TEXT NOT NULL,
+    snapshot_data TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+);
+";
+
+/// Columns without which a table cannot be an `events` table.
+const REQUIRED: [&str; 8] = [
+    "id",
+    "stream_id",
+    "event_type",
+    "event_data",
+    "metadata",
+    "version",
+    "global_position",
+    "created_at",
+];
+
+/// What the `events` table of a file has beyond the required columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Whether there is a column `schema_version`; without it, it is 1.
+    pub(crate) schema_version: bool,
+    /// Whether there is a column `stream_type`.
+    pub(crate) stream_type: bool,
+}
+
+impl Layout {
+    /// Refuses events that need a column that is not there.
+    pub(super) fn can_hold(self, events: &[NewEvent]) -> Result<(), EventStoreError> {
+        if !self.schema_version && events.iter().any(|event| event.schema_version() != 1) {
+            return Err(EventStoreError::refused(
+                "the table `events` has no column `schema_version`, so it can hold events of \
+                 schema version 1 only; add the column (an integer, 1 by default)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file in WAL mode, and makes it and its tables if they are missing.
+pub(crate) fn open_connection(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
+    let doing = format!("open sqlite:{}", file.display());
+    if let Some(directory) = file
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+        && !directory.is_dir()
+    {
+        return Err(EventStoreError::refused(format!(
+            "cannot {doing}: there is no directory {}; make it first",
+            directory.display()
+        )));
+    }
+    let open = || -> rusqlite::Result<Connection> {
+        let mut connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // Readers do not block the writer in this mode, nor the writer them.
+        use_write_ahead_log(&connection)?;
+        if !has_events(&connection)? {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been faster.
+            if !has_events(&transaction)? {
+                transaction.execute_batch(EVENTS)?;
+                transaction.execute_batch(SNAPSHOTS)?;
+            }
+            transaction.commit()?;
+        }
+        Ok(connection)
+    };
+    let connection = open().map_err(|error| store_error(&doing, error))?;
+    let layout = layout(&connection, file)?;
+    Ok((connection, layout))
+}
+
+/// Two processes that switch a new file at once can meet a busy error that
+/// SQLite does not wait out by itself.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == rusqlite::ErrorCode::DatabaseBusy && waited < BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(ATTEMPT_PAUSE);
+                waited += ATTEMPT_PAUSE;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Asks the file. `Connection::table_exists` asks the connection, which does
+/// not know what another process has made meanwhile.
+fn has_events(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'events')",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreError> {
+    let has = |column: &str| {
+        connection
+            .column_exists(None, "events", column)
+            .map_err(|error| store_error(&format!("read sqlite:{}", file.display()), error))
+    };
+    let mut missing = Vec::new();
+    for column in REQUIRED {
+        if !has(column)? {
+            missing.push(column);
+        }
+    }
+    if !missing.is_empty() {
+        return Err(EventStoreError::refused(format!(
+            "the table `events` of sqlite:{} is no event table, it has no column {}; \
+             use another file for the events",
+            file.display(),
+            missing.join(", ")
+        )));
+    }
+    let unique: bool = connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('events') \
+               WHERE name = 'global_position' AND pk = 1 AND upper(type) = 'INTEGER') \
+             OR EXISTS (SELECT 1 FROM pragma_index_list('events') AS i \
+               WHERE i.\"unique\" = 1 AND i.partial = 0 AND (SELECT group_concat(name) \
+                 FROM pragma_index_info(i.name)) = 'global_position')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| store_error(&format!("read sqlite:{}", file.display()), error))?;
+    if !unique {
+        return Err(EventStoreError::refused(format!(
+            "the positions in the table `events` of sqlite:{} need not be unique, so events could \
+             be skipped; make `global_position` its INTEGER PRIMARY KEY or give it a unique index",
+            file.display()
+        )));
+    }
+    Ok(Layout {
+        schema_version: has("schema_version")?,
+        stream_type: has("stream_type")?,
+    })
+}

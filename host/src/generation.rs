@@ -1,0 +1,232 @@
+//! Generations: builds of a projection's read model, and what the read-model
+//! database knows of them.
+
+use std::fmt;
+
+use gnomon_model::{Description, Position};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::source::Checkpoint;
+
+/// The SHA-256 of a module's bytes, as 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModuleHash(String);
+
+impl ModuleHash {
+    /// The hash of a module.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// A hash as the database stores it.
+    #[must_use]
+    pub const fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// All 64 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ModuleHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The number of a generation, unique in its read-model database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GenerationId(i64);
+
+impl GenerationId {
+    /// A number as the database stores it.
+    #[must_use]
+    pub const fn from_sql(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number as the database stores it.
+    #[must_use]
+    pub const fn to_sql(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A module as the registry in the read-model database holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// SHA-256 of its bytes.
+    pub hash: ModuleHash,
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// What it said of itself when it was loaded.
+    pub description: Description,
+}
+
+/// Where a generation stands.
+///
+/// ```text
+/// building ──> ready ──> live ──> retired ──> dropped
+///     │          │         ↑          │
+///     └─> failed └─> dropped└─────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GenerationState {
+    /// It is being built and has not caught up.
+    Building,
+    /// It has caught up and waits to be promoted.
+    Ready,
+    /// Readers see it.
+    Live,
+    /// It was replaced and is kept for a rollback.
+    Retired,
+    /// It cannot be built.
+    Failed,
+    /// Its tables are gone, or about to go.
+    Dropped,
+}
+
+impl GenerationState {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Live => "live",
+            Self::Retired => "retired",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Building,
+            Self::Ready,
+            Self::Live,
+            Self::Retired,
+            Self::Failed,
+            Self::Dropped,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+}
+
+/// What a runner does with its generation, as `status` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It applies events, or waits for new ones.
+    Running,
+    /// Somebody paused it.
+    Paused,
+    /// It stopped at an event that it cannot apply.
+    Halted,
+    /// Something outside failed; it tries again.
+    Retrying,
+    /// It waits for a gap to close, for its lease, or for a host.
+    Waiting,
+}
+
+impl RunState {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Retrying => "retrying",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Running,
+            Self::Paused,
+            Self::Halted,
+            Self::Retrying,
+            Self::Waiting,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+}
+
+/// What the host that runs a generation last said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunReport {
+    /// What it does.
+    pub state: RunState,
+    /// Why it is not moving; `None` while it moves.
+    pub cause: Option<String>,
+}
+
+/// A generation as the read-model database holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number.
+    pub id: GenerationId,
+    /// The projection that it is a build of.
+    pub projection: String,
+    /// The module that builds it.
+    pub module: ModuleHash,
+    /// What that module declared.
+    pub description: Description,
+    /// Where it stands.
+    pub state: GenerationState,
+    /// How far it has got.
+    pub checkpoint: Checkpoint,
+    /// The position of the checkpoint.
+    pub position: Position,
+    /// What its host last said; `None` before the first word.
+    pub report: Option<RunReport>,
+    /// How many of its events wait in the dead-letter table.
+    pub dead_letters: u64,
+    /// The host that holds its lease; `None` where nobody does, or where the
+    /// lease has run out.
+    pub host: Option<String>,
+}
+
+/// A host's right to run one generation. Only commits with the newest epoch
+/// succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The generation.
+    pub generation: GenerationId,
+    /// Grows with every lease on the generation.
+    pub epoch: i64,
+}

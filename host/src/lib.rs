@@ -1,0 +1,22 @@
+//! Gnomon: a host for event-sourced projections.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::print_stderr,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
+pub mod database_url;
+pub mod event_store;
+pub mod generation;
+pub mod source;
+#[cfg(test)]
+mod test_database;

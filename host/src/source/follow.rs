@@ -1,0 +1,97 @@
+//! Following a source: each event once, in order, as soon as it is final.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_model::{Event, Subscription};
+use tokio::sync::watch;
+
+use super::{BatchLimits, Checkpoint, Frontier, Source, SourceError, SourceErrorKind};
+
+/// How large one answer may be.
+const LIMITS: BatchLimits = BatchLimits {
+    events: 1_000,
+    bytes: 4 * 1024 * 1024,
+};
+/// How long to wait after a failed read, at first and at most.
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Events after a checkpoint, and those that are still to come.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use gnomon::source::{self, Follow};
+///
+/// let source = source::open(&"sqlite:events.db".parse()?).await?;
+/// let start = source.start();
+/// let mut follow = Follow::new(source, start, Default::default());
+/// loop {
+///     for event in follow.next().await? {
+///         println!("{} {}", event.position, event.event_type);
+///     }
+/// }
+/// # }
+/// ```
+pub struct Follow {
+    source: Arc<dyn Source>,
+    frontier: watch::Receiver<Frontier>,
+    checkpoint: Checkpoint,
+    subscription: Subscription,
+}
+
+impl Follow {
+    /// Follows a source from behind a checkpoint.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>, after: Checkpoint, subscription: Subscription) -> Self {
+        Self {
+            frontier: source.frontier(),
+            source,
+            checkpoint: after,
+            subscription,
+        }
+    }
+
+    /// The checkpoint behind everything that was given out.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The next events, at least one. Waits for them, also while the store
+    /// cannot be reached. Cancelling the wait loses nothing.
+    ///
+    /// # Errors
+    /// [`SourceErrorKind::Refused`] if it makes no sense to wait.
+    pub async fn next(&mut self) -> Result<Vec<Event>, SourceError> {
+        let mut backoff = BACKOFF;
+        loop {
+            // What comes after this look wakes the wait below.
+            self.frontier.mark_unchanged();
+            let read = self
+                .source
+                .read(&self.checkpoint, &self.subscription, LIMITS)
+                .await;
+            let batch = match read {
+                Ok(batch) => batch,
+                Err(error) if error.kind() == SourceErrorKind::Retry => {
+                    tracing::warn!(%error, "cannot read events, trying again");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            backoff = BACKOFF;
+            self.checkpoint = batch.next;
+            if !batch.events.is_empty() {
+                return Ok(batch.events);
+            }
+            if batch.caught_up && self.frontier.changed().await.is_err() {
+                return Err(SourceError::refused(
+                    "the event store is no longer watched; open it again",
+                ));
+            }
+        }
+    }
+}

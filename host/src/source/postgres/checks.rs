@@ -1,0 +1,231 @@
+//! Whether a table of events can be read without loss.
+
+use gnomon_model::Position;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::database_url::PostgresUrl;
+use crate::event_store::postgres::store_error;
+use crate::source::SourceError;
+
+/// What the frontier task looks at.
+pub(super) struct Watched {
+    /// The sequence of the positions, quoted.
+    pub(super) sequence: String,
+    /// The object ids of the sequence, the table and its partitions.
+    pub(super) relations: Vec<i64>,
+}
+
+fn failed(url: &PostgresUrl, error: sqlx::Error) -> SourceError {
+    store_error(&format!("look at the table `events` of {url}"), error).into()
+}
+
+/// A standby hands out no positions and shows no locks of the primary.
+pub(super) async fn refuse_standby(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(), SourceError> {
+    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed(url, error))?;
+    if standby {
+        return Err(SourceError::refused(format!(
+            "{url} is a standby, which does not show the open transactions of its primary, so \
+             events could be skipped; use the primary's URL for the events"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks everything that reading without loss depends on.
+pub(super) async fn watched(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<Watched, SourceError> {
+    refuse_standby(connection, url).await?;
+    refuse_what_is_no_table(connection, url).await?;
+    let (sequence, sequence_id) = sequence(connection, url).await?;
+    let watched = Watched {
+        relations: relations(connection, url, sequence_id).await?,
+        sequence,
+    };
+    refuse_unruly_sequence(connection, url, &watched, sequence_id).await?;
+    refuse_unruly_positions(connection, url, &watched).await?;
+    Ok(watched)
+}
+
+async fn refuse_what_is_no_table(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(), SourceError> {
+    let kind: Option<String> =
+        sqlx::query_scalar("SELECT relkind::text FROM pg_class WHERE oid = to_regclass('events')")
+            .fetch_optional(connection)
+            .await
+            .map_err(|error| failed(url, error))?;
+    match kind.as_deref() {
+        // A table, or a partitioned one.
+        Some("r" | "p") => Ok(()),
+        None => Err(SourceError::refused(format!(
+            "there is no table `events` in {url}; make it with `gnomon append`, or set \
+             `search_path` in the URL's `options`"
+        ))),
+        Some(_) => Err(SourceError::refused(format!(
+            "`events` in {url} is not a table, so its open writers cannot be seen and events \
+             could be skipped; let `search_path` in the URL's `options` lead to the table itself"
+        ))),
+    }
+}
+
+/// The sequence that the column's default draws from, or that it owns.
+async fn sequence(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(String, i64), SourceError> {
+    let row = sqlx::query(
+        "WITH position AS (SELECT attrelid, attnum FROM pg_attribute \
+           WHERE attrelid = to_regclass('events') AND attname = 'global_position'), \
+         drawn AS (SELECT s.oid FROM position AS p \
+           JOIN pg_attrdef AS d ON d.adrelid = p.attrelid AND d.adnum = p.attnum \
+           JOIN pg_depend AS u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid \
+             AND u.refclassid = 'pg_class'::regclass \
+           JOIN pg_class AS s ON s.oid = u.refobjid AND s.relkind = 'S'), \
+         found AS (SELECT coalesce((SELECT oid FROM drawn LIMIT 1), \
+           pg_get_serial_sequence('events', 'global_position')::regclass::oid) AS oid) \
+         SELECT oid::regclass::text, oid::bigint FROM found WHERE oid IS NOT NULL",
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(|error| failed(url, error))?;
+    match row {
+        Some(row) => row
+            .try_get(0)
+            .and_then(|name| Ok((name, row.try_get(1)?)))
+            .map_err(|error| failed(url, error)),
+        None => Err(SourceError::refused(format!(
+            "the column `global_position` of `events` in {url} takes its numbers from no \
+             sequence, so nobody can tell which are still to come and events could be skipped; \
+             make it a BIGSERIAL or an identity column"
+        ))),
+    }
+}
+
+async fn relations(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+    sequence: i64,
+) -> Result<Vec<i64>, SourceError> {
+    let mut relations: Vec<i64> = sqlx::query_scalar(
+        "SELECT to_regclass('events')::oid::bigint \
+         UNION SELECT relid::oid::bigint FROM pg_partition_tree(to_regclass('events'))",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(|error| failed(url, error))?;
+    relations.push(sequence);
+    Ok(relations)
+}
+
+async fn refuse_unruly_sequence(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+    watched: &Watched,
+    sequence_id: i64,
+) -> Result<(), SourceError> {
+    let row = sqlx::query(
+        "SELECT seqcache, seqincrement, seqcycle FROM pg_sequence WHERE seqrelid::bigint = $1",
+    )
+    .bind(sequence_id)
+    .fetch_one(connection)
+    .await;
+    let settings = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let (cache, increment, cycles): (i64, i64, bool) =
+        settings.map_err(|error| failed(url, error))?;
+    let problem = if cache != 1 {
+        (format!("hands out {cache} numbers at a time"), "CACHE 1")
+    } else if increment != 1 {
+        (format!("counts in steps of {increment}"), "INCREMENT 1")
+    } else if cycles {
+        ("begins again at its end".to_owned(), "NO CYCLE")
+    } else {
+        return Ok(());
+    };
+    Err(SourceError::refused(format!(
+        "the sequence {sequence} of the positions in {url} {}, so events could be skipped; \
+         change it with `ALTER SEQUENCE {sequence} {}`, and let every session that wrote before \
+         connect again",
+        problem.0,
+        problem.1,
+        sequence = watched.sequence,
+    )))
+}
+
+/// Positions that occur twice, or that lie beyond the sequence.
+async fn refuse_unruly_positions(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+    watched: &Watched,
+) -> Result<(), SourceError> {
+    let unique: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_attribute AS a \
+           ON a.attrelid = i.indrelid AND a.attname = 'global_position' \
+           WHERE i.indrelid = to_regclass('events') AND i.indisunique AND i.indisvalid \
+             AND i.indpred IS NULL AND i.indkey::text = a.attnum::text)",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(|error| failed(url, error))?;
+    if !unique {
+        let twice: Option<i64> = sqlx::query_scalar(
+            "SELECT global_position::bigint FROM events GROUP BY global_position \
+             HAVING count(*) > 1 LIMIT 1",
+        )
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| failed(url, error))?;
+        if let Some(position) = twice {
+            return Err(SourceError::refused(format!(
+                "position {position} occurs more than once in the table `events` of {url}, so \
+                 events could be skipped; give the column `global_position` unique numbers and a \
+                 unique index"
+            )));
+        }
+        tracing::warn!(
+            "no unique index guards the positions in {url}; make one with \
+             `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
+        );
+    }
+    // The highest row first: the sequence can only have moved on since.
+    let highest: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(global_position), 0)::bigint FROM events")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| failed(url, error))?;
+    let drawn = last_drawn(connection, watched).await;
+    let drawn = drawn.map_err(|error| failed(url, error))?;
+    if highest > drawn.to_sql() {
+        return Err(SourceError::refused(format!(
+            "the table `events` of {url} holds position {highest}, but its sequence {sequence} \
+             stands at {drawn}, so events could be skipped; bring it up with \
+             `SELECT setval('{sequence}', {highest})`",
+            sequence = watched.sequence
+        )));
+    }
+    Ok(())
+}
+
+/// The last position that was handed out, by a transaction that may be open.
+pub(super) async fn last_drawn(
+    connection: &mut PgConnection,
+    watched: &Watched,
+) -> Result<Position, sqlx::Error> {
+    let query = format!("SELECT last_value, is_called FROM {}", watched.sequence);
+    let row = sqlx::query(AssertSqlSafe(query))
+        .fetch_one(connection)
+        .await?;
+    // A sequence that was never called shows the number that it will give.
+    let last: i64 = row.try_get(0)?;
+    let drawn = if row.try_get(1)? { last } else { last - 1 };
+    Ok(Position::from_sql(drawn).unwrap_or_default())
+}
