@@ -15,8 +15,10 @@
 )]
 
 pub mod database_url;
+pub mod dead_letter;
 pub mod event_store;
 pub mod generation;
 pub mod source;
+pub mod target;
 #[cfg(test)]
 mod test_database;

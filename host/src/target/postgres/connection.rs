@@ -1,0 +1,113 @@
+//! Connections: how they are opened and what is set on them.
+//!
+//! There are two pools. The small one is for the registry, so that a lease is
+//! renewed in time however busy the writers are. The writers of all
+//! generations share the other: a writer borrows a connection for one call,
+//! so a hundred projections do not take a hundred connections of the server.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
+
+use super::error::failed;
+use crate::database_url::PostgresUrl;
+use crate::target::TargetError;
+
+const REGISTRY_CONNECTIONS_MAX: u32 = 4;
+const WRITER_CONNECTIONS_MAX: u32 = 16;
+/// Statements that a connection keeps prepared.
+const PREPARED_STATEMENTS_MAX: usize = 500;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection that rested longer is asked whether it still lives.
+const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
+/// How long it may take to say so.
+const PING_TIME: Duration = Duration::from_secs(2);
+
+/// What neither the role's nor the database's settings may change.
+///
+/// A host that is stopped inside a transaction holds the checkpoint's lock;
+/// the idle time-out takes it away, so that its successor need not wait for
+/// ever.
+const SETTINGS: &str = "
+SET search_path = pg_catalog;
+SET default_transaction_isolation = 'read committed';
+SET default_transaction_read_only = off;
+SET statement_timeout = 0;
+SET lock_timeout = '5s';
+SET idle_in_transaction_session_timeout = '30s';
+";
+
+/// Writers go by keys and indexes only. A plan that was made and kept while a
+/// table was empty must not scan it when it has grown.
+const WRITER_SETTINGS: &str = "
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET jit = off;
+";
+
+/// How to connect to a server.
+pub(super) fn options(url: &PostgresUrl, place: &str) -> Result<PgConnectOptions, TargetError> {
+    let options = PgConnectOptions::from_str(url.reveal())
+        .map_err(failed(place, "read the URL"))?
+        .statement_cache_capacity(PREPARED_STATEMENTS_MAX)
+        .disable_statement_logging();
+    Ok(match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("gnomon"),
+    })
+}
+
+/// One connection outside the pools. A pool would hide why it cannot connect.
+pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    connection.execute(SETTINGS).await?;
+    Ok(connection)
+}
+
+/// The pool for the registry.
+pub(super) fn registry_pool(options: PgConnectOptions) -> PgPool {
+    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS]).connect_lazy_with(options)
+}
+
+/// The pool that the writers share.
+pub(super) fn writer_pool(options: PgConnectOptions) -> PgPool {
+    pool(WRITER_CONNECTIONS_MAX, &[SETTINGS, WRITER_SETTINGS]).connect_lazy_with(options)
+}
+
+fn pool(connections_max: u32, settings: &'static [&'static str]) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for <= TRUSTED_IDLE_TIME {
+                    return Ok(true);
+                }
+                // One that is silent is replaced.
+                let answered = tokio::time::timeout(PING_TIME, connection.ping()).await;
+                answered.map_or(Ok(false), |answer| answer.map(|()| true))
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // The pool asks it too, and waits without end: a connection
+                // that went silent would keep its place for many minutes.
+                let answered = tokio::time::timeout(PING_TIME, connection.ping()).await;
+                answered.map_or(Ok(false), |answer| answer.map(|()| true))
+            })
+        })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                for statements in settings {
+                    connection.execute(*statements).await?;
+                }
+                Ok(())
+            })
+        })
+}

@@ -1,0 +1,225 @@
+//! The dead-letter table.
+
+use gnomon_model::{Event, Payload, Position};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, Row as _};
+
+use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
+use crate::generation::GenerationId;
+
+/// Dead letters of one stream, or of all, in order.
+pub(super) async fn page(
+    executor: impl PgExecutor<'_>,
+    generation: GenerationId,
+    stream: Option<&str>,
+    after: Position,
+    limit: usize,
+) -> sqlx::Result<Vec<DeadLetter>> {
+    let rows = sqlx::query(
+        "SELECT position, event_id, stream_id, event_type, version, schema_version, data_json,
+                data_bytes, metadata, recorded_at, error
+         FROM gnomon.dead_letters
+         WHERE generation = $1 AND position > $2 AND ($3::text IS NULL OR stream_id = $3)
+         ORDER BY position LIMIT $4",
+    )
+    .bind(generation.to_sql())
+    .bind(after.to_sql())
+    .bind(stream)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(executor)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn exist(
+    executor: impl PgExecutor<'_>,
+    generation: GenerationId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM gnomon.dead_letters WHERE generation = $1)")
+        .bind(generation.to_sql())
+        .fetch_one(executor)
+        .await
+}
+
+/// Those of these streams that have dead letters.
+pub(super) async fn parked_streams(
+    executor: impl PgExecutor<'_>,
+    generation: GenerationId,
+    streams: &[&str],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT s.stream_id FROM UNNEST($2::text[]) AS s (stream_id)
+         WHERE EXISTS (
+             SELECT 1 FROM gnomon.dead_letters d
+             WHERE d.generation = $1 AND d.stream_id = s.stream_id)",
+    )
+    .bind(generation.to_sql())
+    .bind(streams)
+    .fetch_all(executor)
+    .await
+}
+
+pub(super) async fn next_request(
+    executor: impl PgExecutor<'_>,
+    generation: GenerationId,
+) -> sqlx::Result<Option<DeadLetterRequest>> {
+    let row = sqlx::query(
+        "SELECT id, action, stream_id FROM gnomon.dead_letter_requests
+         WHERE generation = $1 ORDER BY id LIMIT 1",
+    )
+    .bind(generation.to_sql())
+    .fetch_optional(executor)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let action: String = row.try_get("action")?;
+    Ok(Some(DeadLetterRequest {
+        id: row.try_get("id")?,
+        action: DeadLetterAction::from_name(&action)
+            .ok_or_else(|| unreadable("action", format!("`{action}` is not an action")))?,
+        stream: row.try_get("stream_id")?,
+    }))
+}
+
+/// The part of a commit that is about dead letters.
+pub(super) async fn change(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+    changes: DeadLetterChanges<'_>,
+) -> sqlx::Result<()> {
+    let generation = generation.to_sql();
+    if !changes.park.is_empty() {
+        park(connection, generation, changes.park).await?;
+    }
+    if !changes.release.is_empty() {
+        let positions: Vec<i64> = changes.release.iter().map(|place| place.to_sql()).collect();
+        sqlx::query("DELETE FROM gnomon.dead_letters WHERE generation = $1 AND position = ANY($2)")
+            .bind(generation)
+            .bind(positions)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if !changes.reasons.is_empty() {
+        let positions: Vec<i64> = changes.reasons.iter().map(|(at, _)| at.to_sql()).collect();
+        let reasons: Vec<&str> = changes
+            .reasons
+            .iter()
+            .map(|(_, why)| why.as_str())
+            .collect();
+        sqlx::query(
+            "UPDATE gnomon.dead_letters d SET error = r.error
+             FROM UNNEST($2::bigint[], $3::text[]) AS r (position, error)
+             WHERE d.generation = $1 AND d.position = r.position",
+        )
+        .bind(generation)
+        .bind(positions)
+        .bind(reasons)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if let Some(request) = changes.done {
+        sqlx::query("DELETE FROM gnomon.dead_letter_requests WHERE id = $1")
+            .bind(request)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn park(
+    connection: &mut PgConnection,
+    generation: i64,
+    letters: &[DeadLetter],
+) -> sqlx::Result<()> {
+    let events = || letters.iter().map(|letter| &letter.event);
+    let json = |event: &'_ Event| match &event.data {
+        Payload::Json(text) => Some(text.clone()),
+        Payload::Binary(_) => None,
+    };
+    let bytes = |event: &'_ Event| match &event.data {
+        Payload::Json(_) => None,
+        Payload::Binary(bytes) => Some(bytes.clone()),
+    };
+    sqlx::query(
+        "INSERT INTO gnomon.dead_letters (generation, position, event_id, stream_id, event_type,
+             version, schema_version, data_json, data_bytes, metadata, recorded_at, error)
+         SELECT $1, * FROM UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+             $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::bigint[], $12::text[])",
+    )
+    .bind(generation)
+    .bind(
+        events()
+            .map(|event| event.position.to_sql())
+            .collect::<Vec<_>>(),
+    )
+    .bind(events().map(|event| event.id.as_str()).collect::<Vec<_>>())
+    .bind(
+        events()
+            .map(|event| event.stream_id.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        events()
+            .map(|event| event.event_type.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        events()
+            .map(|event| event.version.cast_signed())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        events()
+            .map(|event| i64::from(event.schema_version))
+            .collect::<Vec<_>>(),
+    )
+    .bind(events().map(json).collect::<Vec<_>>())
+    .bind(events().map(bytes).collect::<Vec<_>>())
+    .bind(
+        events()
+            .map(|event| event.metadata.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(events().map(|event| event.recorded_at).collect::<Vec<_>>())
+    .bind(
+        letters
+            .iter()
+            .map(|letter| letter.error.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &PgRow) -> sqlx::Result<DeadLetter> {
+    let position: i64 = row.try_get("position")?;
+    let version: i64 = row.try_get("version")?;
+    let schema_version: i64 = row.try_get("schema_version")?;
+    let data = match row.try_get::<Option<String>, _>("data_json")? {
+        Some(text) => Payload::Json(text),
+        None => Payload::Binary(row.try_get("data_bytes")?),
+    };
+    Ok(DeadLetter {
+        event: Event {
+            position: Position::from_sql(position)
+                .ok_or_else(|| unreadable("position", format!("{position} is not a position")))?,
+            id: row.try_get("event_id")?,
+            stream_id: row.try_get("stream_id")?,
+            event_type: row.try_get("event_type")?,
+            version: version.cast_unsigned(),
+            schema_version: u32::try_from(schema_version)
+                .map_err(|error| unreadable("schema_version", error.to_string()))?,
+            data,
+            metadata: row.try_get("metadata")?,
+            recorded_at: row.try_get("recorded_at")?,
+        },
+        error: row.try_get("error")?,
+    })
+}
+
+fn unreadable(column: &str, reason: String) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: reason.into(),
+    }
+}

@@ -1,0 +1,110 @@
+//! Leases, by the database's clock.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use super::failure::Failure;
+use crate::generation::{GenerationId, Lease, RunReport};
+use crate::target::Acquired;
+use crate::target::registry::fenced;
+
+pub(super) async fn acquire(
+    pool: &PgPool,
+    generation: GenerationId,
+    host: &str,
+    duration: Duration,
+) -> Result<Acquired, Failure> {
+    let mut transaction = pool.begin().await?;
+    let holder: Option<(Option<String>, i64)> = sqlx::query_as(
+        "SELECT host, ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint
+         FROM gnomon.leases WHERE generation = $1 FOR UPDATE",
+    )
+    .bind(generation.to_sql())
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some((holder, remaining)) = holder else {
+        return Err(fenced(generation).into());
+    };
+    if let Some(holder) = holder.filter(|holder| holder != host && remaining > 0) {
+        return Ok(Acquired::HeldBy {
+            host: holder,
+            remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)),
+        });
+    }
+    // Waits for a commit that is under way: once this is through, the
+    // checkpoint is final.
+    let epoch: i64 = sqlx::query_scalar(
+        "UPDATE gnomon.checkpoints SET epoch = epoch + 1 WHERE generation = $1 RETURNING epoch",
+    )
+    .bind(generation.to_sql())
+    .fetch_one(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "UPDATE gnomon.leases
+         SET host = $2, epoch = $3, expires_at = clock_timestamp() + $4 * interval '1 ms'
+         WHERE generation = $1",
+    )
+    .bind(generation.to_sql())
+    .bind(host)
+    .bind(epoch)
+    .bind(milliseconds(duration))
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Acquired::Lease(Lease { generation, epoch }))
+}
+
+pub(super) async fn renew(pool: &PgPool, lease: Lease, duration: Duration) -> Result<(), Failure> {
+    let renewed = sqlx::query(
+        "UPDATE gnomon.leases SET expires_at = clock_timestamp() + $3 * interval '1 ms'
+         WHERE generation = $1 AND epoch = $2 AND host IS NOT NULL",
+    )
+    .bind(lease.generation.to_sql())
+    .bind(lease.epoch)
+    .bind(milliseconds(duration))
+    .execute(pool)
+    .await?;
+    ours(lease, renewed.rows_affected())
+}
+
+pub(super) async fn release(pool: &PgPool, lease: Lease) -> Result<(), Failure> {
+    sqlx::query(
+        "UPDATE gnomon.leases SET host = NULL, expires_at = clock_timestamp()
+         WHERE generation = $1 AND epoch = $2",
+    )
+    .bind(lease.generation.to_sql())
+    .bind(lease.epoch)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn report(pool: &PgPool, lease: Lease, report: &RunReport) -> Result<(), Failure> {
+    let recorded = sqlx::query(
+        "UPDATE gnomon.generations g SET run_state = $3, cause = $4, reported_at = now()
+         FROM gnomon.leases l
+         WHERE g.id = $1 AND l.generation = g.id AND l.epoch = $2 AND l.host IS NOT NULL",
+    )
+    .bind(lease.generation.to_sql())
+    .bind(lease.epoch)
+    .bind(report.state.name())
+    .bind(&report.cause)
+    .execute(pool)
+    .await?;
+    ours(lease, recorded.rows_affected())
+}
+
+fn ours(lease: Lease, rows: u64) -> Result<(), Failure> {
+    match rows {
+        0 => Err(fenced(lease.generation).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Milliseconds for an `interval`; more than ten years do not end sooner than
+/// ten years.
+fn milliseconds(duration: Duration) -> f64 {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+    duration.min(LONGEST).as_secs_f64() * 1_000.0
+}

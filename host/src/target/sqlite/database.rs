@@ -1,0 +1,273 @@
+//! Connections to the file, and the registry's own tables in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::error::failed;
+use super::host_lock::HostLock;
+use crate::target::registry::{FORMAT, check_format, shown};
+use crate::target::{TargetError, TargetErrorKind};
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages in the write-ahead log before they are moved into the file. A batch
+/// with random keys touches a page for every row, so that SQLite's default of
+/// 1,000 would move them with every commit.
+const LOG_PAGES: i64 = 8_000;
+/// What a connection caches of the file.
+const CACHE_KIBIBYTES: i64 = 8 * 1024;
+/// Statements that a connection keeps prepared.
+const PREPARED_STATEMENTS_MAX: usize = 1_000;
+
+const REGISTRY: &str = "
+CREATE TABLE gnomon_registry (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    format INTEGER NOT NULL
+) STRICT;
+CREATE TABLE gnomon_modules (
+    hash TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    added_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE gnomon_projections (
+    name TEXT PRIMARY KEY,
+    desired_state TEXT NOT NULL DEFAULT 'running' CHECK (desired_state IN ('running', 'paused')),
+    resumes INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+) STRICT;
+CREATE TABLE gnomon_generations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    projection TEXT NOT NULL REFERENCES gnomon_projections,
+    module TEXT NOT NULL REFERENCES gnomon_modules,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('building', 'ready', 'live', 'retired', 'failed', 'dropped')),
+    run_state TEXT,
+    cause TEXT,
+    reported_at TEXT,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+    promoted_at TEXT
+) STRICT;
+CREATE UNIQUE INDEX gnomon_one_live_generation ON gnomon_generations (projection)
+    WHERE state = 'live';
+CREATE TABLE gnomon_checkpoints (
+    generation INTEGER PRIMARY KEY REFERENCES gnomon_generations,
+    checkpoint TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+) STRICT;
+-- expires_at is in milliseconds since the Unix epoch.
+CREATE TABLE gnomon_leases (
+    generation INTEGER PRIMARY KEY REFERENCES gnomon_generations,
+    host TEXT,
+    epoch INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+-- data is text for JSON and a blob for anything else; recorded_at is in
+-- microseconds since the Unix epoch.
+CREATE TABLE gnomon_dead_letters (
+    generation INTEGER NOT NULL REFERENCES gnomon_generations,
+    position INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    stream_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    schema_version INTEGER NOT NULL,
+    data ANY NOT NULL,
+    metadata TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    parked_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+    PRIMARY KEY (generation, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gnomon_parked_streams ON gnomon_dead_letters (generation, stream_id, position);
+CREATE TABLE gnomon_dead_letter_requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    generation INTEGER NOT NULL REFERENCES gnomon_generations,
+    action TEXT NOT NULL CHECK (action IN ('retry', 'discard')),
+    stream_id TEXT,
+    requested_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+) STRICT;
+";
+
+/// One SQLite file: the connection for the registry, and what its users in
+/// this process share.
+pub(super) struct Database {
+    /// The file, absolute, so that every path to it means the same.
+    pub(super) file: PathBuf,
+    /// Held while one of this process writes. SQLite has one writer at a time
+    /// and lets others poll for their turn; waiting here is orderly.
+    pub(super) gate: Arc<Gate>,
+    /// This host's claim on the file.
+    pub(super) host_lock: Mutex<HostLock>,
+    connection: Mutex<Connection>,
+}
+
+/// Admits one writer of this process at a time.
+#[derive(Default)]
+pub(super) struct Gate(Mutex<()>);
+
+impl Gate {
+    pub(super) fn enter(&self) -> MutexGuard<'_, ()> {
+        held(&self.0)
+    }
+}
+
+/// Locks a mutex whose content is sound even if a holder panicked.
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Database {
+    /// Opens the file, which is made if it is missing, and puts the registry
+    /// into it. It takes no lock beyond that.
+    pub(super) fn open(file: &Path) -> Result<Self, TargetError> {
+        let mut connection = connect(file)?;
+        let file = file.canonicalize().map_err(|error| {
+            TargetError::caused(
+                TargetErrorKind::Refused,
+                format!("failed to find {} after it was opened", shown(file)),
+                error,
+            )
+        })?;
+        prepare_registry(&mut connection, &file)?;
+        Ok(Self {
+            host_lock: Mutex::new(HostLock::beside(&file)),
+            gate: Arc::new(Gate::default()),
+            connection: Mutex::new(connection),
+            file,
+        })
+    }
+
+    /// Reads from the registry.
+    pub(super) fn read<T>(
+        &self,
+        action: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, TargetError> {
+        work(&held(&self.connection)).map_err(failed(&self.file, action))
+    }
+
+    /// Does work in one transaction, which is rolled back if it fails.
+    pub(super) fn write<T>(
+        &self,
+        action: &str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, TargetError> {
+        let mut connection = held(&self.connection);
+        let _turn = self.gate.enter();
+        let attempt = || {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        attempt().map_err(|failure| match failure {
+            Failure::Sqlite(error) => failed(&self.file, action)(error),
+            Failure::Target(error) => error,
+        })
+    }
+}
+
+/// What ends a transaction.
+pub(super) enum Failure {
+    /// SQLite refused a statement.
+    Sqlite(rusqlite::Error),
+    /// The work itself refused.
+    Target(TargetError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+/// A connection to the file with the settings that all of them share.
+pub(super) fn connect(file: &Path) -> Result<Connection, TargetError> {
+    let attempt = || {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // NORMAL: a power loss may undo the last commits, each as a whole with
+        // its checkpoint, and they are then done again.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        use_write_ahead_log(&connection)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+        // A negative number means kibibytes.
+        connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+        Ok(connection)
+    };
+    attempt().map_err(failed(file, "open"))
+}
+
+/// Two processes that switch a new file at once can meet a busy error that
+/// SQLite does not wait out by itself.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == rusqlite::ErrorCode::DatabaseBusy && waited < BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(ATTEMPT_PAUSE);
+                waited += ATTEMPT_PAUSE;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn prepare_registry(connection: &mut Connection, file: &Path) -> Result<(), TargetError> {
+    let failed = failed(file, "prepare the registry in");
+    let found = match stored_format(connection).map_err(&failed)? {
+        Some(format) => format,
+        None => {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(&failed)?;
+            // Another host may have been faster.
+            let found = match stored_format(&transaction).map_err(&failed)? {
+                Some(format) => format,
+                None => {
+                    transaction.execute_batch(REGISTRY).map_err(&failed)?;
+                    transaction
+                        .execute("INSERT INTO gnomon_registry VALUES (1, ?1)", [FORMAT])
+                        .map_err(&failed)?;
+                    FORMAT
+                }
+            };
+            transaction.commit().map_err(&failed)?;
+            found
+        }
+    };
+    check_format(found, &shown(file))
+}
+
+fn stored_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let is_there: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'gnomon_registry')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !is_there {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT format FROM gnomon_registry", [], |row| row.get(0))
+        .optional()
+}

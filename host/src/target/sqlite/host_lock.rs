@@ -1,0 +1,128 @@
+//! One host for a file: an exclusive lock of the operating system on
+//! `<file>.lock`, held while this host has a lease. It ends with the process,
+//! however that ends, so a killed host keeps nobody waiting.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::note::Note;
+use crate::generation::{GenerationId, Lease, RunReport};
+use crate::target::registry::shown;
+use crate::target::{TargetError, TargetErrorKind};
+
+/// This host's claim on a file.
+pub(super) struct HostLock {
+    lock_file: PathBuf,
+    /// The locked file; closing it ends the lock.
+    locked: Option<File>,
+    /// The epochs of the leases that need the lock.
+    leases: HashMap<GenerationId, i64>,
+    /// Whether it is held without a lease too.
+    for_good: bool,
+    /// What could not be said in the database.
+    note: Note,
+}
+
+/// The answer to [`HostLock::take`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// This host had it already.
+    Before,
+    /// It was free: whoever left leases in the file is gone.
+    Now,
+    /// Another host has it.
+    ByAnother,
+}
+
+impl HostLock {
+    /// The lock on a database file, not taken yet.
+    pub(super) fn beside(file: &Path) -> Self {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".lock");
+        Self {
+            lock_file: PathBuf::from(name),
+            locked: None,
+            leases: HashMap::new(),
+            for_good: false,
+            note: Note::default(),
+        }
+    }
+
+    /// Takes the lock unless somebody has it.
+    pub(super) fn take(&mut self) -> Result<Taken, TargetError> {
+        if self.locked.is_some() {
+            return Ok(Taken::Before);
+        }
+        let failed = |kind, error| {
+            TargetError::caused(
+                kind,
+                format!("failed to lock {}", shown(&self.lock_file)),
+                error,
+            )
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.lock_file)
+            .map_err(|error| failed(TargetErrorKind::Refused, error))?;
+        match file.try_lock() {
+            Ok(()) => {
+                if let Err(error) = Note::reserve(&file) {
+                    tracing::debug!("no room for a note in the lock file: {error}");
+                }
+                self.locked = Some(file);
+                Ok(Taken::Now)
+            }
+            Err(TryLockError::WouldBlock) => Ok(Taken::ByAnother),
+            Err(TryLockError::Error(error)) => Err(failed(TargetErrorKind::Retry, error)),
+        }
+    }
+
+    /// Keeps the lock until the process or this value ends.
+    pub(super) fn hold_for_good(&mut self) {
+        self.for_good = true;
+    }
+
+    /// Keeps the lock for a lease of this host.
+    pub(super) fn hold_for(&mut self, lease: Lease, host: &str) {
+        host.clone_into(&mut self.note.host);
+        self.leases.insert(lease.generation, lease.epoch);
+    }
+
+    /// Says of a generation what could not be said in the database, or ceases
+    /// to.
+    pub(super) fn note(&mut self, generation: GenerationId, report: Option<&RunReport>) {
+        match report {
+            Some(report) => self.note.add(generation, report),
+            None if self.note.remove(generation) => {}
+            None => return,
+        }
+        if let Some(file) = &self.locked
+            && let Err(error) = self.note.write(file)
+        {
+            tracing::debug!("the note in the lock file was not written: {error}");
+        }
+    }
+
+    /// What the host of the file could not say in it.
+    pub(super) fn read_note(&self) -> Option<Note> {
+        Note::read(&self.lock_file)
+    }
+
+    /// The lease needs the lock no longer.
+    pub(super) fn release(&mut self, lease: Lease) {
+        if self.leases.get(&lease.generation) == Some(&lease.epoch) {
+            self.leases.remove(&lease.generation);
+        }
+        self.give_back_if_unused();
+    }
+
+    /// Gives the lock back if no lease needs it.
+    pub(super) fn give_back_if_unused(&mut self) {
+        if self.leases.is_empty() && !self.for_good {
+            self.locked = None;
+        }
+    }
+}

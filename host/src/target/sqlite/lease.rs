@@ -1,0 +1,229 @@
+//! Leases. The lock on the file decides between hosts; the rows decide
+//! between the runners of one host, carry the fencing epoch and tell others
+//! who has the file.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::database::{Database, Failure, held};
+use super::host_lock::Taken;
+use crate::generation::{GenerationId, Lease, RunReport};
+use crate::target::registry::{fenced, shown};
+use crate::target::{Acquired, TargetError, TargetErrorKind};
+
+/// The database's clock, in milliseconds since the Unix epoch.
+macro_rules! now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+    };
+}
+pub(super) use now;
+
+/// Whoever left leases in the file is gone when its lock was free.
+const FREE_ALL: &str = "UPDATE gnomon_leases SET host = NULL, expires_at = 0";
+
+/// Makes this host the only one of the file, until the database is closed.
+pub(super) fn claim(database: &Database) -> Result<(), TargetError> {
+    let mut lock = held(&database.host_lock);
+    match lock.take()? {
+        Taken::ByAnother => {
+            let holder = database.read("read the leases in", last_holder)?;
+            let holder = holder.map_or_else(String::new, |(host, _)| format!(", {host}"));
+            Err(TargetError::new(
+                TargetErrorKind::Refused,
+                format!(
+                    "{} has a host already{holder}, and a SQLite file takes one; stop that host, or \
+                     keep the read models in PostgreSQL",
+                    shown(&database.file)
+                ),
+            ))
+        }
+        Taken::Now => {
+            lock.hold_for_good();
+            database.write("take over the leases in", |transaction| {
+                transaction.execute(FREE_ALL, [])?;
+                Ok(())
+            })
+        }
+        Taken::Before => {
+            lock.hold_for_good();
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn acquire(
+    database: &Database,
+    generation: GenerationId,
+    host: &str,
+    duration: Duration,
+) -> Result<Acquired, TargetError> {
+    let mut lock = held(&database.host_lock);
+    let taken = lock.take()?;
+    if taken == Taken::ByAnother {
+        return database.read("read the leases in", held_by_other_host);
+    }
+    let result = database.write("take a lease in", |transaction| {
+        if taken == Taken::Now {
+            transaction.execute(FREE_ALL, [])?;
+        }
+        take_row(transaction, generation, host, duration)
+    });
+    if let Ok(Acquired::Lease(lease)) = &result {
+        lock.hold_for(*lease, host);
+    }
+    lock.give_back_if_unused();
+    result
+}
+
+fn take_row(
+    connection: &Connection,
+    generation: GenerationId,
+    host: &str,
+    duration: Duration,
+) -> Result<Acquired, Failure> {
+    let holder = connection
+        .query_row(
+            concat!(
+                "SELECT host, expires_at - ",
+                now!(),
+                " FROM gnomon_leases WHERE generation = ?1",
+            ),
+            [generation.to_sql()],
+            |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(1)?)),
+        )
+        .optional()?;
+    let Some((holder, remaining)) = holder else {
+        return Err(fenced(generation).into());
+    };
+    if let Some(holder) = holder.filter(|holder| holder != host && remaining > 0) {
+        return Ok(Acquired::HeldBy {
+            host: holder,
+            remaining: milliseconds(remaining),
+        });
+    }
+    let epoch = connection.query_row(
+        concat!(
+            "UPDATE gnomon_leases SET host = ?2, epoch = epoch + 1, expires_at = ",
+            now!(),
+            " + ?3 WHERE generation = ?1 RETURNING epoch",
+        ),
+        params![generation.to_sql(), host, to_milliseconds(duration)],
+        |row| row.get(0),
+    )?;
+    connection.execute(
+        "UPDATE gnomon_checkpoints SET epoch = ?2 WHERE generation = ?1",
+        params![generation.to_sql(), epoch],
+    )?;
+    Ok(Acquired::Lease(Lease { generation, epoch }))
+}
+
+/// Who has the file.
+fn held_by_other_host(connection: &Connection) -> rusqlite::Result<Acquired> {
+    // Between taking the lock and its first lease a host has no row.
+    let (host, remaining) =
+        last_holder(connection)?.unwrap_or_else(|| ("another process".to_owned(), 0));
+    Ok(Acquired::HeldBy {
+        host,
+        remaining: milliseconds(remaining),
+    })
+}
+
+/// The host whose lease runs longest, and for how many milliseconds.
+fn last_holder(connection: &Connection) -> rusqlite::Result<Option<(String, i64)>> {
+    connection
+        .query_row(
+            concat!(
+                "SELECT host, expires_at - ",
+                now!(),
+                " FROM gnomon_leases WHERE host IS NOT NULL ORDER BY expires_at DESC LIMIT 1",
+            ),
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+}
+
+pub(super) fn renew(
+    database: &Database,
+    lease: Lease,
+    duration: Duration,
+) -> Result<(), TargetError> {
+    database.write("renew a lease in", |transaction| {
+        let renewed = transaction.execute(
+            concat!(
+                "UPDATE gnomon_leases SET expires_at = ",
+                now!(),
+                " + ?3 WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL",
+            ),
+            params![
+                lease.generation.to_sql(),
+                lease.epoch,
+                to_milliseconds(duration)
+            ],
+        )?;
+        ours(lease, renewed)
+    })
+}
+
+pub(super) fn release(database: &Database, lease: Lease) -> Result<(), TargetError> {
+    let mut lock = held(&database.host_lock);
+    database.write("release a lease in", |transaction| {
+        transaction.execute(
+            "UPDATE gnomon_leases SET host = NULL, expires_at = 0 WHERE generation = ?1 AND epoch = ?2",
+            params![lease.generation.to_sql(), lease.epoch],
+        )?;
+        Ok(())
+    })?;
+    lock.release(lease);
+    Ok(())
+}
+
+pub(super) fn report(
+    database: &Database,
+    lease: Lease,
+    report: &RunReport,
+) -> Result<(), TargetError> {
+    let recorded = database.write("record a run state in", |transaction| {
+        let recorded = transaction.execute(
+            "UPDATE gnomon_generations
+             SET run_state = ?3, cause = ?4, reported_at = strftime('%Y-%m-%dT%H:%M:%fZ')
+             WHERE id = ?1 AND EXISTS (
+                 SELECT 1 FROM gnomon_leases
+                 WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL
+             )",
+            params![
+                lease.generation.to_sql(),
+                lease.epoch,
+                report.state.name(),
+                report.cause
+            ],
+        )?;
+        ours(lease, recorded)
+    });
+    // A full disk is something to say, and has no room for it.
+    let unsaid = match &recorded {
+        Err(error) if error.kind() == TargetErrorKind::Retry => Some(report),
+        _ => None,
+    };
+    held(&database.host_lock).note(lease.generation, unsaid);
+    recorded
+}
+
+fn ours(lease: Lease, rows: usize) -> Result<(), Failure> {
+    match rows {
+        0 => Err(fenced(lease.generation).into()),
+        _ => Ok(()),
+    }
+}
+
+fn to_milliseconds(duration: Duration) -> i64 {
+    // A lease beyond the range of years would not end either way.
+    const LONGEST: i64 = i64::MAX / 4;
+    i64::try_from(duration.as_millis()).map_or(LONGEST, |milliseconds| milliseconds.min(LONGEST))
+}
+
+fn milliseconds(remaining: i64) -> Duration {
+    Duration::from_millis(u64::try_from(remaining).unwrap_or(0))
+}

@@ -1,0 +1,91 @@
+//! What a host says when the file is too full to say it there.
+//!
+//! The note is in the lock file, over space that was taken when the lock was:
+//! writing it needs no room. It is only true for a while after it was written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::{GenerationId, RunReport, RunState};
+
+/// What is taken for it; a note that is longer is not written.
+const NOTE_BYTES: usize = 64 * 1024;
+const CAUSE_CHARACTERS_MAX: usize = 500;
+/// Longer than a runner waits between two attempts.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// A note about some generations.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Note {
+    written_at_ms: u128,
+    pub(super) host: String,
+    generations: BTreeMap<i64, Said>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Said {
+    state: RunState,
+    cause: Option<String>,
+}
+
+impl Note {
+    /// Takes the room for a note.
+    pub(super) fn reserve(file: &File) -> io::Result<()> {
+        file.write_all_at(&[b' '; NOTE_BYTES], 0)
+    }
+
+    /// The note beside a database, if somebody wrote one lately.
+    pub(super) fn read(lock_file: &Path) -> Option<Self> {
+        let note: Self = serde_json::from_slice(&std::fs::read(lock_file).ok()?).ok()?;
+        let age = now_ms().saturating_sub(note.written_at_ms);
+        (age < FRESH_FOR.as_millis()).then_some(note)
+    }
+
+    /// What it says of a generation.
+    pub(super) fn of(&self, generation: GenerationId) -> Option<RunReport> {
+        let said = self.generations.get(&generation.to_sql())?;
+        Some(RunReport {
+            state: said.state,
+            cause: said.cause.clone(),
+        })
+    }
+
+    /// Adds what there is to say of a generation.
+    pub(super) fn add(&mut self, generation: GenerationId, report: &RunReport) {
+        let cause = report.cause.as_deref();
+        let said = Said {
+            state: report.state,
+            cause: cause.map(|cause| cause.chars().take(CAUSE_CHARACTERS_MAX).collect()),
+        };
+        self.generations.insert(generation.to_sql(), said);
+    }
+
+    /// Forgets a generation; says whether there was something to forget.
+    pub(super) fn remove(&mut self, generation: GenerationId) -> bool {
+        self.generations.remove(&generation.to_sql()).is_some()
+    }
+
+    /// Writes it in the place of the one before.
+    pub(super) fn write(&mut self, file: &File) -> io::Result<()> {
+        self.written_at_ms = now_ms();
+        let mut text = serde_json::to_vec(self)?;
+        if text.len() <= NOTE_BYTES {
+            text.resize(NOTE_BYTES, b' ');
+            file.write_all_at(&text, 0)?;
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
+}

@@ -1,0 +1,386 @@
+//! The writer of one generation's tables: a connection of its own, with its
+//! statements prepared.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gnomon_model::{Column, ColumnType, Description, Key, Position, Row, Table, Value};
+use rusqlite::types::Type;
+use rusqlite::{
+    CachedStatement, Connection, Params, Transaction, TransactionBehavior, params, params_from_iter,
+};
+
+use super::cell::{Cell, read};
+use super::database::{Database, Gate, connect};
+use super::dead_letters;
+use super::error::failed;
+use super::tables::physical_name;
+use crate::dead_letter::{DeadLetter, DeadLetterRequest};
+use crate::generation::{GenerationId, Lease};
+use crate::source::Checkpoint;
+use crate::target::identifier::{column_names, conflict_clause};
+use crate::target::registry::{fenced, unknown};
+use crate::target::{Commit, TargetError, Writer};
+
+pub(super) struct SqliteWriter {
+    file: PathBuf,
+    gate: Arc<Gate>,
+    connection: Connection,
+    lease: Lease,
+    description: Arc<Description>,
+    statements: Vec<Statements>,
+}
+
+/// The statements of one table, as text; the connection keeps them prepared.
+struct Statements {
+    upsert: String,
+    delete: String,
+    get: String,
+    /// One for each index.
+    finds: Vec<Find>,
+}
+
+struct Find {
+    first_page: String,
+    next_page: String,
+}
+
+impl SqliteWriter {
+    pub(super) fn open(
+        database: &Database,
+        lease: Lease,
+        description: Arc<Description>,
+    ) -> Result<Self, TargetError> {
+        Ok(Self {
+            file: database.file.clone(),
+            gate: Arc::clone(&database.gate),
+            connection: connect(&database.file)?,
+            lease,
+            statements: description
+                .tables
+                .iter()
+                .map(|table| Statements::new(lease.generation, table))
+                .collect(),
+            description,
+        })
+    }
+
+    /// A table's declaration and statements.
+    fn table(&self, number: usize) -> Result<(&Table, &Statements), TargetError> {
+        self.description
+            .tables
+            .get(number)
+            .zip(self.statements.get(number))
+            .ok_or_else(|| unknown("table", number))
+    }
+
+    fn read_rows(&self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        let (table, statements) = self.table(table)?;
+        let attempt = || {
+            // One transaction, so that the file is looked at once and not for
+            // every key.
+            let transaction = self.connection.unchecked_transaction()?;
+            let mut get = transaction.prepare_cached(&statements.get)?;
+            keys.iter()
+                .map(|key| {
+                    let key = params_from_iter(key.values().iter().map(Cell));
+                    get.query(key)?
+                        .next()?
+                        .map(|row| read_row(&table.columns, row))
+                        .transpose()
+                })
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        attempt().map_err(failed(&self.file, "read rows from"))
+    }
+
+    fn find_rows(
+        &self,
+        table: usize,
+        index: usize,
+        values: &[Value],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Row>, TargetError> {
+        let (table, statements) = self.table(table)?;
+        let find = statements
+            .finds
+            .get(index)
+            .ok_or_else(|| unknown("index", index))?;
+        let attempt = || {
+            if sorts_by_text(table) {
+                let statement = self.connection.prepare_cached(&find.first_page)?;
+                return find_sorted_here(table, statement, values, after, limit);
+            }
+            let text = match after {
+                Some(_) => &find.next_page,
+                None => &find.first_page,
+            };
+            let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
+            let after = after.map_or(&[][..], Key::values);
+            let params = values.iter().chain(after).chain([&limit]).map(Cell);
+            collect(
+                table,
+                self.connection.prepare_cached(text)?,
+                params_from_iter(params),
+            )
+        };
+        attempt().map_err(failed(&self.file, "read rows from"))
+    }
+
+    fn write(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
+        let failed = failed(&self.file, "commit a batch to");
+        let _turn = self.gate.enter();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&failed)?;
+        // First, so that a host that was fenced does no work.
+        if !move_checkpoint(&transaction, self.lease, &commit).map_err(&failed)? {
+            return Err(fenced(self.lease.generation));
+        }
+        for writes in commit.writes {
+            let statements = self
+                .statements
+                .get(writes.table)
+                .ok_or_else(|| unknown("table", writes.table))?;
+            write_table(&transaction, statements, &writes.deletes, &writes.upserts)
+                .map_err(&failed)?;
+        }
+        dead_letters::change(&transaction, self.lease.generation, commit.dead_letters)
+            .map_err(&failed)?;
+        transaction.commit().map_err(&failed)
+    }
+}
+
+#[async_trait]
+impl Writer for SqliteWriter {
+    async fn checkpoint(&mut self) -> Result<Checkpoint, TargetError> {
+        self.connection
+            .prepare_cached(
+                "SELECT checkpoint FROM gnomon_checkpoints WHERE generation = ?1 AND epoch = ?2",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(
+                    params![self.lease.generation.to_sql(), self.lease.epoch],
+                    |row| row.get(0),
+                )
+            })
+            .map(Checkpoint::from_stored)
+            .map_err(|error| match error {
+                rusqlite::Error::QueryReturnedNoRows => fenced(self.lease.generation),
+                error => failed(&self.file, "read a checkpoint from")(error),
+            })
+    }
+
+    async fn rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        self.read_rows(table, keys)
+    }
+
+    async fn find(
+        &mut self,
+        table: usize,
+        index: usize,
+        values: &[Value],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Row>, TargetError> {
+        self.find_rows(table, index, values, after, limit)
+    }
+
+    async fn parked_streams(&mut self, streams: &[&str]) -> Result<Vec<String>, TargetError> {
+        dead_letters::parked_streams(&self.connection, self.lease.generation, streams)
+            .map_err(failed(&self.file, "read the dead letters in"))
+    }
+
+    async fn has_dead_letters(&mut self) -> Result<bool, TargetError> {
+        dead_letters::exist(&self.connection, self.lease.generation)
+            .map_err(failed(&self.file, "read the dead letters in"))
+    }
+
+    async fn dead_letters(
+        &mut self,
+        stream: Option<&str>,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, TargetError> {
+        dead_letters::page(
+            &self.connection,
+            self.lease.generation,
+            stream,
+            after,
+            limit,
+        )
+        .map_err(failed(&self.file, "read the dead letters in"))
+    }
+
+    async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError> {
+        dead_letters::next_request(&self.connection, self.lease.generation)
+            .map_err(failed(&self.file, "read the requests in"))
+    }
+
+    async fn commit(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
+        self.write(commit)
+    }
+}
+
+impl Statements {
+    fn new(generation: GenerationId, table: &Table) -> Self {
+        let name = physical_name(generation, table);
+        let all: Vec<usize> = (0..table.columns.len()).collect();
+        let columns = column_names(table, &all).join(", ");
+        let key = column_names(table, &table.primary_key);
+        let is_key: Vec<String> = key.iter().map(|column| format!("{column} = ?")).collect();
+        let is_key = is_key.join(" AND ");
+        Self {
+            upsert: format!(
+                "INSERT INTO {name} ({columns}) VALUES ({}) {}",
+                placeholders(all.len()),
+                conflict_clause(table),
+            ),
+            delete: format!("DELETE FROM {name} WHERE {is_key}"),
+            get: format!("SELECT {columns} FROM {name} WHERE {is_key}"),
+            finds: table
+                .indexes
+                .iter()
+                .map(|index| {
+                    // `IS` is `=` that also finds a null; both use the index.
+                    let equal: Vec<String> = column_names(table, &index.columns)
+                        .into_iter()
+                        .map(|column| format!("{column} IS ?"))
+                        .collect();
+                    Find::new(
+                        &format!("SELECT {columns} FROM {name} WHERE {}", equal.join(" AND ")),
+                        &key,
+                        table,
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Find {
+    fn new(select: &str, key: &[String], table: &Table) -> Self {
+        let key_columns = key.join(", ");
+        if sorts_by_text(table) {
+            return Self {
+                first_page: select.to_owned(),
+                next_page: select.to_owned(),
+            };
+        }
+        let order = format!("ORDER BY {key_columns} LIMIT ?");
+        Self {
+            first_page: format!("{select} {order}"),
+            next_page: format!(
+                "{select} AND ({key_columns}) > ({}) {order}",
+                placeholders(key.len())
+            ),
+        }
+    }
+}
+
+fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}
+
+/// Whether SQLite's order of the keys is not the order of their values: a
+/// decimal is stored as text.
+fn sorts_by_text(table: &Table) -> bool {
+    table
+        .primary_key
+        .iter()
+        .filter_map(|column| table.columns.get(*column))
+        .any(|column| column.column_type == ColumnType::Decimal)
+}
+
+/// Moves the checkpoint if it is the expected one under our epoch.
+fn move_checkpoint(
+    transaction: &Transaction<'_>,
+    lease: Lease,
+    commit: &Commit<'_>,
+) -> rusqlite::Result<bool> {
+    let moved = transaction
+        .prepare_cached(
+            "UPDATE gnomon_checkpoints
+             SET checkpoint = ?4, position = ?5, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
+             WHERE generation = ?1 AND epoch = ?2 AND checkpoint = ?3",
+        )?
+        .execute(params![
+            lease.generation.to_sql(),
+            lease.epoch,
+            commit.expected.as_str(),
+            commit.next.as_str(),
+            commit.position.to_sql(),
+        ])?;
+    Ok(moved == 1)
+}
+
+fn write_table(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    deletes: &[Key],
+    upserts: &[Row],
+) -> rusqlite::Result<()> {
+    let mut delete = transaction.prepare_cached(&statements.delete)?;
+    for key in deletes {
+        delete.execute(params_from_iter(key.values().iter().map(Cell)))?;
+    }
+    let mut upsert = transaction.prepare_cached(&statements.upsert)?;
+    for row in upserts {
+        upsert.execute(params_from_iter(row.iter().map(Cell)))?;
+    }
+    Ok(())
+}
+
+fn collect(
+    table: &Table,
+    mut statement: CachedStatement<'_>,
+    params: impl Params,
+) -> rusqlite::Result<Vec<Row>> {
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_row(&table.columns, row)?);
+    }
+    Ok(found)
+}
+
+/// Reads all rows that match and keeps the first ones. It takes longer than
+/// reading them in order, and no more memory.
+fn find_sorted_here(
+    table: &Table,
+    mut statement: CachedStatement<'_>,
+    values: &[Value],
+    after: Option<&Key>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Row>> {
+    let mut rows = statement.query(params_from_iter(values.iter().map(Cell)))?;
+    let mut first = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let row = read_row(&table.columns, row)?;
+        let key = table.key_of(&row);
+        if after.is_none_or(|after| key > *after) {
+            first.insert(key, row);
+        }
+        if first.len() > limit {
+            first.pop_last();
+        }
+    }
+    Ok(first.into_values().collect())
+}
+
+fn read_row(columns: &[Column], row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(number, column)| {
+            read(column.column_type, row.get_ref(number)?).map_err(|error| {
+                let error = format!("column `{}`: {error}", column.name);
+                rusqlite::Error::FromSqlConversionFailure(number, Type::Null, error.into())
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,225 @@
+//! Every promise of a target, tried on both databases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_model::{
+    Column, ColumnType, DeclaredTable, Description, Key, Position, Row, Subscription, TableWrites,
+    Value,
+};
+
+use self::database::Database;
+use super::{Acquired, Commit, Target, TargetError, TargetErrorKind, Writer};
+use crate::dead_letter::DeadLetterChanges;
+use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash};
+use crate::source::Checkpoint;
+
+mod commits;
+mod database;
+mod leases;
+mod names;
+mod opening;
+mod promotion;
+mod reading;
+mod round_trip;
+
+/// Makes a test on each database of every function.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            use crate::target::tests::database::Database;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$test(&Database::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$test(&Database::postgres().await).await;
+            }
+        }
+    )+};
+}
+use on_both;
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// A generation, its lease and its writer.
+struct Started {
+    target: Arc<dyn Target>,
+    generation: Generation,
+    lease: Lease,
+    writer: Box<dyn Writer>,
+}
+
+async fn started(database: &Database, description: &Description) -> Started {
+    let target = database.open().await;
+    let generation = created(&*target, description).await.unwrap();
+    let lease = acquired(&*target, generation.id, "host-a").await;
+    let writer = target
+        .writer(lease, Arc::new(description.clone()))
+        .await
+        .unwrap();
+    Started {
+        target,
+        generation,
+        lease,
+        writer,
+    }
+}
+
+/// A new generation of a module that stands for the description.
+async fn created(
+    target: &dyn Target,
+    description: &Description,
+) -> Result<Generation, TargetError> {
+    let bytes = format!("{description:?}").into_bytes();
+    let module = Module {
+        hash: ModuleHash::of(&bytes),
+        bytes,
+        description: description.clone(),
+    };
+    target.add_module(&module).await?;
+    let newest = target
+        .generations()
+        .await?
+        .iter()
+        .filter(|generation| generation.projection == description.name)
+        .map(|generation| generation.id)
+        .max();
+    target
+        .create_generation(&module.hash, description, newest, &checkpoint(0))
+        .await
+}
+
+async fn acquired(target: &dyn Target, generation: GenerationId, host: &str) -> Lease {
+    match target.acquire(generation, host, A_MINUTE).await.unwrap() {
+        Acquired::Lease(lease) => lease,
+        held @ Acquired::HeldBy { .. } => panic!("{held:?}"),
+    }
+}
+
+fn checkpoint(number: u64) -> Checkpoint {
+    Checkpoint::from_stored(number.to_string())
+}
+
+impl Started {
+    /// Commits from wherever the checkpoint is, one position further.
+    async fn commit(&mut self, writes: &[TableWrites]) -> Result<(), TargetError> {
+        let expected = self.writer.checkpoint().await?;
+        let position: u64 = expected.as_str().parse().unwrap();
+        commit(&mut *self.writer, position, writes).await
+    }
+
+    async fn put(&mut self, rows: Vec<Row>) -> Result<(), TargetError> {
+        self.commit(&[upserts(0, rows)]).await
+    }
+
+    async fn row(&mut self, key: Vec<Value>) -> Option<Row> {
+        self.writer
+            .rows(0, &[Key::new(key)])
+            .await
+            .unwrap()
+            .remove(0)
+    }
+}
+
+/// Commits between this position and the next.
+async fn commit(
+    writer: &mut dyn Writer,
+    position: u64,
+    writes: &[TableWrites],
+) -> Result<(), TargetError> {
+    writer
+        .commit(Commit {
+            writes,
+            expected: &checkpoint(position),
+            next: &checkpoint(position + 1),
+            position: Position::new(position + 1).unwrap(),
+            dead_letters: DeadLetterChanges::default(),
+        })
+        .await
+}
+
+fn upserts(table: usize, rows: Vec<Row>) -> TableWrites {
+    TableWrites {
+        table,
+        upserts: rows,
+        deletes: vec![],
+    }
+}
+
+fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
+    Column {
+        name: name.to_owned(),
+        column_type,
+        nullable,
+    }
+}
+
+fn table(
+    name: &str,
+    columns: Vec<Column>,
+    primary_key: &[&str],
+    indexes: &[&[&str]],
+) -> DeclaredTable {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    DeclaredTable {
+        name: name.to_owned(),
+        columns,
+        primary_key: names(primary_key),
+        indexes: indexes.iter().map(|index| names(index)).collect(),
+    }
+}
+
+fn description(name: &str, version: u32, tables: Vec<DeclaredTable>) -> Description {
+    Description::check(name.to_owned(), version, Subscription::default(), tables).unwrap()
+}
+
+/// `orders (id integer PK, customer text nullable)` with an index on
+/// `customer`.
+fn orders() -> Description {
+    orders_of("orders_by_customer", 1)
+}
+
+fn orders_of(projection: &str, version: u32) -> Description {
+    let columns = vec![
+        column("id", ColumnType::Integer, false),
+        column("customer", ColumnType::Text, true),
+    ];
+    description(
+        projection,
+        version,
+        vec![table("orders", columns, &["id"], &[&["customer"]])],
+    )
+}
+
+fn order(id: i64, customer: &str) -> Row {
+    vec![Value::Integer(id), text(customer)]
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+#[track_caller]
+fn refused<T>(result: Result<T, TargetError>, kind: TargetErrorKind, words: &str) {
+    let Err(error) = result else {
+        panic!("it was not refused");
+    };
+    let said = chain(&error);
+    assert_eq!(error.kind(), kind, "{said}");
+    assert!(said.contains(words), "`{words}` is not in: {said}");
+}
+
+/// An error and its causes.
+fn chain(error: &TargetError) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        said = format!("{said}: {next}");
+        cause = next.source();
+    }
+    said
+}

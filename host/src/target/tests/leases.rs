@@ -1,0 +1,238 @@
+//! One host runs a generation, and the others know which.
+
+use super::*;
+use crate::generation::{RunReport, RunState};
+
+on_both!(
+    a_lease_that_is_held_names_its_host,
+    a_lease_that_ran_out_is_taken_over,
+    a_released_lease_is_free_at_once,
+    a_renewed_lease_lasts,
+    a_stale_lease_cannot_be_renewed_or_report,
+    a_host_may_take_its_own_lease_again,
+    an_epoch_only_grows,
+    a_report_is_shown,
+    a_generation_that_is_not_there_has_no_lease,
+);
+
+async fn generation(database: &Database) -> (Arc<dyn Target>, GenerationId) {
+    let target = database.open().await;
+    let generation = created(&*target, &orders()).await.unwrap();
+    (target, generation.id)
+}
+
+async fn a_lease_that_is_held_names_its_host(database: &Database) {
+    let (target, id) = generation(database).await;
+    acquired(&*target, id, "host-a").await;
+    // Another host, and another thread of this one.
+    for other in [database.open().await, target.clone()] {
+        match other.acquire(id, "host-b", A_MINUTE).await.unwrap() {
+            Acquired::HeldBy { host, remaining } => {
+                assert_eq!(host, "host-a");
+                assert!(
+                    remaining > A_MINUTE / 2 && remaining <= A_MINUTE,
+                    "{remaining:?}"
+                );
+            }
+            lease @ Acquired::Lease(_) => panic!("{lease:?}"),
+        }
+    }
+    assert_eq!(
+        target.generations().await.unwrap()[0].host.as_deref(),
+        Some("host-a")
+    );
+}
+
+async fn a_lease_that_ran_out_is_taken_over(database: &Database) {
+    let (target, id) = generation(database).await;
+    let Acquired::Lease(old) = target.acquire(id, "host-a", Duration::ZERO).await.unwrap() else {
+        panic!("it is held");
+    };
+    assert_eq!(target.generations().await.unwrap()[0].host, None);
+    let new = acquired(&*target, id, "host-b").await;
+    assert!(new.epoch > old.epoch);
+    refused(
+        target.renew(old, A_MINUTE).await,
+        TargetErrorKind::Fenced,
+        "no longer ours",
+    );
+}
+
+async fn a_released_lease_is_free_at_once(database: &Database) {
+    let (target, id) = generation(database).await;
+    let lease = acquired(&*target, id, "host-a").await;
+    target.release(lease).await.unwrap();
+    assert_eq!(target.generations().await.unwrap()[0].host, None);
+    refused(
+        target.renew(lease, A_MINUTE).await,
+        TargetErrorKind::Fenced,
+        "no longer ours",
+    );
+    let other = database.open().await;
+    acquired(&*other, id, "host-b").await;
+    // A late release by the first owner changes nothing.
+    target.release(lease).await.unwrap();
+    assert_eq!(
+        target.generations().await.unwrap()[0].host.as_deref(),
+        Some("host-b")
+    );
+}
+
+async fn a_renewed_lease_lasts(database: &Database) {
+    let (target, id) = generation(database).await;
+    let Acquired::Lease(lease) = target.acquire(id, "host-a", Duration::ZERO).await.unwrap() else {
+        panic!("it is held");
+    };
+    target.renew(lease, A_MINUTE).await.unwrap();
+    let other = target.acquire(id, "host-b", A_MINUTE).await.unwrap();
+    assert!(matches!(other, Acquired::HeldBy { .. }), "{other:?}");
+}
+
+async fn a_stale_lease_cannot_be_renewed_or_report(database: &Database) {
+    let (target, id) = generation(database).await;
+    let old = acquired(&*target, id, "host-a").await;
+    acquired(&*target, id, "host-a").await;
+    let report = RunReport {
+        state: RunState::Running,
+        cause: None,
+    };
+    refused(
+        target.renew(old, A_MINUTE).await,
+        TargetErrorKind::Fenced,
+        "no longer ours",
+    );
+    refused(
+        target.report(old, &report).await,
+        TargetErrorKind::Fenced,
+        "no longer ours",
+    );
+    assert_eq!(target.generations().await.unwrap()[0].report, None);
+}
+
+async fn a_host_may_take_its_own_lease_again(database: &Database) {
+    let (target, id) = generation(database).await;
+    let first = acquired(&*target, id, "host-a").await;
+    let second = acquired(&*target, id, "host-a").await;
+    assert!(second.epoch > first.epoch);
+}
+
+async fn an_epoch_only_grows(database: &Database) {
+    let (target, id) = generation(database).await;
+    let mut last = 0;
+    for _ in 0..5 {
+        let lease = acquired(&*target, id, "host-a").await;
+        assert!(lease.epoch > last);
+        last = lease.epoch;
+        target.release(lease).await.unwrap();
+    }
+}
+
+async fn a_report_is_shown(database: &Database) {
+    let (target, id) = generation(database).await;
+    let lease = acquired(&*target, id, "host-a").await;
+    for report in [
+        RunReport {
+            state: RunState::Halted,
+            cause: Some("event 7: it's \"bad\"; DROP TABLE x".to_owned()),
+        },
+        RunReport {
+            state: RunState::Running,
+            cause: None,
+        },
+    ] {
+        target.report(lease, &report).await.unwrap();
+        assert_eq!(
+            target.generations().await.unwrap()[0].report.as_ref(),
+            Some(&report)
+        );
+    }
+}
+
+async fn a_generation_that_is_not_there_has_no_lease(database: &Database) {
+    let target = database.open().await;
+    let nobody = GenerationId::from_sql(99);
+    let result = target.acquire(nobody, "host-a", A_MINUTE).await;
+    refused(result, TargetErrorKind::Fenced, "generation 99");
+    refused(
+        target.promote(nobody).await,
+        TargetErrorKind::Refused,
+        "no generation 99",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_host_of_a_sqlite_file_needs_not_wait_for_the_lease_of_a_dead_one() {
+    let database = Database::sqlite();
+    let (target, id) = generation(&database).await;
+    let dead = acquired(&*target, id, "host-a").await;
+    // The process's end closes the locked file, as dropping the target does.
+    drop(target);
+    let target = database.open().await;
+    let new = acquired(&*target, id, "host-b").await;
+    assert!(new.epoch > dead.epoch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_of_a_sqlite_file_is_told_who_has_it() {
+    let database = Database::sqlite();
+    let (target, id) = generation(&database).await;
+    let other = created(
+        &*target,
+        &description(
+            "others",
+            1,
+            vec![table(
+                "others",
+                vec![column("id", ColumnType::Integer, false)],
+                &["id"],
+                &[],
+            )],
+        ),
+    )
+    .await
+    .unwrap();
+    acquired(&*target, id, "host-a").await;
+    // Even of another generation: the file has one host.
+    let second = database.open().await;
+    let answer = second.acquire(other.id, "host-b", A_MINUTE).await.unwrap();
+    assert!(
+        matches!(&answer, Acquired::HeldBy { host, .. } if host == "host-a"),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_owner_waits_for_the_commit_that_is_under_way() {
+    let database = Database::postgres().await;
+    let mut started = started(&database, &orders()).await;
+    // Stands for a commit that holds the checkpoint's row and goes on.
+    let mut old_owner = database.connect().await;
+    for statement in [
+        "BEGIN",
+        "UPDATE gnomon.checkpoints SET checkpoint = '1', position = 1",
+    ] {
+        sqlx::query(statement)
+            .execute(&mut old_owner)
+            .await
+            .unwrap();
+    }
+    let acquiring = {
+        let (target, id) = (Arc::clone(&started.target), started.generation.id);
+        tokio::spawn(async move { acquired(&*target, id, "host-a").await })
+    };
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while database.texts(waiting).await != ["1"] {
+        tokio::task::yield_now().await;
+    }
+    // Renewing goes through: the lease is another row.
+    let renewal = tokio::time::timeout(A_MINUTE, started.target.generations());
+    renewal.await.unwrap().unwrap();
+    sqlx::query("COMMIT").execute(&mut old_owner).await.unwrap();
+    let lease = acquiring.await.unwrap();
+    started.writer = started
+        .target
+        .writer(lease, Arc::new(orders()))
+        .await
+        .unwrap();
+    assert_eq!(started.writer.checkpoint().await.unwrap(), checkpoint(1));
+}
