@@ -18,6 +18,7 @@ pub mod database_url;
 pub mod dead_letter;
 pub mod event_store;
 pub mod generation;
+pub mod guest;
 pub mod source;
 pub mod target;
 #[cfg(test)]

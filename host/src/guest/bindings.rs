@@ -1,0 +1,15 @@
+//! The contract's bindings, generated from `wit/`.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::restriction
+)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "projection",
+    imports: { default: trappable },
+    with: { "gnomon:projection/read-model.table": super::call::TableHandle },
+});

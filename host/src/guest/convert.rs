@@ -1,0 +1,214 @@
+//! From the contract's types to the model's and back. Strings are moved, not
+//! copied.
+
+use gnomon_model::{
+    Change, Column, ColumnType, Decimal, DeclaredTable, Description, Event, InvalidDescription,
+    InvalidValue, Payload, Position, Row, Subscription, Value,
+};
+
+use super::bindings::gnomon::projection::{read_model, types};
+
+/// The longest name that a message shows.
+const NAME_CHARACTERS_MAX: usize = 255;
+
+/// Events in the form in which a guest takes them.
+#[derive(Debug)]
+pub struct EventList(Vec<types::Event>);
+
+impl EventList {
+    /// How many events it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The place of the event with this position in the list.
+    #[must_use]
+    pub fn place(&self, position: Position) -> Option<usize> {
+        self.0
+            .binary_search_by_key(&position.get(), |event| event.position)
+            .ok()
+    }
+
+    /// The position of the event at this place.
+    #[must_use]
+    pub fn position(&self, place: usize) -> Option<Position> {
+        self.0
+            .get(place)
+            .and_then(|event| Position::new(event.position))
+    }
+
+    /// The position of the last event.
+    #[must_use]
+    pub fn last(&self) -> Option<Position> {
+        self.position(self.len().checked_sub(1)?)
+    }
+
+    /// Stream id, type and position of an event, for messages.
+    #[must_use]
+    pub fn describe(&self, place: usize) -> Option<String> {
+        self.0.get(place).map(|event| {
+            let name = one_line(&event.event_type, NAME_CHARACTERS_MAX);
+            let stream = one_line(&event.stream_id, NAME_CHARACTERS_MAX);
+            format!("event {} ({name} in stream {stream})", event.position)
+        })
+    }
+
+    pub(super) fn as_slice(&self) -> &[types::Event] {
+        &self.0
+    }
+}
+
+impl From<Vec<Event>> for EventList {
+    fn from(events: Vec<Event>) -> Self {
+        Self(events.into_iter().map(event).collect())
+    }
+}
+
+/// A guest's text for logs, status and tables: of bounded length, and without
+/// characters that steer a terminal, that change the order in which the others
+/// are read, or that a database cannot hold.
+pub(super) fn readable(text: &str, characters_max: usize) -> String {
+    text.chars()
+        .take(characters_max)
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            character if steers(character) => char::REPLACEMENT_CHARACTER,
+            character => character,
+        })
+        .collect()
+}
+
+/// The same, without line breaks.
+pub(super) fn one_line(text: &str, characters_max: usize) -> String {
+    readable(text, characters_max).replace(['\n', '\t'], "\u{fffd}")
+}
+
+/// Control characters, line separators, and what turns the direction of
+/// writing.
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+fn event(event: Event) -> types::Event {
+    types::Event {
+        position: event.position.get(),
+        id: event.id,
+        stream_id: event.stream_id,
+        event_type: event.event_type,
+        version: event.version,
+        schema_version: event.schema_version,
+        data: match event.data {
+            Payload::Json(text) => types::Payload::Json(text),
+            Payload::Binary(bytes) => types::Payload::Binary(bytes),
+        },
+        metadata: event.metadata,
+        recorded_at: event.recorded_at,
+    }
+}
+
+pub(super) fn description(declared: types::Description) -> Result<Description, InvalidDescription> {
+    let tables = declared
+        .tables
+        .into_iter()
+        .map(|table| DeclaredTable {
+            name: table.name,
+            columns: table
+                .columns
+                .into_iter()
+                .map(|column| Column {
+                    name: column.name,
+                    column_type: column_type(column.column_type),
+                    nullable: column.nullable,
+                })
+                .collect(),
+            primary_key: table.primary_key,
+            indexes: table.indexes,
+        })
+        .collect();
+    let subscription = Subscription {
+        event_types: declared.subscription.event_types,
+        categories: declared.subscription.categories,
+        metadata: declared.subscription.metadata,
+    };
+    Description::check(declared.name, declared.version, subscription, tables)
+}
+
+const fn column_type(declared: types::ColumnType) -> ColumnType {
+    match declared {
+        types::ColumnType::Boolean => ColumnType::Boolean,
+        types::ColumnType::Integer => ColumnType::Integer,
+        types::ColumnType::Float => ColumnType::Float,
+        types::ColumnType::Decimal => ColumnType::Decimal,
+        types::ColumnType::Text => ColumnType::Text,
+        types::ColumnType::Bytes => ColumnType::Bytes,
+        types::ColumnType::Timestamp => ColumnType::Timestamp,
+        types::ColumnType::Date => ColumnType::Date,
+        types::ColumnType::Uuid => ColumnType::Uuid,
+        types::ColumnType::Json => ColumnType::Json,
+    }
+}
+
+/// A guest's value; decimals and UUIDs are parsed here, the rest is checked
+/// against the column later.
+pub(super) fn value(value: types::Value) -> Result<Value, InvalidValue> {
+    Ok(match value {
+        types::Value::Null => Value::Null,
+        types::Value::Boolean(value) => Value::Boolean(value),
+        types::Value::Integer(value) => Value::Integer(value),
+        types::Value::Float(value) => Value::Float(value),
+        types::Value::Decimal(text) => Value::Decimal(text.parse::<Decimal>()?),
+        types::Value::Text(text) => Value::Text(text),
+        types::Value::Bytes(bytes) => Value::Bytes(bytes),
+        types::Value::Timestamp(at) => Value::Timestamp(at),
+        types::Value::Date(day) => Value::Date(day),
+        types::Value::Uuid(text) => Value::uuid(&text)?,
+        types::Value::Json(text) => Value::Json(text),
+    })
+}
+
+pub(super) fn values(values: Vec<types::Value>) -> Result<Vec<Value>, InvalidValue> {
+    values.into_iter().map(value).collect()
+}
+
+pub(super) fn changes(changes: Vec<read_model::Change>) -> Result<Vec<Change>, InvalidValue> {
+    changes
+        .into_iter()
+        .map(|change| {
+            Ok(match change {
+                read_model::Change::Set((column, new)) => Change::Set(column, value(new)?),
+                read_model::Change::Add((column, new)) => Change::Add(column, value(new)?),
+                read_model::Change::Min((column, new)) => Change::Min(column, value(new)?),
+                read_model::Change::Max((column, new)) => Change::Max(column, value(new)?),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn row(row: Row) -> Vec<types::Value> {
+    row.into_iter()
+        .map(|value| match value {
+            Value::Null => types::Value::Null,
+            Value::Boolean(value) => types::Value::Boolean(value),
+            Value::Integer(value) => types::Value::Integer(value),
+            Value::Float(value) => types::Value::Float(value),
+            Value::Decimal(decimal) => types::Value::Decimal(decimal.into_string()),
+            Value::Text(text) => types::Value::Text(text),
+            Value::Bytes(bytes) => types::Value::Bytes(bytes),
+            Value::Timestamp(at) => types::Value::Timestamp(at),
+            Value::Date(day) => types::Value::Date(day),
+            Value::Uuid(uuid) => types::Value::Uuid(uuid.hyphenated().to_string()),
+            Value::Json(text) => types::Value::Json(text),
+        })
+        .collect()
+}
