@@ -14,12 +14,20 @@
     )
 )]
 
+pub mod configuration;
 pub mod database_url;
 pub mod dead_letter;
+pub mod deployment;
 pub mod event_store;
 pub mod generation;
 pub mod guest;
+pub mod reader;
+pub mod row_cache;
+pub mod runner;
+pub mod shutdown;
 pub mod source;
+pub mod status;
+pub mod supervisor;
 pub mod target;
 #[cfg(test)]
 mod test_database;

@@ -1,0 +1,76 @@
+//! One attempt to apply events, and who is to blame when it fails.
+
+use gnomon_model::{Position, TableWrites};
+
+use super::Runner;
+use super::cut::{self, Verdict};
+use super::session::{Blamed, End};
+use crate::guest::{ApplyError, EventList};
+use crate::row_cache::GenerationRows;
+
+/// What became of it.
+pub(super) enum Attempt {
+    /// The guest did it; nothing is committed yet.
+    Applied(Vec<TableWrites>),
+    /// The guest could not do it.
+    Failed {
+        /// The place of the event at fault in the list, where the guest says.
+        place: Option<usize>,
+        message: String,
+    },
+}
+
+/// Lets the guest apply events, none of which are parked.
+pub(super) fn attempt(
+    runner: &Runner,
+    rows: &GenerationRows,
+    events: &EventList,
+) -> Result<Attempt, End> {
+    if events.is_empty() {
+        return Ok(Attempt::Applied(Vec::new()));
+    }
+    let assignment = &runner.assignment;
+    let applied = assignment.guest.apply(
+        events,
+        Box::new(rows.clone()),
+        assignment.target.floats(),
+        assignment.guest_limits,
+        runner.shutdown.flag(),
+    );
+    match applied {
+        Ok(writes) => Ok(Attempt::Applied(writes)),
+        Err(ApplyError::Rejected { position, message }) => Ok(Attempt::Failed {
+            place: events.place(position),
+            message,
+        }),
+        Err(ApplyError::Failed(message)) => Ok(Attempt::Failed {
+            place: None,
+            message,
+        }),
+        Err(ApplyError::Rows(error)) => Err(error.into()),
+        Err(ApplyError::Busy) => Err(End::Retry(ApplyError::Busy.to_string())),
+        Err(ApplyError::Stopped) => Err(End::Stopped),
+    }
+}
+
+/// A list that failed is cut, or its first event is at fault. Only a first
+/// event is ever blamed: what is before the culprit has been committed by then.
+pub(super) fn verdict(
+    events: &EventList,
+    place: Option<usize>,
+    last: Position,
+    message: String,
+) -> End {
+    let verdict = match place {
+        Some(place) => cut::before(place, events.position(place).unwrap_or(last)),
+        None => cut::halve(events.len(), last),
+    };
+    match verdict {
+        Verdict::Cut(cut) => End::Cut(cut),
+        Verdict::FirstEvent => End::Blamed(Blamed {
+            position: events.position(0).unwrap_or(last),
+            event: events.describe(0).unwrap_or_default(),
+            message,
+        }),
+    }
+}
