@@ -31,3 +31,4 @@ pub mod supervisor;
 pub mod target;
 #[cfg(test)]
 mod test_database;
+pub mod toolchain;
