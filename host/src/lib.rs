@@ -1,4 +1,29 @@
 //! Gnomon: a host for event-sourced projections.
+//!
+//! ```text
+//! event store ──> reader ──> batch ──> guest ──> write buffer ──> one transaction ──> read model
+//!  (source)      gap-safe,  filtered   pure,      one op           rows + checkpoint    (target)
+//!               prefetching           sandboxed   per row             + fencing
+//! ```
+//!
+//! The modules, in the order in which the data flows:
+//!
+//! * [`database_url`], [`generation`]: the nouns that all others share; values,
+//!   schemas and events are in [`gnomon_model`].
+//! * [`event_store`]: appending and reading events.
+//! * [`source`]: the seam to event stores, and how far they are final.
+//! * [`reader`]: the next batch, read ahead.
+//! * [`guest`]: the sandbox.
+//! * [`target`]: the seam to read-model databases; [`row_cache`] is before it.
+//! * [`runner`]: one generation, batch by batch, exactly once.
+//! * [`dead_letter`]: events that wait.
+//! * [`deployment`], [`supervisor`]: which generations run.
+//! * [`status`]: why something does not move.
+//! * [`toolchain`], [`configuration`], [`telemetry`], [`command_line`]: the edges.
+//!
+//! Imports run one way: edges, runner, seams, nouns. The runner knows no
+//! database, a database file knows no WebAssembly, and the guest layer knows no
+//! SQL.
 
 #![cfg_attr(
     test,
@@ -14,6 +39,7 @@
     )
 )]
 
+pub mod command_line;
 pub mod configuration;
 pub mod database_url;
 pub mod dead_letter;
@@ -29,6 +55,7 @@ pub mod source;
 pub mod status;
 pub mod supervisor;
 pub mod target;
+pub mod telemetry;
 #[cfg(test)]
 mod test_database;
 pub mod toolchain;

@@ -1,0 +1,200 @@
+//! The command line: one module per command.
+//!
+//! Results go to stdout, everything else to stderr. A command exits with 0 on
+//! success, with 1 when the thing asked for failed, and with 2 on wrong usage.
+
+use std::cell::OnceCell;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::configuration::Configuration;
+use crate::telemetry::{self, LogFormat};
+
+mod append;
+mod build;
+mod completions;
+mod control;
+mod dead_letters;
+mod events;
+mod init;
+mod inspect;
+mod progress;
+mod run;
+mod status;
+mod style;
+mod wait;
+
+/// Hosts event-sourced projections: WebAssembly components in, SQL read models
+/// out, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gnomon",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = "Examples:
+  gnomon init shop && cd shop
+  gnomon append --stream Order-1 --type OrderPlaced --data '{\"total_cents\": 1200}'
+  gnomon run
+  gnomon status
+
+Environment: every key of gnomon.toml can be set as GNOMON_…, as in GNOMON_EVENTS_URL;
+GNOMON_LOG sets the log level (error, warn, info, debug, trace).")]
+pub struct CommandLine {
+    /// The configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "gnomon.toml",
+        env = "GNOMON_CONFIG",
+        global = true
+    )]
+    config: PathBuf,
+    /// Prints results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The form of log lines on stderr
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Build(build::Build),
+    Inspect(inspect::Inspect),
+    Append(append::Append),
+    Events(events::Events),
+    Run(run::Run),
+    Status(status::Status),
+    Wait(wait::Wait),
+    Pause(control::Pause),
+    Resume(control::Resume),
+    DeadLetters(dead_letters::DeadLetters),
+    Completions(completions::Completions),
+}
+
+/// What all commands share.
+#[derive(Debug)]
+pub struct Context {
+    /// Whether results are printed as JSON.
+    pub json: bool,
+    config: PathBuf,
+    configuration: OnceCell<Configuration>,
+}
+
+impl Context {
+    /// The context of a command that reads its configuration from `config`.
+    #[must_use]
+    pub const fn new(config: PathBuf, json: bool) -> Self {
+        Self {
+            json,
+            config,
+            configuration: OnceCell::new(),
+        }
+    }
+
+    /// The configuration, read on first use.
+    ///
+    /// # Errors
+    /// With every mistake that is in it.
+    pub fn configuration(&self) -> anyhow::Result<&Configuration> {
+        if let Some(configuration) = self.configuration.get() {
+            return Ok(configuration);
+        }
+        let configuration = Configuration::load(&self.config)?;
+        Ok(self.configuration.get_or_init(|| configuration))
+    }
+}
+
+impl CommandLine {
+    /// Runs the command and says how it went.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.try_run() {
+            Ok(code) => code,
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                // Nobody is left to be told if stderr is gone as well.
+                let _ = writeln!(
+                    anstream::stderr(),
+                    "{}: {}",
+                    style::error("error"),
+                    chain(error.as_ref())
+                );
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn try_run(self) -> anyhow::Result<ExitCode> {
+        telemetry::start_with(
+            self.log_format,
+            progress::LogWriter,
+            style::colours_on_stderr(),
+        )?;
+        let context = Context::new(self.config, self.json);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let code = runtime.block_on(async {
+            match self.command {
+                Command::Init(init) => init.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Build(build) => build.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Inspect(inspect) => inspect.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Append(append) => append.run(&context).await.map(|()| ExitCode::SUCCESS),
+                Command::Events(events) => events.run(&context).await.map(|()| ExitCode::SUCCESS),
+                Command::Run(run) => run.run(&context).await,
+                Command::Status(status) => status.run(&context).await,
+                Command::Wait(wait) => wait.run(&context).await,
+                Command::Pause(pause) => pause.run(&context).await,
+                Command::Resume(resume) => resume.run(&context).await,
+                Command::DeadLetters(dead_letters) => dead_letters.run(&context).await,
+                Command::Completions(completions) => completions.run().map(|()| ExitCode::SUCCESS),
+            }
+        });
+        // A blocking read must not hold up the exit; nothing depends on it.
+        runtime.shutdown_background();
+        code
+    }
+}
+
+/// The error and its causes, without repeating what an outer one says already.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A context with a configuration of its own; its event store is empty.
+    pub(crate) fn context(json: bool) -> (tempfile::TempDir, Context) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("gnomon.toml");
+        std::fs::write(&file, crate::configuration::template()).unwrap();
+        (directory, Context::new(file, json))
+    }
+}

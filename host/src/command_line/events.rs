@@ -1,0 +1,389 @@
+//! `gnomon events`: what is in the store.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::Args;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use gnomon_model::{Event, Payload, Position, Subscription};
+
+use super::Context;
+use crate::event_store::{self, EventStore, StreamId, format_timestamp, write_envelope};
+use crate::source::{self, Checkpoint, Follow};
+
+/// Events that are read at a time.
+const PAGE: usize = 500;
+/// Events that people are shown unless they ask for more.
+const SHOWN_TO_PEOPLE: u64 = 100;
+/// Characters of the data that people are shown.
+const DATA_MAX_CHARACTERS: usize = 60;
+
+/// Shows events.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gnomon events --limit 20
+  gnomon events --stream Order-7
+  gnomon events --json > events.ndjson
+  gnomon events --after 5000 --follow
+
+With --json each event is one line that `gnomon append --file` reads again. With --follow every
+event is given once and in order, also on PostgreSQL, where a lower position can be committed later
+than a higher one; without it, what is visible now is shown.")]
+pub(super) struct Events {
+    /// Only this stream
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Only events with a position above this one
+    #[arg(long, value_name = "POSITION", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=i64::MAX.cast_unsigned()))]
+    after: u64,
+    /// At most so many events [default: 100, with --json or --follow all]
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Go on with new events as they come, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+}
+
+impl Events {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let mut out = anstream::stdout();
+        let follow = self.follow;
+        let shown = self.run_into(context, &mut out);
+        if !follow {
+            return shown.await;
+        }
+        tokio::select! {
+            result = shown => result,
+            stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+        }
+    }
+
+    async fn run_into(self, context: &Context, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+        let stream = self.stream.clone().map(StreamId::new).transpose()?;
+        let limit = match self.limit {
+            Some(limit) => limit,
+            None if context.json || self.follow => u64::MAX,
+            None => SHOWN_TO_PEOPLE,
+        };
+        let printer = Printer {
+            json: context.json,
+            left: limit,
+            last: Position::START,
+            header: true,
+            widths: Vec::new(),
+        };
+        if self.follow {
+            self.follow(context, stream, printer, out).await
+        } else {
+            self.show(context, stream, printer, out).await
+        }
+    }
+
+    fn after(&self) -> Position {
+        Position::new(self.after).unwrap_or(Position::MAX)
+    }
+
+    async fn show(
+        &self,
+        context: &Context,
+        stream: Option<StreamId>,
+        mut printer: Printer,
+        out: &mut (dyn Write + Send),
+    ) -> anyhow::Result<()> {
+        let store = event_store::open(&context.configuration()?.events).await?;
+        let mut pages = Pages {
+            store,
+            stream,
+            after: self.after(),
+            version: 0,
+        };
+        loop {
+            let events = pages.next().await?;
+            if printer.left == 0 {
+                if !events.is_empty() && self.limit.is_none() {
+                    writeln!(
+                        anstream::stderr(),
+                        "there are more events; go on with --after {}, or give a --limit",
+                        printer.last
+                    )?;
+                }
+                return Ok(());
+            }
+            if events.is_empty() {
+                return Ok(());
+            }
+            printer.print(out, &events)?;
+        }
+    }
+
+    async fn follow(
+        &self,
+        context: &Context,
+        stream: Option<StreamId>,
+        mut printer: Printer,
+        out: &mut (dyn Write + Send),
+    ) -> anyhow::Result<()> {
+        let source = source::open(&context.configuration()?.events).await?;
+        let subscription = Subscription {
+            metadata: true,
+            categories: stream
+                .iter()
+                .map(|stream| stream.category().to_owned())
+                .collect(),
+            ..Subscription::default()
+        };
+        let mut follow = Follow::new(source, Checkpoint::behind(self.after()), subscription);
+        while printer.left > 0 {
+            let mut events = follow.next().await?;
+            if let Some(stream) = &stream {
+                events.retain(|event| event.stream_id == stream.as_str());
+            }
+            printer.print(out, &events)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is visible now, a page at a time.
+struct Pages {
+    store: Arc<dyn EventStore>,
+    stream: Option<StreamId>,
+    after: Position,
+    version: u64,
+}
+
+impl Pages {
+    /// The next events; none at the end.
+    async fn next(&mut self) -> anyhow::Result<Vec<Event>> {
+        let Some(stream) = &self.stream else {
+            let events = self.store.read_all(self.after, PAGE).await?;
+            self.after = events.last().map_or(self.after, |event| event.position);
+            return Ok(events);
+        };
+        loop {
+            let mut events = self.store.read_stream(stream, self.version, PAGE).await?;
+            let Some(last) = events.last() else {
+                return Ok(events);
+            };
+            self.version = last.version;
+            events.retain(|event| event.position > self.after);
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+struct Printer {
+    json: bool,
+    /// Events that may still be printed.
+    left: u64,
+    /// The last one that was printed.
+    last: Position,
+    header: bool,
+    /// The columns keep their widths from one page to the next.
+    widths: Vec<u16>,
+}
+
+impl Printer {
+    fn print(&mut self, out: &mut dyn Write, events: &[Event]) -> std::io::Result<()> {
+        let count = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(events.len());
+        let events = events.get(..count).unwrap_or(events);
+        self.left -= u64::try_from(count).unwrap_or(self.left);
+        let Some(last) = events.last() else {
+            return Ok(());
+        };
+        self.last = last.position;
+        if self.json {
+            let mut page = Vec::new();
+            for event in events {
+                write_envelope(&mut page, event)?;
+                page.push(b'\n');
+            }
+            out.write_all(&page)?;
+        } else {
+            let table = self.table(events);
+            for line in table.lines() {
+                writeln!(out, "{}", line.trim_end())?;
+            }
+        }
+        out.flush()
+    }
+
+    fn table(&mut self, events: &[Event]) -> Table {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
+        if std::mem::take(&mut self.header) {
+            table.set_header([
+                "position",
+                "recorded at",
+                "stream",
+                "version",
+                "type",
+                "data",
+            ]);
+        }
+        for event in events {
+            table.add_row([
+                event.position.to_string(),
+                format_timestamp(event.recorded_at),
+                event.stream_id.clone(),
+                event.version.to_string(),
+                event.event_type.clone(),
+                excerpt(&event.data),
+            ]);
+        }
+        let widths = table.column_max_content_widths();
+        self.widths.resize(widths.len(), 0);
+        for ((column, width), known) in table.column_iter_mut().zip(widths).zip(&mut self.widths) {
+            *known = width.max(*known);
+            // The width that is set includes the padding of one on each side.
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*known + 2)));
+        }
+        table
+    }
+}
+
+fn excerpt(data: &Payload) -> String {
+    let text = match data {
+        Payload::Json(text) => text,
+        Payload::Binary(bytes) => return format!("{} bytes", bytes.len()),
+    };
+    // Control characters of a foreign text must not reach a terminal.
+    let mut shown: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(DATA_MAX_CHARACTERS)
+        .collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::command_line::is_broken_pipe;
+    use crate::command_line::tests::context;
+    use crate::event_store::{Envelope, ExpectedVersion, NewEvent};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        events: Events,
+    }
+
+    async fn run(context: &Context, arguments: &[&str]) -> String {
+        let line = Line::try_parse_from(["events"].iter().chain(arguments)).unwrap();
+        let mut out = Vec::new();
+        line.events.run_into(context, &mut out).await.unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    async fn append(context: &Context, count: usize) {
+        let store = event_store::open(&context.configuration().unwrap().events)
+            .await
+            .unwrap();
+        for number in 0..count {
+            let stream = StreamId::new(format!("S-{}", number % 2)).unwrap();
+            let event = NewEvent::new("T", "{\"a\":1}").unwrap();
+            store
+                .append(&stream, ExpectedVersion::Any, &[event])
+                .await
+                .unwrap();
+        }
+    }
+
+    fn positions(text: &str) -> Vec<u64> {
+        text.lines()
+            .map(|line| {
+                Envelope::parse(line).unwrap();
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                value["global_position"].as_u64().unwrap()
+            })
+            .collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn envelopes_come_one_a_line() {
+        let (_directory, context) = context(true);
+        append(&context, 6).await;
+        for (arguments, expected) in [
+            (&[][..], &[1, 2, 3, 4, 5, 6][..]),
+            (&["--after", "2", "--limit", "3"], &[3, 4, 5]),
+            (&["--stream", "S-1"], &[2, 4, 6]),
+            (&["--stream", "S-1", "--after", "2", "--limit", "1"], &[4]),
+            (&["--stream", "S-9"], &[]),
+            (&["--limit", "0"], &[]),
+            (&["--follow", "--limit", "4"], &[1, 2, 3, 4]),
+            (
+                &[
+                    "--follow", "--stream", "S-0", "--after", "1", "--limit", "2",
+                ],
+                &[3, 5],
+            ),
+        ] {
+            assert_eq!(
+                positions(&run(&context, arguments).await),
+                expected,
+                "{arguments:?}"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn people_get_a_table_with_one_header() {
+        let (_directory, context) = context(false);
+        append(&context, 101).await;
+        let shown = run(&context, &[]).await;
+        assert_eq!(shown.lines().count(), 101, "{shown}");
+        assert!(shown.contains("recorded at"), "{shown}");
+        assert!(
+            shown.lines().nth(1).unwrap().contains("{\"a\": 1}"),
+            "{shown}"
+        );
+        assert_eq!(
+            run(&context, &["--limit", "200"]).await.lines().count(),
+            102
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_closed_pipe_ends_it_quietly() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (_directory, context) = context(true);
+        append(&context, 1).await;
+        for arguments in [&["events"][..], &["events", "--follow"]] {
+            let line = Line::try_parse_from(arguments).unwrap();
+            let ended = line.events.run_into(&context, &mut Closed).await;
+            assert!(is_broken_pipe(&ended.unwrap_err()));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Progress bars on stderr, and log lines that do not tear them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// All bars of the process. Without a terminal they are not drawn.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// How often a bar is drawn anew.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// A bar with a rate and the time that is left.
+pub(super) fn bar(name: &str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix:>20} {bar:30} {percent:>3} %  {human_pos}/{human_len}  {rate:>12}  {eta} left",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+    .with_key(
+        "rate",
+        |state: &ProgressState, output: &mut dyn fmt::Write| {
+            // What cannot be shown is left out.
+            let _ = write!(output, "{:.0}/s", state.per_sec());
+        },
+    );
+    let bar = BARS.add(ProgressBar::new(total));
+    bar.set_style(style);
+    bar.set_prefix(name.to_owned());
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
+/// Writes to stderr, with the bars lifted out of the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Self
+    }
+}
