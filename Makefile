@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo build test soak check
+
+# The scripts and the tests look for what is built below target/.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+help: ## Lists these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: build ## Runs three projections over 50,000 events and shows the rows
+	@tools/demo
+
+build: ## Builds target/release/gnomon and target/projections/*.wasm
+	@tools/wasm-toolchain
+	cargo build --release --locked --bin gnomon
+	@tools/build-projections target/release/gnomon
+
+test: ## Runs all tests, on a PostgreSQL server of their own
+	@tests/run
+
+soak: ## Strikes the hosts thousands of times: make soak ROUNDS=3000
+	@GNOMON_SOAK_ROUNDS=$(or $(ROUNDS),3000) tests/run --test end_to_end -- --nocapture faults:: foreign_writers::
+
+check: ## Checks format, lints and docs
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked

@@ -1,0 +1,31 @@
+//! Runs the real binary on real, throwaway databases.
+//!
+//! `GNOMON_TEST_BINARY` and `GNOMON_TEST_PROJECTIONS` name the binary and the
+//! directory of the example projections; without them, those below `target/`
+//! are taken; `GNOMON_TEST_GUESTS` is the directory of the modules of
+//! `tests/guests`. `GNOMON_TEST_POSTGRES_URL` names the server, and
+//! `GNOMON_TEST_POSTGRES_BINARIES` the directory of its programs.
+
+mod chance;
+mod commits;
+mod database;
+mod feed;
+mod host;
+mod installation;
+mod log;
+mod module;
+mod proxy;
+mod read_model;
+mod server;
+
+pub use chance::{Chance, is_soak, rounds};
+pub use commits::Commits;
+pub use database::{Database, Rows, System};
+pub use feed::{Fed, Feed};
+pub use host::{Host, signal};
+pub use installation::{Finished, Installation, guest};
+pub use log::shared_log;
+pub use module::{Declaration, DeclaredTable, component, component_of_world, core_module};
+pub use proxy::{Point, Proxy};
+pub use read_model::{CUSTOMER_VALUE, DAILY_REVENUE, ORDER_SUMMARY, READ_MODELS, ReadModel};
+pub use server::{Server, Stop};

@@ -1,0 +1,170 @@
+//! A PostgreSQL server of a test's own, which can be stopped and started.
+
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use url::Url;
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It ends all sessions and then itself.
+    Fast,
+    /// It ends at once, as in a crash, and recovers at the next start.
+    Immediate,
+}
+
+impl Stop {
+    const fn mode(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
+/// A server; it ends with this value.
+pub struct Server {
+    binaries: PathBuf,
+    directory: TempDir,
+    port: u16,
+}
+
+impl Server {
+    /// Makes and starts one.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL, or it does not start.
+    #[must_use]
+    pub fn start_new() -> Self {
+        let binaries = std::env::var_os("GNOMON_TEST_POSTGRES_BINARIES")
+            .filter(|binaries| !binaries.is_empty())
+            .expect(
+                "this test starts a PostgreSQL server of its own, and its programs were not \
+                 found; install them (Debian: `apt-get install postgresql`) and run `make test`",
+            );
+        let directory = tempfile::tempdir().unwrap();
+        if let Some((user, group)) = server_user() {
+            chown(directory.path(), Some(user), Some(group)).unwrap();
+        }
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.local_addr())
+            .unwrap()
+            .port();
+        let server = Self {
+            binaries: PathBuf::from(binaries),
+            directory,
+            port,
+        };
+        server.must(
+            "initdb",
+            &[
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+        );
+        server.start();
+        server
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off",
+            self.port
+        );
+        let log = self.data().join("log");
+        let log = log.to_str().unwrap();
+        self.must("pg_ctl", &["-w", "-l", log, "-o", &options, "start"]);
+    }
+
+    /// Stops it.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn stop(&self, how: Stop) {
+        self.must("pg_ctl", &["-w", "-m", how.mode(), "stop"]);
+    }
+
+    /// The URL of its first database.
+    #[must_use]
+    pub fn url(&self) -> Url {
+        let url = format!("postgres://postgres:none@127.0.0.1:{}/postgres", self.port);
+        Url::parse(&url).unwrap()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn must(&self, program: &str, arguments: &[&str]) {
+        let status = self.command(program, arguments).status().unwrap();
+        assert!(
+            status.success(),
+            "{program} {arguments:?}: {status}; the server said:\n{}",
+            std::fs::read_to_string(self.data().join("log")).unwrap_or_default()
+        );
+    }
+
+    /// The server refuses to run as root.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let path = self.binaries.join(program);
+        let mut command = match server_user() {
+            Some((user, group)) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid", &user.to_string(), "--regid", &group.to_string()])
+                    .arg("--clear-groups")
+                    .arg(path);
+                command
+            }
+            None => Command::new(path),
+        };
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be stopped already.
+        let _ = self
+            .command("pg_ctl", &["-w", "-m", "immediate", "stop"])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Whom the server runs as: nobody special, unless this is root.
+fn server_user() -> Option<(u32, u32)> {
+    let id = |key: &str| -> u32 {
+        let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    if id("Uid:") != 0 {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    ["postgres:", "nobody:"].iter().find_map(|name| {
+        let line = users.lines().find(|line| line.starts_with(name))?;
+        let mut fields = line.split(':').skip(2);
+        let mut id = || fields.next()?.parse().ok();
+        Some((id()?, id()?))
+    })
+}

@@ -1,0 +1,17 @@
+//! What the end-to-end tests of Gnomon stand on: the order log, which the demo
+//! uses too, and the harness that runs the real binary on real databases.
+//!
+//! ```text
+//! orders ──NDJSON──> gnomon append ──> events ──> gnomon run ──> rows ──┐
+//!                                        └──> GROUP BY ──> expected ────┴──> equal?
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics, and the panic is its message"
+)]
+
+pub mod harness;
+pub mod orders;

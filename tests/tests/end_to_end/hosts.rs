@@ -1,0 +1,188 @@
+//! Several hosts on one database: exactly one works, and another one takes
+//! over when it is gone.
+
+use std::time::{Duration, Instant};
+
+use gnomon_tests::harness::{
+    Commits, Feed, Host, Installation, Point, Proxy, READ_MODELS, System, signal,
+};
+
+/// What DESIGN promises after a SIGKILL, with the usual lease.
+const FAIL_OVER_LIMIT: Duration = Duration::from_secs(10);
+const NAMES: [&str; 3] = ["host-a", "host-b", "host-c"];
+
+fn start(installation: &Installation, name: &str) -> Host {
+    let url = format!("{}?application_name={name}", installation.read_models.url());
+    installation.start_host_with(&url, &url)
+}
+
+/// Waits until a condition holds.
+fn wait_until(what: &str, limit: Duration, is_so: impl Fn() -> bool) -> Duration {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    started.elapsed()
+}
+
+/// The hosts that hold a lease, as the processes that `status` names.
+fn holders(installation: &Installation) -> Vec<String> {
+    let mut holders: Vec<String> = installation
+        .json_lines(&["status"])
+        .iter()
+        .filter_map(|status| Some(status["host"].as_str()?.to_owned()))
+        .collect();
+    holders.sort();
+    holders
+}
+
+#[test]
+fn of_three_hosts_that_start_together_one_works_on_each_generation() {
+    let installation = Installation::in_one_database(System::Postgres)
+        .with_examples()
+        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", 20);
+    let commits = Commits::record(&installation);
+    let feed = Feed::start(&installation.events, 11, Duration::from_millis(10));
+    // The database is empty, so they also deploy together.
+    let mut hosts: Vec<Host> = NAMES
+        .iter()
+        .map(|name| start(&installation, name))
+        .collect();
+    wait_until("commits", FAIL_OVER_LIMIT, || {
+        installation.head() > 400 && holders(&installation).len() == READ_MODELS.len()
+    });
+    let generations = installation
+        .read_models
+        .number("SELECT count(*) FROM gnomon.generations");
+    assert_eq!(
+        generations,
+        READ_MODELS.len() as i64,
+        "deployed more than once"
+    );
+    assert!(hosts.iter_mut().all(Host::is_running));
+    let _ = feed.end();
+    for read_model in READ_MODELS {
+        installation.wait_for(read_model.projection, installation.head());
+    }
+    let workers = installation.read_models.rows(
+        "SELECT generation, count(DISTINCT host), count(DISTINCT epoch), count(*) > 10
+         FROM public.commits GROUP BY generation",
+    );
+    for worker in &workers {
+        let cells: Vec<&str> = worker[1..].iter().flatten().map(String::as_str).collect();
+        assert_eq!(cells, ["1", "1", "1"], "{workers:?}");
+    }
+    let _ = commits.check("with three hosts");
+    installation.assert_rows_are_right("with three hosts");
+    let waiting = hosts.iter().map(Host::log).collect::<String>();
+    assert!(!waiting.contains("panicked"), "{waiting}");
+}
+
+#[test]
+fn after_a_sigkill_another_host_goes_on_within_ten_seconds() {
+    let installation = Installation::in_one_database(System::Postgres)
+        .with_examples()
+        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", 20);
+    let commits = Commits::record(&installation);
+    let first = start(&installation, "host-a");
+    let feed = Feed::start(&installation.events, 12, Duration::from_millis(10));
+    wait_until("host-a commits", FAIL_OVER_LIMIT, || {
+        commits.of("host-a") > 20
+    });
+    let _others = [
+        start(&installation, "host-b"),
+        start(&installation, "host-c"),
+    ];
+    // They have come as far as waiting.
+    wait_until("they wait", FAIL_OVER_LIMIT, || {
+        installation.read_models.number(
+            "SELECT count(DISTINCT application_name) FROM pg_stat_activity
+             WHERE application_name IN ('host-b', 'host-c')",
+        ) == 2
+    });
+    let _ = first.kill();
+    let killed = Instant::now();
+    for read_model in READ_MODELS {
+        installation.wait_for(read_model.projection, installation.head());
+    }
+    let took = killed.elapsed();
+    println!("fail-over after a SIGKILL: {took:.1?}");
+    assert!(took < FAIL_OVER_LIMIT, "{took:?}");
+    let _ = feed.end();
+    for read_model in READ_MODELS {
+        installation.wait_for(read_model.projection, installation.head());
+    }
+    let _ = commits.check("after a fail-over");
+    installation.assert_rows_are_right("after a fail-over");
+}
+
+#[test]
+fn a_host_that_was_frozen_beyond_its_lease_cannot_commit_and_goes_on_as_a_waiter() {
+    let installation = Installation::in_one_database(System::Postgres)
+        .with_examples()
+        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", 20);
+    let commits = Commits::record(&installation);
+    let direct = installation.read_models.url();
+    let proxy = Proxy::before(&direct);
+    let url = format!("{}?application_name=host-a", proxy.url(&direct));
+    let mut first = installation.start_host_with(&url, &url);
+    let feed = Feed::start(&installation.events, 13, Duration::from_millis(5));
+    wait_until("host-a commits", FAIL_OVER_LIMIT, || {
+        commits.of("host-a") > 20
+    });
+    // At the worst moment: it has applied a batch and begins to commit it.
+    let process = first.process();
+    proxy.arm(Point::Begin, move || signal("STOP", process));
+    wait_until("host-a is frozen", FAIL_OVER_LIMIT, || proxy.strikes() > 0);
+    let second = start(&installation, "host-b");
+    wait_until("host-b commits", FAIL_OVER_LIMIT * 2, || {
+        commits.of("host-b") > 60
+    });
+    let before = commits.of("host-a");
+    first.thaw();
+    let after = commits.of("host-b");
+    wait_until("host-b goes on", FAIL_OVER_LIMIT, || {
+        commits.of("host-b") > after + 60
+    });
+    // What it had begun holds its checkpoint's lock, so nobody has taken that
+    // generation over, and it may end it. `check` sees two hosts in one epoch.
+    assert!(
+        commits.of("host-a") <= before + READ_MODELS.len() as i64,
+        "the woken host went on committing"
+    );
+    assert!(first.is_running());
+    // As a waiter it takes over in its turn.
+    let _ = second.kill();
+    wait_until("host-a commits again", FAIL_OVER_LIMIT, || {
+        commits.of("host-a") > before
+    });
+    let _ = feed.end();
+    for read_model in READ_MODELS {
+        installation.wait_for(read_model.projection, installation.head());
+    }
+    let _ = commits.check("after a freeze");
+    installation.assert_rows_are_right("after a freeze");
+    assert!(!first.log().contains("panicked"), "{}", first.log());
+}
+
+#[test]
+fn a_second_host_of_a_sqlite_file_is_refused_with_a_sentence() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite).with_examples();
+    installation.append_orders(300, 14);
+    let mut host = installation.start_host();
+    installation.wait_for("order_summary", 300);
+    installation.fail(
+        &["run"],
+        &[
+            "has a host already",
+            "a SQLite file takes one",
+            "PostgreSQL",
+        ],
+    );
+    assert!(host.is_running());
+    // A host that was killed keeps nobody waiting.
+    let _ = host.kill();
+    installation.succeed(&["run", "--until-caught-up"]);
+    installation.assert_rows_are_right("after a second host was refused");
+}
