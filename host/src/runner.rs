@@ -340,12 +340,7 @@ impl Runner {
             }
         });
         // A new lease costs little, and finds out who else is there.
-        let released = self
-            .runtime
-            .block_on(in_time(self.assignment.target.release(lease)));
-        if let Err(error) = released {
-            tracing::debug!("the lease was not given back: {error}");
-        }
+        self.release(lease);
         Phase::Acquiring
     }
 
@@ -360,21 +355,25 @@ impl Runner {
             .unwrap_or_else(|| Control::unknown(projection))
     }
 
-    /// Gives the lease back; what fails here is healed by its end.
     fn stop(&self, phase: &Phase) -> Phase {
         if let Phase::Following(lease, _)
         | Phase::Halted(lease, _)
         | Phase::Paused(lease)
         | Phase::BackingOff(Some(lease), _) = phase
         {
-            let released = self
-                .runtime
-                .block_on(in_time(self.assignment.target.release(*lease)));
-            if let Err(error) = released {
-                tracing::debug!("the lease was not given back: {error}");
-            }
+            self.release(*lease);
         }
         Phase::Stopped
+    }
+
+    /// Gives a lease back; what fails here is healed by its end.
+    fn release(&self, lease: Lease) {
+        let released = self
+            .runtime
+            .block_on(in_time(self.assignment.target.release(lease)));
+        if let Err(error) = released {
+            tracing::debug!("the lease was not given back: {error}");
+        }
     }
 
     fn heartbeat(&mut self, lease: Lease) -> Arc<Heartbeat> {
