@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak check
+.PHONY: help demo build test soak bench check
 
 # The scripts and the tests look for what is built below target/.
 export CARGO_TARGET_DIR := $(CURDIR)/target
@@ -20,6 +20,9 @@ test: ## Runs all tests, on a PostgreSQL server of their own
 
 soak: ## Strikes the hosts thousands of times: make soak ROUNDS=3000
 	@GNOMON_SOAK_ROUNDS=$(or $(ROUNDS),3000) tests/run --test end_to_end -- --nocapture faults:: foreign_writers::
+
+bench: ## Measures delay and cost on a PostgreSQL server of its own
+	@tests/bench
 
 check: ## Checks format, lints and docs
 	cargo fmt --all --check

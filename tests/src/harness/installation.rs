@@ -88,7 +88,11 @@ impl Installation {
     }
 
     /// With one of the example projections.
-    fn with_example(self, folder: &str) -> Self {
+    ///
+    /// # Panics
+    /// When it was not built.
+    #[must_use]
+    pub fn with_example(self, folder: &str) -> Self {
         let module = examples().join(format!("{folder}.wasm"));
         let bytes = fs::read(&module).unwrap_or_else(|error| {
             panic!(
