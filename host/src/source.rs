@@ -74,6 +74,10 @@ pub struct Frontier {
     pub safe: Position,
     /// The highest position that was handed out.
     pub head: Position,
+    /// Positions up to `safe` that were handed out and rolled back since the
+    /// source was opened. They are counted a moment after `safe` has passed
+    /// them. Always zero where positions are not handed out before the commit.
+    pub rolled_back: u64,
     /// Why `safe` stays behind `head`, as a sentence; `None` where it is not
     /// so, or has been so for a moment only.
     pub waiting_for: Option<String>,

@@ -2,9 +2,7 @@
 //!
 //! An append is one statement, without a transaction round it: the unique
 //! index on stream and version decides between two that run at the same time,
-//! and the loser looks again. `NOTIFY` inside the transaction would take a lock
-//! on the whole database and so serialise all commits, therefore readers are
-//! woken after the commit, by a statement that waits for no disk.
+//! and the loser looks again.
 
 use async_trait::async_trait;
 use gnomon_model::{Event, Position, json};
@@ -22,13 +20,15 @@ mod connection;
 mod import;
 mod rows;
 mod schema;
+mod waking;
 
 pub(crate) use connection::{connect, pool, store_error};
 pub(crate) use rows::{event_columns, read_event};
 pub(crate) use schema::{Layout, ensure, layout};
-
-/// The channel on which readers are woken.
-pub(crate) const CHANNEL: &str = "gnomon_events";
+pub(crate) use waking::CHANNEL;
+#[cfg(test)]
+pub(crate) use waking::QUIET;
+use waking::Waking;
 
 /// Connections that appends and reads may use at the same time.
 const MAX_CONNECTIONS: u32 = 16;
@@ -38,6 +38,7 @@ pub struct PostgresEventStore {
     pool: PgPool,
     layout: Layout,
     url: PostgresUrl,
+    waking: Waking,
 }
 
 impl PostgresEventStore {
@@ -56,24 +57,12 @@ impl PostgresEventStore {
             pool: pool(url, MAX_CONNECTIONS, &[])?,
             layout,
             url: url.clone(),
+            waking: Waking::default(),
         })
     }
 
     fn error(&self, doing: &str, error: sqlx::Error) -> EventStoreError {
         store_error(&format!("{doing} {}", self.url), error)
-    }
-
-    /// Tells readers that there is something new. Only a hint, so a failure
-    /// does not matter.
-    async fn wake_readers(&self) {
-        let woken =
-            sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
-                .bind(CHANNEL)
-                .execute(&self.pool)
-                .await;
-        if let Err(error) = woken {
-            tracing::debug!(%error, "readers were not woken and will look by themselves");
-        }
     }
 }
 
@@ -91,7 +80,7 @@ impl EventStore for PostgresEventStore {
         events: &[NewEvent],
     ) -> Result<Vec<Appended>, EventStoreError> {
         let appended = append::append(self, stream, expected, events).await?;
-        self.wake_readers().await;
+        self.waking.appended(&self.pool).await;
         Ok(appended)
     }
 
@@ -135,7 +124,7 @@ impl EventStore for PostgresEventStore {
         on_progress: OnProgress,
     ) -> Result<Imported, EventStoreError> {
         let imported = import::import(self, file, on_progress).await?;
-        self.wake_readers().await;
+        self.waking.appended(&self.pool).await;
         Ok(imported)
     }
 

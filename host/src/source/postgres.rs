@@ -22,7 +22,10 @@ use crate::event_store::postgres::{
 mod blockers;
 mod checks;
 mod frontier;
+mod pace;
+mod rolled_back;
 mod samples;
+mod session;
 #[cfg(test)]
 mod tests;
 

@@ -70,6 +70,7 @@ const fn frontier_at(head: Position) -> Frontier {
     Frontier {
         safe: head,
         head,
+        rolled_back: 0,
         waiting_for: None,
         out_of_reach: None,
     }

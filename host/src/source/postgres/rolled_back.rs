@@ -1,0 +1,131 @@
+//! Counting the positions that were handed out and rolled back.
+//!
+//! No event will ever stand there. Many of them mean that writers fail, or
+//! often lose a race for a stream's next version.
+
+use std::time::{Duration, Instant};
+
+use gnomon_model::Position;
+use sqlx::postgres::PgConnection;
+
+/// Positions that one query counts: the next look must not wait for long.
+const COUNT_MAX_POSITIONS: u64 = 10_000;
+/// How often the log may speak of it.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+
+/// The count, and what is still to be counted.
+#[derive(Default)]
+pub(super) struct RolledBack {
+    count: u64,
+    /// Positions behind the first and up to the second are final and not yet
+    /// counted.
+    uncounted: Option<(Position, Position)>,
+    logged: Option<(Instant, u64)>,
+}
+
+impl RolledBack {
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) const fn is_counted(&self) -> bool {
+        self.uncounted.is_none()
+    }
+
+    /// The frontier has passed the positions behind `after` up to `until`, and
+    /// some of them may hold no event.
+    pub(super) fn passed(&mut self, after: Position, until: Position) {
+        // What lies between two such stretches has no holes, so counting it
+        // too does no harm.
+        let (after, _) = self.uncounted.unwrap_or((after, until));
+        self.uncounted = Some((after, until));
+    }
+
+    /// Counts the next of what is still to be counted.
+    pub(super) async fn count_some(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<(), sqlx::Error> {
+        let Some((after, until)) = self.uncounted else {
+            return Ok(());
+        };
+        let end = after.get().saturating_add(COUNT_MAX_POSITIONS);
+        let end = Position::new(end).map_or(until, |end| end.min(until));
+        let rows: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM events WHERE global_position > $1 AND global_position <= $2",
+        )
+        .bind(after.to_sql())
+        .bind(end.to_sql())
+        .fetch_one(connection)
+        .await?;
+        let positions = end.get().saturating_sub(after.get());
+        self.count += positions.saturating_sub(rows.try_into().unwrap_or(0));
+        self.uncounted = (end < until).then_some((end, until));
+        self.log();
+        Ok(())
+    }
+
+    fn log(&mut self) {
+        let (last, known) = match self.logged {
+            Some((when, known)) => (Some(when), known),
+            None => (None, 0),
+        };
+        let is_due = last.is_none_or(|when| when.elapsed() >= LOG_EVERY);
+        if is_due && self.count > known {
+            tracing::info!(
+                new = self.count - known,
+                all = self.count,
+                "positions were rolled back: no event stands there"
+            );
+            self.logged = Some((Instant::now(), self.count));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_store;
+    use crate::source::{self, Frontier, Source};
+    use crate::test_database::{connect, postgres, run};
+
+    const INSERT: &str = "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, \
+         metadata, version) SELECT gen_random_uuid(), 'S-' || n, 'S', 'T', '{}', '{}', 1 FROM ";
+
+    /// Draws this many positions and rolls them back.
+    async fn roll_back(connection: &mut PgConnection, positions: u64) {
+        let insert = format!("BEGIN; {INSERT} generate_series(1, {positions}) AS n; ROLLBACK");
+        run(connection, &insert).await;
+    }
+
+    async fn wait_for(source: &dyn Source, rolled_back: u64) -> Frontier {
+        let mut frontier = source.frontier();
+        let counted = frontier.wait_for(|frontier| frontier.rolled_back >= rolled_back);
+        let counted = tokio::time::timeout(Duration::from_secs(60), counted).await;
+        let counted = counted.expect("rolled back positions are not counted");
+        counted.expect("the source is open").clone()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_rolled_back_since_the_source_was_opened_is_counted() {
+        let url = postgres().await;
+        event_store::open(&url).await.unwrap();
+        let mut connection = connect(&url).await;
+        roll_back(&mut connection, 7).await;
+        let source = source::open(&url).await.unwrap();
+        assert_eq!(source.look().await.unwrap().rolled_back, 0);
+        roll_back(&mut connection, 3).await;
+        assert_eq!(wait_for(&*source, 3).await.rolled_back, 3);
+        // More than one query counts.
+        roll_back(&mut connection, COUNT_MAX_POSITIONS + 1).await;
+        run(
+            &mut connection,
+            &format!("{INSERT} generate_series(1, 2) AS n"),
+        )
+        .await;
+        let counted = wait_for(&*source, COUNT_MAX_POSITIONS + 4).await;
+        assert_eq!(counted.rolled_back, COUNT_MAX_POSITIONS + 4);
+        let frontier = source.look().await.unwrap();
+        assert_eq!(frontier.safe.get(), 7 + 3 + COUNT_MAX_POSITIONS + 1 + 2);
+    }
+}
