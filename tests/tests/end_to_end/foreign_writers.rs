@@ -1,8 +1,11 @@
 //! Nothing skipped: programs that know nothing of Gnomon write to its events
 //! table in every way that PostgreSQL offers, and commit late, out of order or
-//! not at all. Every event that they commit is projected once, in order.
+//! not at all. Every event that they commit is projected once, in order. A
+//! naive reader of the same table, at the same time, loses some.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gnomon_tests::harness::{Chance, Database, Installation, System, is_soak};
@@ -13,7 +16,9 @@ const WRITERS: u64 = 16;
 /// In a soak it is ten times as long.
 const WRITING_TIME: Duration = Duration::from_secs(30);
 const LONG_TRANSACTION: Duration = Duration::from_secs(10);
-const STATUS_LIMIT: Duration = Duration::from_secs(5);
+const STATUS_LIMIT: Duration = Duration::from_secs(60);
+/// How often the naive reader looks.
+const NAIVE_POLL: Duration = Duration::from_millis(5);
 
 #[test]
 fn sixteen_foreign_writers_lose_nothing_and_status_names_the_one_that_holds_the_rest_up() {
@@ -36,6 +41,8 @@ fn sixteen_foreign_writers_lose_nothing_and_status_names_the_one_that_holds_the_
             runtime.spawn(writer.write_until(Instant::now() + writing_time))
         })
         .collect();
+    let written = Arc::new(AtomicBool::new(false));
+    let naive = runtime.spawn(read_naively(url.clone(), Arc::clone(&written)));
     let long = runtime.spawn(stay_open(url.clone()));
 
     let said = status_of_the_wait(&installation);
@@ -44,6 +51,8 @@ fn sixteen_foreign_writers_lose_nothing_and_status_names_the_one_that_holds_the_
     for writer in writers {
         tally.add(&runtime.block_on(writer).unwrap());
     }
+    written.store(true, Ordering::Relaxed);
+    let naive = runtime.block_on(naive).unwrap();
     installation.wait_for("picky", installation.head());
     installation.wait_for_status("picky", STATUS_LIMIT, |status| status["state"] == "running");
     let committed = installation.events.number("SELECT count(*) FROM events");
@@ -51,6 +60,12 @@ fn sixteen_foreign_writers_lose_nothing_and_status_names_the_one_that_holds_the_
     println!("{committed} events committed, {holes} positions rolled back: {tally:?}");
     assert!(committed > 5_000 && holes > 500, "the writers were idle");
     assert_all_projected(&installation, &format!("seed {}", chance.seed));
+    let lost = lost_by(&naive, &installation.events);
+    println!("the naive reader lost {lost} events");
+    assert!(
+        lost > 0,
+        "a naive reader passes this test, so it shows nothing"
+    );
     // Last, because a loss would be worse.
     let (cause, session) = said.expect("status did not name the writer that held the rest up");
     println!("status: {cause}");
@@ -94,6 +109,39 @@ fn assert_all_projected(installation: &Installation, when: &str) {
         .read_models
         .rows("SELECT stream_id, events, last_version, out_of_order FROM picky.streams");
     assert_eq!(found, expected, "{when}");
+}
+
+/// Reads as one does without thinking, until everything is written: what lies
+/// behind the last position that was seen.
+async fn read_naively(url: String, written: Arc<AtomicBool>) -> BTreeSet<i64> {
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut seen = BTreeSet::new();
+    loop {
+        let is_last = written.load(Ordering::Relaxed);
+        let found: Vec<i64> = sqlx::query_scalar(
+            "SELECT global_position FROM events WHERE global_position > $1 \
+             ORDER BY global_position",
+        )
+        .bind(seen.last().copied().unwrap_or(0))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        seen.extend(found);
+        if is_last {
+            return seen;
+        }
+        tokio::time::sleep(NAIVE_POLL).await;
+    }
+}
+
+/// How many events a reader that saw these has lost.
+fn lost_by(seen: &BTreeSet<i64>, events: &Database) -> usize {
+    let committed = events.rows("SELECT global_position FROM events");
+    let position = |row: &Vec<Option<String>>| row[0].as_ref().unwrap().parse::<i64>().unwrap();
+    committed
+        .iter()
+        .filter(|row| !seen.contains(&position(row)))
+        .count()
 }
 
 /// One event in a transaction that is open for a long time.
