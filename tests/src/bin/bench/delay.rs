@@ -96,6 +96,9 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
         Installation::new(System::Postgres, System::Postgres).with_example("order-summary");
     installation.succeed(&["events", "--limit", "1"]);
     let _host = installation.start_host();
+    installation.wait_for_status("order_summary", PATIENCE, |status| {
+        status["generation_state"] == "live"
+    });
     let loads = [
         Load {
             name: format!("{} a second", arguments.rate),
@@ -122,41 +125,40 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
             ),
         ];
         let watcher = Watcher::start(installation.read_models.url());
-        let mut orders = orders(1);
-        for (_, writer) in &mut writers {
-            write(
-                writer,
-                &mut orders.by_ref().take(WARM_UP_ORDERS),
-                Duration::ZERO,
-                &watcher,
-            )
-            .await?;
-        }
-        let mut delays = Vec::new();
-        for load in &loads {
-            for (name, writer) in &mut writers {
-                let count = usize::try_from(load.events)?;
-                let started = Instant::now();
-                let times = write(
-                    writer,
-                    &mut orders.by_ref().take(count),
-                    load.every,
-                    &watcher,
-                )
-                .await?;
-                delays.push(Delay {
-                    measurement: "delay",
-                    writer: name,
-                    load: load.name.clone(),
-                    events: times.len(),
-                    events_per_second: f64::from(load.events) / started.elapsed().as_secs_f64(),
-                    delay: times.summary(),
-                });
-            }
-        }
+        let delays = measure_all(&mut writers, &loads, &watcher).await;
+        // Why the rows did not come, if it is the watcher's fault.
         watcher.end()?;
-        Ok(delays)
+        delays
     })
+}
+
+async fn measure_all(
+    writers: &mut [(&'static str, Writer)],
+    loads: &[Load],
+    watcher: &Watcher,
+) -> Result<Vec<Delay>> {
+    let mut orders = orders(1);
+    for (_, writer) in writers.iter_mut() {
+        let mut warm_up = orders.by_ref().take(WARM_UP_ORDERS);
+        write(writer, &mut warm_up, Duration::ZERO, watcher).await?;
+    }
+    let mut delays = Vec::new();
+    for load in loads {
+        for (name, writer) in writers.iter_mut() {
+            let mut placed = orders.by_ref().take(usize::try_from(load.events)?);
+            let started = Instant::now();
+            let times = write(writer, &mut placed, load.every, watcher).await?;
+            delays.push(Delay {
+                measurement: "delay",
+                writer: name,
+                load: load.name.clone(),
+                events: times.len(),
+                events_per_second: f64::from(load.events) / started.elapsed().as_secs_f64(),
+                delay: times.summary(),
+            });
+        }
+    }
+    Ok(delays)
 }
 
 /// Writes orders in a rhythm, and waits until all of them are rows.
