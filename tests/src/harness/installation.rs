@@ -87,7 +87,7 @@ impl Installation {
             .fold(self, Self::with_example)
     }
 
-    /// With one of the example projections.
+    /// With one of the example projections, by its folder's name.
     ///
     /// # Panics
     /// When it was not built.

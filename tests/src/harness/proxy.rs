@@ -2,6 +2,7 @@
 //! connections, and does so at named points of a commit.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// A point in the life of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// A transaction begins. The connection is not cut there.
+    /// A transaction begins, and the server does not hear it. Nothing is cut
+    /// there: from then on the proxy stalls.
     Begin,
     /// The client has said `COMMIT`, and the server does not hear it.
     BeforeCommit,
@@ -33,8 +35,19 @@ pub enum Point {
     AfterAcknowledgement,
 }
 
-/// What happens at the point, before the connection is cut.
+/// What happens at the point, before the connection meets its fate.
 type Action = Box<dyn FnOnce() + Send>;
+
+/// What becomes of a connection at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Both sides see its end.
+    Cut,
+    /// It is held back, as all others are from then on.
+    Stalled,
+    /// Neither side hears of the other any more.
+    Silent,
+}
 
 /// A running proxy; its connections end with it.
 pub struct Proxy {
@@ -45,8 +58,9 @@ pub struct Proxy {
 
 struct Control {
     weather: watch::Sender<Weather>,
-    armed: Mutex<Option<(Point, Action)>>,
+    armed: Mutex<Option<(Point, Fate, Action)>>,
     strikes: watch::Sender<u64>,
+    connections: AtomicU64,
 }
 
 /// How the network is.
@@ -58,7 +72,19 @@ struct Weather {
     silences: u64,
     refuses: bool,
     stalls: bool,
+    /// The connection that was struck last.
+    struck: Option<u64>,
+    /// A stall holds back all connections but that one.
+    spares_struck: bool,
     delay: Duration,
+}
+
+impl Weather {
+    /// Whether it lets a connection through.
+    fn opens(&self, line: &Line) -> bool {
+        let is_spared = self.spares_struck && self.struck == Some(line.number);
+        (!self.stalls || is_spared) && self.silences == line.born.silences
+    }
 }
 
 impl Proxy {
@@ -83,6 +109,7 @@ impl Proxy {
             weather: watch::channel(Weather::default()).0,
             armed: Mutex::new(None),
             strikes: watch::channel(0).0,
+            connections: AtomicU64::new(0),
         });
         runtime.spawn(serve(listener, upstream, Arc::clone(&control)));
         Self {
@@ -115,7 +142,18 @@ impl Proxy {
 
     /// Holds everything back, or lets it through again.
     pub fn stall(&self, stalls: bool) {
-        self.change(|weather| weather.stalls = stalls);
+        self.change(|weather| {
+            weather.stalls = stalls;
+            weather.spares_struck = false;
+        });
+    }
+
+    /// Holds everything back but the connection that was struck last.
+    pub fn stall_all_but_struck(&self) {
+        self.change(|weather| {
+            weather.stalls = true;
+            weather.spares_struck = true;
+        });
     }
 
     /// From now on all connections that are open now are silent for good: they
@@ -130,9 +168,19 @@ impl Proxy {
     }
 
     /// Does something when the next transaction is at this point, and then cuts
-    /// its connection.
+    /// its connection, or stalls.
     pub fn arm(&self, point: Point, action: impl FnOnce() + Send + 'static) {
-        *self.control.armed() = Some((point, Box::new(action)));
+        let fate = match point {
+            Point::Begin => Fate::Stalled,
+            _ => Fate::Cut,
+        };
+        *self.control.armed() = Some((point, fate, Box::new(action)));
+    }
+
+    /// Makes the connection of the next transaction silent for good at this
+    /// point, and no other one.
+    pub fn arm_silence(&self, point: Point) {
+        *self.control.armed() = Some((point, Fate::Silent, Box::new(|| {})));
     }
 
     /// Forgets what it was armed with; says whether that had not happened yet.
@@ -153,22 +201,48 @@ impl Proxy {
 }
 
 impl Control {
-    fn armed(&self) -> MutexGuard<'_, Option<(Point, Action)>> {
+    fn armed(&self) -> MutexGuard<'_, Option<(Point, Fate, Action)>> {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what is to happen at this point.
-    fn trigger(&self, point: Point) -> Option<Action> {
+    fn trigger(&self, point: Point) -> Option<(Fate, Action)> {
         let mut armed = self.armed();
         match &*armed {
-            Some((at, _)) if *at == point => armed.take().map(|(_, action)| action),
+            Some((at, ..)) if *at == point => armed.take().map(|(_, fate, action)| (fate, action)),
             _ => None,
         }
     }
 
-    fn strike(&self, action: Action) {
+    /// Does what was to be done. A silent connection does not come back from
+    /// this.
+    async fn strike(&self, line: &Line, (fate, action): (Fate, Action)) {
         action();
+        if fate == Fate::Silent {
+            line.silent.store(true, Ordering::Relaxed);
+        }
+        self.weather.send_modify(|weather| {
+            weather.struck = Some(line.number);
+            weather.stalls |= fate == Fate::Stalled;
+        });
         self.strikes.send_modify(|strikes| *strikes += 1);
+        line.wait_while_silent().await;
+    }
+}
+
+/// A connection, as both directions know it.
+struct Line {
+    number: u64,
+    /// The weather in which it was made.
+    born: Weather,
+    silent: AtomicBool,
+}
+
+impl Line {
+    async fn wait_while_silent(&self) {
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -186,7 +260,11 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, control: Arc<Control
 
 async fn connection(client: TcpStream, upstream: SocketAddr, control: Arc<Control>) {
     let mut weather = control.weather.subscribe();
-    let born = *weather.borrow();
+    let line = Line {
+        number: control.connections.fetch_add(1, Ordering::Relaxed),
+        born: *weather.borrow(),
+        silent: AtomicBool::new(false),
+    };
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -197,9 +275,9 @@ async fn connection(client: TcpStream, upstream: SocketAddr, control: Arc<Contro
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, Way::Up, born, &control) => {}
-        () = pump(from_server, to_client, Way::Down, born, &control) => {}
-        _ = weather.wait_for(|now| now.cuts != born.cuts) => {}
+        () = pump(from_client, to_server, Way::Up, &line, &control) => {}
+        () = pump(from_server, to_client, Way::Down, &line, &control) => {}
+        _ = weather.wait_for(|now| now.cuts != line.born.cuts) => {}
     }
 }
 
@@ -217,45 +295,51 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     way: Way,
-    born: Weather,
+    line: &Line,
     control: &Control,
 ) {
     let mut buffer = vec![0; BUFFER_BYTES];
+    let mut weather = control.weather.subscribe();
+    let opens = |now: &Weather| now.opens(line);
     loop {
-        let Ok(length @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
-        let bytes = &buffer[..length];
-        let now = *control.weather.borrow();
-        if !now.delay.is_zero() {
-            tokio::time::sleep(now.delay).await;
+        let read = from.read(&mut buffer).await;
+        let delay = weather.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
-        let mut weather = control.weather.subscribe();
-        let opens = |now: &Weather| !now.stalls && now.silences == born.silences;
+        // The end of a connection is something to hear, too.
+        line.wait_while_silent().await;
         if weather.wait_for(opens).await.is_err() {
             return;
         }
+        let Ok(length @ 1..) = read else {
+            return;
+        };
+        let bytes = &buffer[..length];
         if way == Way::Up
             && contains(bytes, BEGIN)
             && let Some(action) = control.trigger(Point::Begin)
         {
-            control.strike(action);
+            control.strike(line, action).await;
+            if weather.wait_for(opens).await.is_err() {
+                return;
+            }
         }
         if way == Way::Up
             && contains(bytes, COMMIT)
             && let Some(action) = control.trigger(Point::BeforeCommit)
         {
-            return control.strike(action);
+            return control.strike(line, action).await;
         }
         let is_committed = way == Way::Down && contains(bytes, COMMITTED);
         if is_committed && let Some(action) = control.trigger(Point::BeforeAcknowledgement) {
-            return control.strike(action);
+            return control.strike(line, action).await;
         }
         if to.write_all(bytes).await.is_err() {
             return;
         }
         if is_committed && let Some(action) = control.trigger(Point::AfterAcknowledgement) {
-            return control.strike(action);
+            return control.strike(line, action).await;
         }
     }
 }

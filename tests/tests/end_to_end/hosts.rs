@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use gnomon_tests::harness::{
-    Commits, Feed, Host, Installation, Point, Proxy, READ_MODELS, System, signal,
-};
+use gnomon_tests::harness::{Commits, Feed, Host, Installation, READ_MODELS, System};
 
 /// What DESIGN promises after a SIGKILL, with the usual lease.
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(10);
@@ -115,55 +113,6 @@ fn after_a_sigkill_another_host_goes_on_within_ten_seconds() {
     }
     let _ = commits.check("after a fail-over");
     installation.assert_rows_are_right("after a fail-over");
-}
-
-#[test]
-fn a_host_that_was_frozen_beyond_its_lease_cannot_commit_and_goes_on_as_a_waiter() {
-    let installation = Installation::in_one_database(System::Postgres)
-        .with_examples()
-        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", 20);
-    let commits = Commits::record(&installation);
-    let direct = installation.read_models.url();
-    let proxy = Proxy::before(&direct);
-    let url = format!("{}?application_name=host-a", proxy.url(&direct));
-    let mut first = installation.start_host_with(&url, &url);
-    let feed = Feed::start(&installation.events, 13, Duration::from_millis(5));
-    wait_until("host-a commits", FAIL_OVER_LIMIT, || {
-        commits.of("host-a") > 20
-    });
-    // At the worst moment: it has applied a batch and begins to commit it.
-    let process = first.process();
-    proxy.arm(Point::Begin, move || signal("STOP", process));
-    wait_until("host-a is frozen", FAIL_OVER_LIMIT, || proxy.strikes() > 0);
-    let second = start(&installation, "host-b");
-    wait_until("host-b commits", FAIL_OVER_LIMIT * 2, || {
-        commits.of("host-b") > 60
-    });
-    let before = commits.of("host-a");
-    first.thaw();
-    let after = commits.of("host-b");
-    wait_until("host-b goes on", FAIL_OVER_LIMIT, || {
-        commits.of("host-b") > after + 60
-    });
-    // What it had begun holds its checkpoint's lock, so nobody has taken that
-    // generation over, and it may end it. `check` sees two hosts in one epoch.
-    assert!(
-        commits.of("host-a") <= before + READ_MODELS.len() as i64,
-        "the woken host went on committing"
-    );
-    assert!(first.is_running());
-    // As a waiter it takes over in its turn.
-    let _ = second.kill();
-    wait_until("host-a commits again", FAIL_OVER_LIMIT, || {
-        commits.of("host-a") > before
-    });
-    let _ = feed.end();
-    for read_model in READ_MODELS {
-        installation.wait_for(read_model.projection, installation.head());
-    }
-    let _ = commits.check("after a freeze");
-    installation.assert_rows_are_right("after a freeze");
-    assert!(!first.log().contains("panicked"), "{}", first.log());
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod bad_modules;
 mod commands;
 mod faults;
 mod foreign_writers;
+mod frozen_hosts;
 mod hostile;
 mod hostile_modules;
 mod hosts;
