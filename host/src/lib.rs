@@ -51,6 +51,7 @@ pub mod reader;
 pub mod row_cache;
 pub mod runner;
 pub mod shutdown;
+mod silence;
 pub mod source;
 pub mod status;
 pub mod supervisor;

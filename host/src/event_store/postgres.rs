@@ -4,6 +4,8 @@
 //! index on stream and version decides between two that run at the same time,
 //! and the loser looks again.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gnomon_model::{Event, Position, json};
 use sqlx::postgres::PgPool;
@@ -54,7 +56,7 @@ impl PostgresEventStore {
         ensure(&mut connection, url).await?;
         let layout = layout(&mut connection, url).await?;
         Ok(Self {
-            pool: pool(url, MAX_CONNECTIONS, &[])?,
+            pool: pool(url, MAX_CONNECTIONS, &[], &Arc::default())?,
             layout,
             url: url.clone(),
             waking: Waking::default(),

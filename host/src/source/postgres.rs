@@ -3,7 +3,7 @@
 //! One task per source looks after the frontier (see [`frontier`]); readers
 //! never look beyond it, so they need no locks and no transactions.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
@@ -18,6 +18,7 @@ use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{
     Layout, connect, ensure, event_columns, layout, pool, read_event, sql_limit, store_error,
 };
+use crate::silence::Silence;
 
 mod blockers;
 mod checks;
@@ -29,9 +30,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-/// How long the next event may be looked for. The window that is searched is
-/// bounded, so no healthy server takes that long.
-const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// Connections for reading; other projections wait for their turn.
 const MAX_CONNECTIONS: u32 = 8;
 
@@ -51,6 +49,7 @@ pub struct PostgresSource {
     url: PostgresUrl,
     frontier: watch::Receiver<Frontier>,
     looks: mpsc::Sender<oneshot::Sender<Result<Frontier, SourceError>>>,
+    silence: Arc<Silence>,
 }
 
 impl PostgresSource {
@@ -67,29 +66,16 @@ impl PostgresSource {
         let layout = layout(&mut connection, url).await?;
         drop(connection);
         let (looks, requests) = mpsc::channel(16);
-        let frontier = frontier::watch(url.clone(), requests).await?;
+        let silence = Arc::default();
+        let frontier = frontier::watch(url.clone(), requests, Arc::clone(&silence)).await?;
         Ok(Self {
-            pool: pool(url, MAX_CONNECTIONS, &ALONG_THE_INDEX)?,
+            pool: pool(url, MAX_CONNECTIONS, &ALONG_THE_INDEX, &silence)?,
             layout,
             url: url.clone(),
             frontier,
             looks,
+            silence,
         })
-    }
-
-    /// Gives up a read that gets no answer: a connection can go silent for
-    /// good.
-    async fn in_time<T>(
-        &self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, SourceError> {
-        match tokio::time::timeout(ANSWER_TIME, answer).await {
-            Ok(answer) => answer.map_err(|error| self.error(error)),
-            Err(_) => Err(SourceError::retry(
-                format!("cannot read events from {}", self.url),
-                format!("no answer within {} s", ANSWER_TIME.as_secs()),
-            )),
-        }
     }
 
     fn error(&self, error: sqlx::Error) -> SourceError {
@@ -134,7 +120,6 @@ impl Source for PostgresSource {
             return Ok(nothing_new(after));
         }
         let end = window_end(after, safe);
-        let mut filling = Filling::new(limits);
         // Plans are made for the values at hand, so an empty list costs nothing.
         let query = format!(
             "SELECT {} FROM events WHERE global_position > $1 AND global_position <= $2 \
@@ -143,20 +128,27 @@ impl Source for PostgresSource {
              ORDER BY global_position LIMIT $3",
             event_columns(&self.layout, subscription.metadata),
         );
-        let mut rows = sqlx::query(AssertSqlSafe(query))
-            .bind(after.to_sql())
-            .bind(end.to_sql())
-            .bind(sql_limit(filling.wanted()))
-            .bind(&subscription.event_types)
-            .bind(&subscription.categories)
-            .fetch(&self.pool);
-        while let Some(row) = self.in_time(rows.try_next()).await? {
-            let event = read_event(&row).map_err(|error| self.error(error))?;
-            if !filling.add(event) {
-                break;
+        let query: Arc<str> = query.into();
+        let read = || async {
+            let mut filling = Filling::new(limits);
+            let mut rows = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
+                .bind(after.to_sql())
+                .bind(end.to_sql())
+                .bind(sql_limit(filling.wanted()))
+                .bind(&subscription.event_types)
+                .bind(&subscription.categories)
+                .fetch(&self.pool);
+            while let Some(row) = rows.try_next().await? {
+                if !filling.add(read_event(&row)?) {
+                    break;
+                }
             }
-        }
-        Ok(filling.finish(end, safe))
+            Ok(filling.finish(end, safe))
+        };
+        self.silence
+            .retry(read)
+            .await
+            .map_err(|error| self.error(error))
     }
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {

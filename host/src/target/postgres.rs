@@ -20,6 +20,7 @@ use super::{Acquired, Control, Target, TargetError, Writer};
 use crate::database_url::PostgresUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
 use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
+use crate::silence::Silence;
 use crate::source::Checkpoint;
 
 mod binary;
@@ -32,6 +33,7 @@ mod generations;
 mod lease;
 mod numeric;
 mod schema;
+mod silence;
 mod statements;
 mod tables;
 mod writer;
@@ -42,6 +44,7 @@ pub struct PostgresTarget {
     place: Arc<str>,
     registry: PgPool,
     writers: PgPool,
+    silence: Arc<Silence>,
 }
 
 impl PostgresTarget {
@@ -60,10 +63,12 @@ impl PostgresTarget {
         schema::prepare(&mut first, &place).await?;
         // The server notices a connection that ends without a word, too.
         let _ = first.close().await;
+        let silence = Arc::default();
         Ok(Self {
             place,
-            registry: connection::registry_pool(options.clone()),
-            writers: connection::writer_pool(options),
+            registry: connection::registry_pool(options.clone(), &silence),
+            writers: connection::writer_pool(options, &silence),
+            silence,
         })
     }
 }
@@ -196,6 +201,8 @@ impl Target for PostgresTarget {
     ) -> Result<Box<dyn Writer>, TargetError> {
         Ok(Box::new(PostgresWriter::new(
             self.writers.clone(),
+            self.registry.clone(),
+            Arc::clone(&self.silence),
             Arc::clone(&self.place),
             lease,
             description,

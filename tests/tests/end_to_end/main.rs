@@ -26,4 +26,5 @@ mod outages;
 mod policies;
 mod same_rows;
 mod secrets;
+mod silent_connections;
 mod wake_up;

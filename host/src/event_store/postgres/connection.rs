@@ -2,19 +2,18 @@
 
 use std::io::ErrorKind;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Error};
+use sqlx::{ConnectOptions as _, Error};
 
 use crate::database_url::PostgresUrl;
 use crate::event_store::{EventStoreError, EventStoreErrorKind};
+use crate::silence::Silence;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a connection may take to say that it is alive.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn options(url: &PostgresUrl) -> Result<PgConnectOptions, EventStoreError> {
     let options = PgConnectOptions::from_str(url.reveal()).map_err(|error| {
@@ -52,17 +51,16 @@ pub(crate) fn pool(
     url: &PostgresUrl,
     max_connections: u32,
     settings: &[(&str, &str)],
+    silence: &Arc<Silence>,
 ) -> Result<PgPool, EventStoreError> {
+    let silence = Arc::clone(silence);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(CONNECT_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(|connection, _| {
-            Box::pin(async move {
-                // One that is silent is replaced.
-                let answered = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
-                answered.map_or(Ok(false), |answer| answer.map(|()| true))
-            })
+        .before_acquire(move |connection, metadata| {
+            let silence = Arc::clone(&silence);
+            Box::pin(async move { silence.allows(connection, metadata.idle_for).await })
         })
         .connect_lazy_with(options(url)?.options(settings.iter().copied())))
 }

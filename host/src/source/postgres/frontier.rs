@@ -14,13 +14,15 @@
 //!
 //! Rows that follow on the frontier without a hole are final in any case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::rolled_back::RolledBack;
-use super::session::Session;
+use super::session::{Patience, Session};
 use crate::database_url::PostgresUrl;
+use crate::silence::Silence;
 use crate::source::{Frontier, SourceError};
 
 /// How long to wait before connecting again, at first and at most.
@@ -34,9 +36,16 @@ type Request = oneshot::Sender<Result<Frontier, SourceError>>;
 pub(super) async fn watch(
     url: PostgresUrl,
     requests: mpsc::Receiver<Request>,
+    silence: Arc<Silence>,
 ) -> Result<watch::Receiver<Frontier>, SourceError> {
-    let mut session = Session::open(&url).await?;
-    let first = session.first_look().await?;
+    let mut patience = Patience::new(silence);
+    let (session, first) = loop {
+        let mut session = Session::open(&url).await?;
+        let looked = session.first_look(&mut patience).await;
+        if looked.is_ok() || !patience.is_growing() {
+            break (session, looked?);
+        }
+    };
     let (sender, receiver) = watch::channel(first);
     let task = Task {
         url,
@@ -44,6 +53,7 @@ pub(super) async fn watch(
         requests,
         pending: Vec::new(),
         rolled_back: RolledBack::default(),
+        patience,
     };
     tokio::spawn(task.run(session));
     Ok(receiver)
@@ -55,6 +65,7 @@ struct Task {
     requests: mpsc::Receiver<Request>,
     pending: Vec<Request>,
     rolled_back: RolledBack,
+    patience: Patience,
 }
 
 /// Why the task woke up.
@@ -89,8 +100,9 @@ impl Task {
                 self.pending.push(request);
             }
             let safe = self.sender.borrow().safe;
+            let explain = !self.pending.is_empty();
             let frontier = session
-                .look(safe, &mut self.rolled_back, !self.pending.is_empty())
+                .look(safe, &mut self.rolled_back, explain, &mut self.patience)
                 .await?;
             self.publish(&frontier);
             for request in self.pending.drain(..) {
@@ -98,7 +110,9 @@ impl Task {
                 let _ = request.send(Ok(frontier.clone()));
             }
             // After the news, which must not wait for it.
-            session.count_rolled_back(&mut self.rolled_back).await?;
+            session
+                .count_rolled_back(&mut self.rolled_back, &mut self.patience)
+                .await?;
             match self.wait(session).await {
                 Wake::Look => {}
                 Wake::LostConnection(error) => return Err(error),

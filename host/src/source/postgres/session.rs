@@ -1,6 +1,7 @@
 //! The connection on which the frontier is looked at, and what was learnt on
 //! it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
@@ -14,14 +15,15 @@ use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{CHANNEL, pool, store_error};
+use crate::silence::{AnswerTime, Silence};
 use crate::source::{Frontier, SourceError};
 
 /// How long a wait lasts before its cause is looked up, and how old the answer
 /// may get.
 const EXPLAIN_AFTER: Duration = Duration::from_millis(100);
 const EXPLAIN_EVERY: Duration = Duration::from_secs(1);
-/// An answer that takes longer means that the connection is gone.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Rows behind the frontier that are checked for holes in one query.
 const PREFIX_MAX_ROWS: i64 = 500;
 
@@ -44,7 +46,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and checks that the table can be read without loss.
     pub(super) async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
-        let pool = pool(url, 1, &[])?;
+        let pool = pool(url, 1, &[], &Arc::default())?;
         let open = async {
             let mut listener = PgListener::connect_with(&pool).await?;
             // A silent reconnect would keep samples of another server life.
@@ -52,7 +54,7 @@ impl Session {
             listener.listen(CHANNEL).await?;
             Ok(listener)
         };
-        let mut listener: PgListener = tokio::time::timeout(LOOK_TIMEOUT, open)
+        let mut listener: PgListener = tokio::time::timeout(CONNECT_TIMEOUT, open)
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| failed(url, error))?;
@@ -96,8 +98,11 @@ impl Session {
     }
 
     /// The first look at a source: nobody asks what was rolled back before.
-    pub(super) async fn first_look(&mut self) -> Result<Frontier, SourceError> {
-        self.look(Position::START, &mut RolledBack::default(), false)
+    pub(super) async fn first_look(
+        &mut self,
+        patience: &mut Patience,
+    ) -> Result<Frontier, SourceError> {
+        self.look(Position::START, &mut RolledBack::default(), false, patience)
             .await
     }
 
@@ -108,23 +113,25 @@ impl Session {
         safe: Position,
         rolled_back: &mut RolledBack,
         explain: bool,
+        patience: &mut Patience,
     ) -> Result<Frontier, SourceError> {
         let url = self.url.clone();
         let look = self.look_now(safe, rolled_back, explain);
-        in_time(&url, look).await
+        patience.wait(&url, look).await
     }
 
     /// Counts some of the positions that were passed without an event.
     pub(super) async fn count_rolled_back(
         &mut self,
         rolled_back: &mut RolledBack,
+        patience: &mut Patience,
     ) -> Result<(), SourceError> {
         if rolled_back.is_counted() {
             return Ok(());
         }
         let url = self.url.clone();
         let count = async { rolled_back.count_some(self.listener.acquire().await?).await };
-        in_time(&url, count).await
+        patience.wait(&url, count).await
     }
 
     async fn look_now(
@@ -206,16 +213,42 @@ impl Session {
     }
 }
 
-async fn in_time<T>(
-    url: &PostgresUrl,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, SourceError> {
-    match tokio::time::timeout(LOOK_TIMEOUT, answer).await {
-        Ok(answer) => answer.map_err(|error| failed(url, error)),
-        Err(_) => Err(SourceError::retry(
-            format!("cannot watch the events of {url}"),
-            format!("no answer within {} s", LOOK_TIMEOUT.as_secs()),
-        )),
+/// How long an answer is waited for, on a connection that may have fallen
+/// silent.
+pub(super) struct Patience {
+    time: AnswerTime,
+    /// For the readers' connections: they have the same way to the server.
+    silence: Arc<Silence>,
+    is_growing: bool,
+}
+
+impl Patience {
+    pub(super) fn new(silence: Arc<Silence>) -> Self {
+        Self {
+            time: AnswerTime::default(),
+            silence,
+            is_growing: false,
+        }
+    }
+
+    /// Whether no answer came, and the next one is waited for longer.
+    pub(super) const fn is_growing(&self) -> bool {
+        self.is_growing
+    }
+
+    async fn wait<T>(
+        &mut self,
+        url: &PostgresUrl,
+        answer: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, SourceError> {
+        let answered = self.time.wait(answer).await;
+        self.is_growing = answered.as_ref().is_err_and(|silent| !silent.is_final());
+        if answered.is_err() {
+            self.silence.notice();
+        }
+        answered
+            .unwrap_or_else(|silent| Err(silent.into()))
+            .map_err(|error| failed(url, error))
     }
 }
 

@@ -6,6 +6,7 @@
 //! so a hundred projections do not take a hundred connections of the server.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -13,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
 use super::error::failed;
 use crate::database_url::PostgresUrl;
+use crate::silence::Silence;
 use crate::target::TargetError;
 
 const REGISTRY_CONNECTIONS_MAX: u32 = 4;
@@ -23,21 +25,20 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection that rested longer is asked whether it still lives.
 const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
-/// How long it may take to say so.
-const PING_TIME: Duration = Duration::from_secs(2);
 
 /// What neither the role's nor the database's settings may change.
 ///
-/// A host that is stopped inside a transaction holds the checkpoint's lock;
-/// the idle time-out takes it away, so that its successor need not wait for
-/// ever.
+/// A host that is stopped inside a transaction, or cut off there, holds the
+/// checkpoint's lock; the idle time-out takes it away, so that its successor
+/// need not wait for it. Between two statements of a commit there are
+/// milliseconds.
 const SETTINGS: &str = "
 SET search_path = pg_catalog;
 SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = off;
 SET statement_timeout = 0;
 SET lock_timeout = '5s';
-SET idle_in_transaction_session_timeout = '30s';
+SET idle_in_transaction_session_timeout = '3s';
 ";
 
 /// Writers go by keys and indexes only. A plan that was made and kept while a
@@ -69,38 +70,42 @@ pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnec
 }
 
 /// The pool for the registry.
-pub(super) fn registry_pool(options: PgConnectOptions) -> PgPool {
-    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS]).connect_lazy_with(options)
+pub(super) fn registry_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> PgPool {
+    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS], silence).connect_lazy_with(options)
 }
 
 /// The pool that the writers share.
-pub(super) fn writer_pool(options: PgConnectOptions) -> PgPool {
-    pool(WRITER_CONNECTIONS_MAX, &[SETTINGS, WRITER_SETTINGS]).connect_lazy_with(options)
+pub(super) fn writer_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> PgPool {
+    let settings = &[SETTINGS, WRITER_SETTINGS];
+    pool(WRITER_CONNECTIONS_MAX, settings, silence).connect_lazy_with(options)
 }
 
-fn pool(connections_max: u32, settings: &'static [&'static str]) -> PgPoolOptions {
+fn pool(
+    connections_max: u32,
+    settings: &'static [&'static str],
+    silence: &Arc<Silence>,
+) -> PgPoolOptions {
+    let (before, after) = (Arc::clone(silence), Arc::clone(silence));
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
+        .before_acquire(move |connection, metadata| {
+            let silence = Arc::clone(&before);
             Box::pin(async move {
-                if metadata.idle_for <= TRUSTED_IDLE_TIME {
+                let rested = metadata.idle_for;
+                if rested <= TRUSTED_IDLE_TIME && !silence.was_noticed_in(rested) {
                     return Ok(true);
                 }
-                // One that is silent is replaced.
-                let answered = tokio::time::timeout(PING_TIME, connection.ping()).await;
-                answered.map_or(Ok(false), |answer| answer.map(|()| true))
+                silence.allows(connection, rested).await
             })
         })
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // The pool asks it too, and waits without end: a connection
-                // that went silent would keep its place for many minutes.
-                let answered = tokio::time::timeout(PING_TIME, connection.ping()).await;
-                answered.map_or(Ok(false), |answer| answer.map(|()| true))
-            })
+        .after_release(move |connection, _| {
+            let silence = Arc::clone(&after);
+            // The pool asks it too, and waits without end: a connection that
+            // went silent would keep its place for many minutes.
+            Box::pin(async move { silence.allows(connection, Duration::ZERO).await })
         })
         .after_connect(move |connection, _| {
             Box::pin(async move {

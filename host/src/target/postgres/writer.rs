@@ -7,16 +7,18 @@ use async_trait::async_trait;
 use gnomon_model::{Column, Description, Key, Position, Row, Table, TableWrites, Value};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _};
 
 use super::binary::{Cell, Cells, ColumnArray, decode};
 use super::dead_letters;
 use super::error::failed;
 use super::failure::Failure;
+use super::silence::unless_silent;
 use super::statements::Statements;
 use super::tables::physical_schema;
 use crate::dead_letter::{DeadLetter, DeadLetterRequest};
 use crate::generation::Lease;
+use crate::silence::Silence;
 use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
 use crate::target::{Commit, TargetError, Writer};
@@ -28,6 +30,9 @@ const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct PostgresWriter {
     pool: PgPool,
+    /// Where the server is asked about a connection of `pool`.
+    registry: PgPool,
+    silence: Arc<Silence>,
     place: Arc<str>,
     lease: Lease,
     description: Arc<Description>,
@@ -37,6 +42,8 @@ pub(super) struct PostgresWriter {
 impl PostgresWriter {
     pub(super) fn new(
         pool: PgPool,
+        registry: PgPool,
+        silence: Arc<Silence>,
         place: Arc<str>,
         lease: Lease,
         description: Arc<Description>,
@@ -49,6 +56,8 @@ impl PostgresWriter {
             .collect();
         Self {
             pool,
+            registry,
+            silence,
             place,
             lease,
             description,
@@ -66,17 +75,16 @@ impl PostgresWriter {
     }
 
     async fn read_rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Failure> {
-        let pool = self.pool.clone();
+        let (pool, silence) = (self.pool.clone(), Arc::clone(&self.silence));
         let (table, statements) = self.table(table)?;
         let mut found = Vec::with_capacity(keys.len());
         for keys in chunks(keys, Key::size) {
             let mut chunk: Vec<Option<Row>> = vec![None; keys.len()];
-            let query = bind_keys(
-                sqlx::query(AssertSqlSafe(Arc::clone(&statements.get))),
-                table,
-                keys,
-            );
-            for row in query.fetch_all(&pool).await? {
+            let read = || {
+                let query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.get)));
+                bind_keys(query, table, keys).fetch_all(&pool)
+            };
+            for row in silence.retry(read).await? {
                 let number: i64 = row.try_get(0)?;
                 let place = usize::try_from(number - 1)
                     .ok()
@@ -98,7 +106,7 @@ impl PostgresWriter {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Row>, Failure> {
-        let pool = self.pool.clone();
+        let (pool, silence) = (self.pool.clone(), Arc::clone(&self.silence));
         let (table, statements) = self.table(table)?;
         let columns = &table
             .indexes
@@ -106,25 +114,28 @@ impl PostgresWriter {
             .ok_or_else(|| unknown("index", index))?
             .columns;
         let text = statements.find(table, index, values, after.is_some());
-        let searched = columns
-            .iter()
-            .zip(values)
-            .filter(|(_, value)| **value != Value::Null);
-        let begin = table
-            .primary_key
-            .iter()
-            .zip(after.map_or(&[][..], Key::values));
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for (column, value) in searched.chain(begin) {
-            if let Some(column) = table.columns.get(*column) {
-                query = query.bind(Cell {
-                    column_type: column.column_type,
-                    value,
-                });
-            }
-        }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = query.bind(limit).fetch_all(&pool).await?;
+        let read = || {
+            let searched = columns
+                .iter()
+                .zip(values)
+                .filter(|(_, value)| **value != Value::Null);
+            let begin = table
+                .primary_key
+                .iter()
+                .zip(after.map_or(&[][..], Key::values));
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&text)));
+            for (column, value) in searched.chain(begin) {
+                if let Some(column) = table.columns.get(*column) {
+                    query = query.bind(Cell {
+                        column_type: column.column_type,
+                        value,
+                    });
+                }
+            }
+            query.bind(limit).fetch_all(&pool)
+        };
+        let rows = silence.retry(read).await?;
         Ok(rows
             .iter()
             .map(|row| read_row(&table.columns, row, 0))
@@ -132,7 +143,23 @@ impl PostgresWriter {
     }
 
     async fn write(&self, commit: Commit<'_>) -> Result<(), Failure> {
-        let mut transaction = self.pool.begin().await?;
+        // To wait for one's turn is not a silence.
+        let mut connection = self.pool.acquire().await?;
+        unless_silent(
+            self.write_on(&mut connection, commit),
+            self.lease.generation,
+            &self.registry,
+            &self.silence,
+        )
+        .await
+    }
+
+    async fn write_on(
+        &self,
+        connection: &mut PgConnection,
+        commit: Commit<'_>,
+    ) -> Result<(), Failure> {
+        let mut transaction = connection.begin().await?;
         // First: a host that was fenced does no work, and whoever gets past
         // this holds the checkpoint's row, so that no other commit and no new
         // owner comes between until the transaction ends.
@@ -158,14 +185,19 @@ impl PostgresWriter {
 #[async_trait]
 impl Writer for PostgresWriter {
     async fn checkpoint(&mut self) -> Result<Checkpoint, TargetError> {
-        let stored: Option<String> = sqlx::query_scalar(
-            "SELECT checkpoint FROM gnomon.checkpoints WHERE generation = $1 AND epoch = $2",
-        )
-        .bind(self.lease.generation.to_sql())
-        .bind(self.lease.epoch)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(failed(&self.place, "read a checkpoint from"))?;
+        let read = || {
+            sqlx::query_scalar(
+                "SELECT checkpoint FROM gnomon.checkpoints WHERE generation = $1 AND epoch = $2",
+            )
+            .bind(self.lease.generation.to_sql())
+            .bind(self.lease.epoch)
+            .fetch_optional(&self.pool)
+        };
+        let stored: Option<String> = self
+            .silence
+            .retry(read)
+            .await
+            .map_err(failed(&self.place, "read a checkpoint from"))?;
         stored
             .map(Checkpoint::from_stored)
             .ok_or_else(|| fenced(self.lease.generation))
@@ -193,13 +225,15 @@ impl Writer for PostgresWriter {
     }
 
     async fn parked_streams(&mut self, streams: &[&str]) -> Result<Vec<String>, TargetError> {
-        dead_letters::parked_streams(&self.pool, self.lease.generation, streams)
+        self.silence
+            .retry(|| dead_letters::parked_streams(&self.pool, self.lease.generation, streams))
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
 
     async fn has_dead_letters(&mut self) -> Result<bool, TargetError> {
-        dead_letters::exist(&self.pool, self.lease.generation)
+        self.silence
+            .retry(|| dead_letters::exist(&self.pool, self.lease.generation))
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
@@ -210,13 +244,15 @@ impl Writer for PostgresWriter {
         after: Position,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, TargetError> {
-        dead_letters::page(&self.pool, self.lease.generation, stream, after, limit)
+        self.silence
+            .retry(|| dead_letters::page(&self.pool, self.lease.generation, stream, after, limit))
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
 
     async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError> {
-        dead_letters::next_request(&self.pool, self.lease.generation)
+        self.silence
+            .retry(|| dead_letters::next_request(&self.pool, self.lease.generation))
             .await
             .map_err(failed(&self.place, "read the requests in"))
     }
