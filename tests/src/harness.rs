@@ -9,6 +9,7 @@
 mod chance;
 mod commits;
 mod database;
+mod disk;
 mod feed;
 mod host;
 mod installation;
@@ -21,6 +22,7 @@ mod server;
 pub use chance::{Chance, is_soak, rounds};
 pub use commits::Commits;
 pub use database::{Database, Rows, System};
+pub use disk::Disk;
 pub use feed::{Fed, Feed};
 pub use host::{Host, signal};
 pub use installation::{Finished, Installation, guest};

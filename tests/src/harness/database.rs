@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::Server;
+use super::{Disk, Server};
 
 /// Rows as text, in the order of their first column; `None` is null.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -31,8 +31,8 @@ pub enum Database {
     Sqlite {
         /// Where it is.
         file: PathBuf,
-        /// Holds it.
-        _directory: TempDir,
+        /// Holds it, where it is not on a test's own disk.
+        _directory: Option<TempDir>,
     },
     /// A database on the test server.
     Postgres {
@@ -93,7 +93,7 @@ impl Database {
                 let directory = tempfile::tempdir().unwrap();
                 Self::Sqlite {
                     file: directory.path().join("test.db"),
-                    _directory: directory,
+                    _directory: Some(directory),
                 }
             }
             System::Postgres => {
@@ -113,12 +113,37 @@ impl Database {
         }
     }
 
+    /// An empty file on a disk of the test's own.
+    #[must_use]
+    pub fn on_disk(disk: &Disk) -> Self {
+        Self::Sqlite {
+            file: disk.path().join("test.db"),
+            _directory: None,
+        }
+    }
+
     /// An empty database of a server of the test's own.
     #[must_use]
     pub fn of_server(server: &Server) -> Self {
+        Self::create(server, "test", "")
+    }
+
+    /// An empty database, all files of which are on a disk of the test's own.
+    #[must_use]
+    pub fn of_server_on_disk(server: &Server, disk: &Disk) -> Self {
+        let directory = disk.path().join("tablespace");
+        server.make_directory(&directory);
+        Client::connect(&server.url()).query(&format!(
+            "CREATE TABLESPACE small LOCATION '{}'",
+            directory.display()
+        ));
+        Self::create(server, "small", "TABLESPACE small")
+    }
+
+    fn create(server: &Server, name: &str, place: &str) -> Self {
         let mut url = server.url();
-        Client::connect(&url).query("CREATE DATABASE test");
-        url.set_path("test");
+        Client::connect(&url).query(&format!("CREATE DATABASE {name} {place}"));
+        url.set_path(name);
         let client = Mutex::new(Box::new(Client::connect(&url)));
         Self::Postgres { url, client }
     }

@@ -47,9 +47,7 @@ impl Server {
                  found; install them (Debian: `apt-get install postgresql`) and run `make test`",
             );
         let directory = tempfile::tempdir().unwrap();
-        if let Some((user, group)) = server_user() {
-            chown(directory.path(), Some(user), Some(group)).unwrap();
-        }
+        give_to_server(directory.path());
         let port = TcpListener::bind(("127.0.0.1", 0))
             .and_then(|listener| listener.local_addr())
             .unwrap()
@@ -102,6 +100,15 @@ impl Server {
         Url::parse(&url).unwrap()
     }
 
+    /// Makes a directory in which it may write.
+    ///
+    /// # Panics
+    /// When the system refuses it.
+    pub fn make_directory(&self, path: &Path) {
+        std::fs::create_dir(path).unwrap();
+        give_to_server(path);
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -147,6 +154,12 @@ impl Drop for Server {
             .command("pg_ctl", &["-w", "-m", "immediate", "stop"])
             .stderr(Stdio::null())
             .status();
+    }
+}
+
+fn give_to_server(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        chown(path, Some(user), Some(group)).unwrap();
     }
 }
 

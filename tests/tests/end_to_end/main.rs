@@ -18,6 +18,7 @@ mod commands;
 mod faults;
 mod foreign_writers;
 mod frozen_hosts;
+mod full_disks;
 mod hostile;
 mod hostile_modules;
 mod hosts;
