@@ -14,7 +14,8 @@ use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::runner::Progress;
 use crate::shutdown::Shutdown;
 use crate::supervisor::{Parts, Supervisor};
-use crate::{source, target};
+
+mod opening;
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,15 +23,17 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs the projections
 ///
 /// Loads every *.wasm of the projections directory, builds what is new, and
-/// follows the event store. Ctrl-C or SIGTERM ends it; a batch that is under
-/// way is finished or dropped, and nothing is lost.
+/// follows the event store. A database that cannot be reached is waited for.
+/// Ctrl-C or SIGTERM ends it; a batch that is under way is finished or dropped,
+/// and nothing is lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon run                        until Ctrl-C
   gnomon run --until-caught-up      until every projection has reached the end of the events")]
 pub(super) struct Run {
     /// Ends when every projection has reached the event that was the last one
-    /// at the start; exits with 1 if one of them cannot
+    /// at the start; exits with 1 if one of them cannot, or if a database
+    /// cannot be reached at the start
     #[arg(long)]
     until_caught_up: bool,
 }
@@ -48,16 +51,18 @@ impl Run {
         let configuration = context.configuration()?.clone();
         let shutdown = Shutdown::default();
         shutdown.on_signals()?;
-        let source = source::open(&configuration.events).await?;
-        let target = target::open(&configuration.read_models).await?;
-        let goal = source.look().await?.head;
+        let waits = !self.until_caught_up;
+        let Some(opened) = opening::open(&configuration, waits, &shutdown).await? else {
+            return Ok(ExitCode::from(u8::from(self.until_caught_up)));
+        };
+        let goal = opened.head;
         let engine = GuestEngine::new(native_code_cache())
             .map_err(|error| anyhow::anyhow!("the WebAssembly engine does not start: {error:#}"))?;
         let directory = configuration.projections_directory.clone();
         let parts = Parts {
             configuration,
-            source,
-            target,
+            source: opened.source,
+            target: opened.target,
             engine,
             host: host_name(),
         };

@@ -28,4 +28,5 @@ mod policies;
 mod same_rows;
 mod secrets;
 mod silent_connections;
+mod starts;
 mod wake_up;

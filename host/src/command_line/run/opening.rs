@@ -1,0 +1,98 @@
+//! Opens what a host works with, and waits for a database that is not there
+//! yet: host and databases are often started together.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use gnomon_model::Position;
+
+use super::super::chain;
+use crate::configuration::Configuration;
+use crate::shutdown::Shutdown;
+use crate::source::{self, Source, SourceError, SourceErrorKind};
+use crate::target::{self, Target, TargetError, TargetErrorKind};
+
+/// The first and the longest wait between two attempts, before jitter, which
+/// makes it up to twice as long.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_millis(1_500);
+/// How often it is said what is waited for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Both databases.
+pub(super) struct Opened {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) target: Arc<dyn Target>,
+    /// The last event at this moment.
+    pub(super) head: Position,
+}
+
+/// Opens both databases; where it `waits`, however long that takes. `None` when
+/// the host is to stop.
+///
+/// # Errors
+/// When one of them refuses, so that waiting would not help, or is not there
+/// and is not to be waited for.
+pub(super) async fn open(
+    configuration: &Configuration,
+    waits: bool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Opened>> {
+    let source = until_there(
+        shutdown,
+        async || {
+            let source = source::open(&configuration.events).await?;
+            let head = source.look().await?.head;
+            Ok((source, head))
+        },
+        |error: &SourceError| waits && error.kind() == SourceErrorKind::Retry,
+    );
+    let Some((source, head)) = source.await? else {
+        return Ok(None);
+    };
+    let target = until_there(
+        shutdown,
+        async || target::open(&configuration.read_models).await,
+        |error: &TargetError| waits && error.kind() == TargetErrorKind::Retry,
+    );
+    Ok(target.await?.map(|target| Opened {
+        source,
+        target,
+        head,
+    }))
+}
+
+async fn until_there<T, E: Error + Send + Sync + 'static>(
+    shutdown: &Shutdown,
+    open: impl AsyncFn() -> Result<T, E>,
+    may_come: impl Fn(&E) -> bool,
+) -> anyhow::Result<Option<T>> {
+    let mut backoff = ExponentialBuilder::default()
+        .with_min_delay(BACKOFF_MIN)
+        .with_max_delay(BACKOFF_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build();
+    let mut said: Option<Instant> = None;
+    loop {
+        let opened = tokio::select! {
+            () = shutdown.begun() => return Ok(None),
+            opened = open() => opened,
+        };
+        let error = match opened {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) if may_come(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            tracing::warn!("waiting for the database, trying again: {}", chain(&error));
+            said = Some(Instant::now());
+        }
+        tokio::select! {
+            () = shutdown.begun() => return Ok(None),
+            () = tokio::time::sleep(backoff.next().unwrap_or(BACKOFF_MAX)) => {}
+        }
+    }
+}
