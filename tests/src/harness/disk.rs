@@ -27,7 +27,9 @@ impl Disk {
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        eprintln!(
+        // Not by `eprintln!`, which is shown only when a test fails.
+        let _ = writeln!(
+            std::io::stderr(),
             "NOT TESTED on a real full disk, as no tmpfs can be mounted here: {}",
             refusal.trim()
         );
