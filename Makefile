@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak bench check
+.PHONY: help demo build test soak bench fuzz check
 
 # The scripts and the tests look for what is built below target/.
 export CARGO_TARGET_DIR := $(CURDIR)/target
@@ -19,12 +19,16 @@ test: ## Runs all tests, on a PostgreSQL server of their own
 	@tests/run
 
 soak: ## Strikes the hosts thousands of times: make soak ROUNDS=3000
-	@GNOMON_SOAK_ROUNDS=$(or $(ROUNDS),3000) tests/run --test end_to_end -- --nocapture faults:: foreign_writers::
+	@GNOMON_SOAK_ROUNDS=$(or $(ROUNDS),3000) tests/run --test end_to_end -- --nocapture faults:: foreign_writers:: generation_kills::
 
 bench: ## Measures delay and cost on a PostgreSQL server of its own
 	@tests/bench
 
+fuzz: ## Feeds foreign bytes to what reads them: make fuzz SECONDS=600
+	@GNOMON_FUZZ_SECONDS=$(or $(SECONDS),60) tools/fuzz
+
 check: ## Checks format, lints and docs
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check fuzz/targets/*.rs
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
