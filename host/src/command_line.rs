@@ -11,21 +11,29 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::configuration::Configuration;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, chain};
 
 mod append;
 mod build;
+mod comparison;
 mod completions;
 mod control;
 mod dead_letters;
+mod deploy;
 mod events;
+mod host;
 mod init;
 mod inspect;
 mod progress;
+mod promote;
+mod rebuild;
+mod remove;
 mod run;
+mod shown_comparison;
 mod status;
 mod style;
 mod wait;
+mod waiting;
 
 /// Hosts event-sourced projections: WebAssembly components in, SQL read models
 /// out, exactly once.
@@ -72,10 +80,17 @@ enum Command {
     Append(append::Append),
     Events(events::Events),
     Run(run::Run),
+    Deploy(deploy::Deploy),
     Status(status::Status),
     Wait(wait::Wait),
     Pause(control::Pause),
     Resume(control::Resume),
+    Rebuild(rebuild::Rebuild),
+    Promote(promote::Promote),
+    Rollback(promote::Rollback),
+    Remove(remove::Remove),
+    Diff(comparison::Diff),
+    Verify(comparison::Verify),
     DeadLetters(dead_letters::DeadLetters),
     Completions(completions::Completions),
 }
@@ -151,10 +166,17 @@ impl CommandLine {
                 Command::Append(append) => append.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Events(events) => events.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Run(run) => run.run(&context).await,
+                Command::Deploy(deploy) => deploy.run(&context).await,
                 Command::Status(status) => status.run(&context).await,
                 Command::Wait(wait) => wait.run(&context).await,
                 Command::Pause(pause) => pause.run(&context).await,
                 Command::Resume(resume) => resume.run(&context).await,
+                Command::Rebuild(rebuild) => rebuild.run(&context).await,
+                Command::Promote(promote) => promote.run(&context).await,
+                Command::Rollback(rollback) => rollback.run(&context).await,
+                Command::Remove(remove) => remove.run(&context).await,
+                Command::Diff(diff) => diff.run(&context).await,
+                Command::Verify(verify) => verify.run(&context).await,
                 Command::DeadLetters(dead_letters) => dead_letters.run(&context).await,
                 Command::Completions(completions) => completions.run().map(|()| ExitCode::SUCCESS),
             }
@@ -163,19 +185,6 @@ impl CommandLine {
         runtime.shutdown_background();
         code
     }
-}
-
-/// The error and its causes, without repeating what an outer one says already.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -36,6 +36,8 @@ pub struct Configuration {
     pub read_models: DatabaseUrl,
     /// The directory of modules.
     pub projections_directory: PathBuf,
+    /// Retired generations of each projection that are kept for a rollback.
+    pub keep_generations: usize,
     /// The limits of a projection that has none of its own.
     pub limits: Limits,
     /// Projections with settings of their own, by name.
@@ -82,6 +84,8 @@ pub struct Limits {
     pub log_bytes: usize,
     /// Bytes of committed rows that the host keeps in memory.
     pub row_cache: usize,
+    /// Bytes of rows that a build keeps in memory before it writes them.
+    pub build_window: usize,
     /// How long a lease runs without being renewed.
     pub lease_time: Duration,
 }
@@ -100,6 +104,7 @@ impl Default for Limits {
             batch_write_bytes: 64 << 20,
             log_bytes: 64 * KIB,
             row_cache: 16 * MIB,
+            build_window: 64 * MIB,
             lease_time: Duration::from_secs(5),
         }
     }

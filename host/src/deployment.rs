@@ -1,192 +1,105 @@
-//! What becomes of a module that arrives: the comparison with the generation
-//! that its projection has.
+//! Deployment: what becomes of a module that arrives, from the watched
+//! directory or by `gnomon deploy`.
 
-use gnomon_model::Description;
+use crate::generation::{GenerationId, Goal, Module};
+use crate::source::Checkpoint;
+use crate::target::{NewGeneration, Target, TargetError, TargetErrorKind};
 
-use crate::generation::{Generation, GenerationId, GenerationState, ModuleHash};
+mod decision;
 
-/// What to do with a module.
+pub use decision::{Decision, decide};
+
+/// How often a deployment is decided anew where others deploy at the same
+/// time.
+const ATTEMPTS: usize = 5;
+
+/// What was done with a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// The same bytes run already.
+pub enum Deployed {
+    /// It runs already.
     Nothing,
-    /// The next batch runs the new code; checkpoint and tables stay.
-    HotReload(GenerationId),
-    /// A new generation, built from the first event.
-    Build,
-    /// The module cannot be deployed; the sentence says why and what to do.
+    /// The next batch of these generations runs it.
+    Reloaded(Vec<GenerationId>),
+    /// A new generation is built with it.
+    Building(GenerationId),
+}
+
+/// Why a module was not deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// It does not go with what is deployed; the sentence says what to do.
+    #[error("{0}")]
     Refused(String),
+    /// The target refuses it, or cannot be reached.
+    #[error(transparent)]
+    Target(#[from] TargetError),
 }
 
-/// Compares a module with the generations of its projection.
-#[must_use]
-pub fn decide(
-    description: &Description,
-    hash: &ModuleHash,
-    generations: &[Generation],
-) -> Decision {
-    let newest = generations
-        .iter()
-        .filter(|generation| generation.projection == description.name)
-        .filter(|generation| {
-            matches!(
-                generation.state,
-                GenerationState::Building | GenerationState::Ready | GenerationState::Live
-            )
-        })
-        .max_by_key(|generation| (generation.description.version, generation.id));
-    let Some(newest) = newest else {
-        return Decision::Build;
-    };
-    let (old, new) = (newest.description.version, description.version);
-    if newest.module == *hash {
-        return Decision::Nothing;
-    }
-    if new > old {
-        return Decision::Build;
-    }
-    if new < old {
-        return Decision::Refused(format!(
-            "its version is {new}, and version {old} is deployed; to go back, use `gnomon rollback {}`",
-            description.name
-        ));
-    }
-    match difference(&newest.description, description) {
-        None => Decision::HotReload(newest.id),
-        Some(difference) => Decision::Refused(format!(
-            "{difference}, but its version is still {new}; raise the version, so that a new \
-             generation is built"
-        )),
-    }
-}
-
-/// What differs between two descriptions of one version, if it matters to the
-/// rows.
-fn difference(old: &Description, new: &Description) -> Option<String> {
-    if old.subscription != new.subscription {
-        return Some("its subscription has changed".to_owned());
-    }
-    for table in &new.tables {
-        match old.tables.iter().find(|other| other.name == table.name) {
-            None => return Some(format!("it declares a new table `{}`", table.name)),
-            Some(other) if other != table => {
-                return Some(format!("its table `{}` has changed", table.name));
+/// Deploys a module. Hosts and commands that deploy together decide again
+/// where another one was faster. A removed projection comes back.
+///
+/// # Errors
+/// [`DeployError`]; nothing was changed then.
+pub async fn deploy(
+    target: &dyn Target,
+    module: &Module,
+    start: &Checkpoint,
+    goal: Goal,
+) -> Result<Deployed, DeployError> {
+    let mut attempts = 1;
+    loop {
+        match try_deploy(target, module, start, goal).await {
+            Err(DeployError::Target(error))
+                if error.kind() == TargetErrorKind::Retry && attempts < ATTEMPTS =>
+            {
+                tracing::debug!("deciding again on `{}`: {error}", module.description.name);
+                attempts += 1;
             }
-            Some(_) => {}
+            result => return result,
         }
     }
-    old.tables
-        .iter()
-        .find(|table| new.table(&table.name).is_none())
-        .map(|table| format!("it no longer declares the table `{}`", table.name))
 }
 
-#[cfg(test)]
-mod tests {
-    use gnomon_model::{Column, ColumnType, DeclaredTable, Position, Subscription};
-
-    use super::*;
-    use crate::source::Checkpoint;
-
-    fn description(version: u32, columns: &[&str]) -> Description {
-        let table = DeclaredTable {
-            name: "orders".to_owned(),
-            columns: columns
-                .iter()
-                .map(|name| Column {
-                    name: (*name).to_owned(),
-                    column_type: ColumnType::Text,
-                    nullable: false,
-                })
-                .collect(),
-            primary_key: vec!["id".to_owned()],
-            indexes: vec![],
-        };
-        Description::check(
-            "p".to_owned(),
-            version,
-            Subscription::default(),
-            vec![table],
-        )
-        .unwrap()
-    }
-
-    fn generation(state: GenerationState, description: Description, bytes: &[u8]) -> Generation {
-        Generation {
-            id: GenerationId::from_sql(1),
-            projection: "p".to_owned(),
-            module: ModuleHash::of(bytes),
-            description,
-            state,
-            checkpoint: Checkpoint::from_stored("0".to_owned()),
-            position: Position::START,
-            report: None,
-            dead_letters: 0,
-            host: None,
+async fn try_deploy(
+    target: &dyn Target,
+    module: &Module,
+    start: &Checkpoint,
+    goal: Goal,
+) -> Result<Deployed, DeployError> {
+    let generations = target.generations().await?;
+    let description = &module.description;
+    let projection = &description.name;
+    let own = || {
+        generations
+            .iter()
+            .filter(|generation| generation.projection == *projection)
+    };
+    let deployed = match decide(description, &module.hash, &generations) {
+        Decision::Refused(reason) => return Err(DeployError::Refused(reason)),
+        Decision::Nothing => Deployed::Nothing,
+        Decision::HotReload(stale) => {
+            target.add_module(module).await?;
+            target.set_module(&stale, &module.hash).await?;
+            Deployed::Reloaded(stale)
         }
+        Decision::Build => {
+            target.add_module(module).await?;
+            let created = target
+                .create_generation(NewGeneration {
+                    projection,
+                    module: &module.hash,
+                    description,
+                    goal,
+                    until: None,
+                    newest: own().map(|generation| generation.id).max(),
+                    start,
+                })
+                .await?;
+            Deployed::Building(created.id)
+        }
+    };
+    if own().any(|generation| generation.is_removed) {
+        target.resume(projection).await?;
     }
-
-    fn decided(version: u32, columns: &[&str], bytes: &[u8]) -> Decision {
-        let live = generation(GenerationState::Live, description(2, &["id"]), b"old");
-        decide(
-            &description(version, columns),
-            &ModuleHash::of(bytes),
-            &[live],
-        )
-    }
-
-    #[test]
-    fn the_first_module_is_built() {
-        let hash = ModuleHash::of(b"new");
-        assert_eq!(
-            decide(&description(1, &["id"]), &hash, &[]),
-            Decision::Build
-        );
-    }
-
-    #[test]
-    fn the_same_bytes_change_nothing() {
-        assert_eq!(decided(2, &["id"], b"old"), Decision::Nothing);
-    }
-
-    #[test]
-    fn the_same_version_and_tables_are_reloaded() {
-        let reload = Decision::HotReload(GenerationId::from_sql(1));
-        assert_eq!(decided(2, &["id"], b"new"), reload);
-    }
-
-    #[test]
-    fn a_higher_version_is_built() {
-        assert_eq!(decided(3, &["id", "name"], b"new"), Decision::Build);
-    }
-
-    #[test]
-    fn the_same_version_with_other_tables_is_refused_by_name() {
-        let Decision::Refused(reason) = decided(2, &["id", "name"], b"new") else {
-            panic!("it was not refused")
-        };
-        assert!(
-            reason.contains("`orders`") && reason.contains("raise the version"),
-            "{reason}"
-        );
-    }
-
-    #[test]
-    fn a_lower_version_is_refused_naming_rollback() {
-        let Decision::Refused(reason) = decided(1, &["id"], b"new") else {
-            panic!("it was not refused")
-        };
-        assert!(reason.contains("gnomon rollback p"), "{reason}");
-    }
-
-    #[test]
-    fn retired_and_dropped_generations_do_not_count() {
-        let retired = generation(GenerationState::Retired, description(9, &["id"]), b"old");
-        let decision = decide(
-            &description(1, &["id"]),
-            &ModuleHash::of(b"new"),
-            &[retired],
-        );
-        assert_eq!(decision, Decision::Build);
-    }
+    Ok(deployed)
 }

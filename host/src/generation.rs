@@ -92,8 +92,9 @@ pub struct Module {
 ///
 /// ```text
 /// building ──> ready ──> live ──> retired ──> dropped
-///     │          │         ↑          │
-///     └─> failed └─> dropped└─────────┘
+///     │          │        ↑          │
+///     └──────────┴─> dropped         │
+///                         └──────────┘ rollback
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -106,8 +107,6 @@ pub enum GenerationState {
     Live,
     /// It was replaced and is kept for a rollback.
     Retired,
-    /// It cannot be built.
-    Failed,
     /// Its tables are gone, or about to go.
     Dropped,
 }
@@ -121,7 +120,6 @@ impl GenerationState {
             Self::Ready => "ready",
             Self::Live => "live",
             Self::Retired => "retired",
-            Self::Failed => "failed",
             Self::Dropped => "dropped",
         }
     }
@@ -134,11 +132,60 @@ impl GenerationState {
             Self::Ready,
             Self::Live,
             Self::Retired,
-            Self::Failed,
             Self::Dropped,
         ]
         .into_iter()
         .find(|state| state.name() == name)
+    }
+}
+
+/// What users want of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// A live generation follows its source, a retired one stands still.
+    Rest,
+    /// It catches up and waits for somebody to promote it.
+    Hold,
+    /// It catches up and is promoted.
+    Promote,
+    /// It is promoted even where views of users must be dropped for it.
+    PromoteCascade,
+    /// It is built to be compared with the live one, and then dropped.
+    Compare,
+}
+
+impl Goal {
+    const ALL: [Self; 5] = [
+        Self::Rest,
+        Self::Hold,
+        Self::Promote,
+        Self::PromoteCascade,
+        Self::Compare,
+    ];
+
+    /// The word that is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Hold => "hold",
+            Self::Promote => "promote",
+            Self::PromoteCascade => "promote-cascade",
+            Self::Compare => "compare",
+        }
+    }
+
+    /// The goal with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|goal| goal.name() == name)
+    }
+
+    /// Whether the generation is to become the live one.
+    #[must_use]
+    pub const fn is_promotion(self) -> bool {
+        matches!(self, Self::Promote | Self::PromoteCascade)
     }
 }
 
@@ -196,22 +243,38 @@ pub struct RunReport {
 }
 
 /// A generation as the read-model database holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Generation {
     /// Its number.
     pub id: GenerationId,
     /// The projection that it is a build of.
     pub projection: String,
+    /// The projection that its module names itself, where that is another one:
+    /// this is a copy of its read model as it stood at an earlier time.
+    pub copy_of: Option<String>,
     /// The module that builds it.
     pub module: ModuleHash,
-    /// What that module declared.
+    /// What that module declared, under the name of `projection`.
     pub description: Description,
     /// Where it stands.
     pub state: GenerationState,
+    /// What users want of it.
+    pub goal: Goal,
+    /// Where it ends for good; `None` where it follows its source.
+    pub until: Option<Position>,
+    /// Why it was not promoted when it was to be, as a sentence.
+    pub obstacle: Option<String>,
+    /// Whether its projection was removed, and its tables are only kept.
+    pub is_removed: bool,
     /// How far it has got.
     pub checkpoint: Checkpoint,
     /// The position of the checkpoint.
     pub position: Position,
+    /// Positions that it passed per second, when it last moved; `None` where
+    /// that is some seconds ago.
+    pub rate: Option<f64>,
+    /// When it was last retired, in microseconds since the Unix epoch.
+    pub retired_at: Option<i64>,
     /// What its host last said; `None` before the first word.
     pub report: Option<RunReport>,
     /// How many of its events wait in the dead-letter table.
@@ -219,6 +282,34 @@ pub struct Generation {
     /// The host that holds its lease; `None` where nobody does, or where the
     /// lease has run out.
     pub host: Option<String>,
+}
+
+impl Generation {
+    /// Whether it is built beside the live generation, or before there is one,
+    /// to take its place.
+    #[must_use]
+    pub const fn is_candidate(&self) -> bool {
+        matches!(
+            self.state,
+            GenerationState::Building | GenerationState::Ready
+        ) && !matches!(self.goal, Goal::Compare)
+    }
+
+    /// Whether a host has work to do on it.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        !self.is_removed && is_active(self.state, self.goal)
+    }
+}
+
+/// Whether a host has work to do on a generation in this state.
+#[must_use]
+pub const fn is_active(state: GenerationState, goal: Goal) -> bool {
+    match state {
+        GenerationState::Building | GenerationState::Ready | GenerationState::Live => true,
+        GenerationState::Retired => goal.is_promotion(),
+        GenerationState::Dropped => false,
+    }
 }
 
 /// A host's right to run one generation. Only commits with the newest epoch

@@ -40,6 +40,7 @@
 )]
 
 pub mod command_line;
+pub mod comparison;
 pub mod configuration;
 pub mod database_url;
 pub mod dead_letter;

@@ -79,6 +79,10 @@ async fn read(
             }
             said_caught_up = caught_up;
         }
+        if limits.until.is_some_and(|until| position >= until) {
+            // Nothing more is wanted of this reader; it is dropped some day.
+            return std::future::pending().await;
+        }
         if caught_up || !has_moved {
             let moved = frontier.wait_for(|frontier| frontier.safe > position).await;
             if moved.is_err() {

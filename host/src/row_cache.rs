@@ -4,54 +4,59 @@
 //! The generation's writer is the only one that changes its tables, so a row
 //! in the cache is the truth, and so is the memory that a key has no row. On
 //! any failure the whole of it is dropped with the session.
+//!
+//! A build folds many batches in a window before it commits them together: a
+//! row that a thousand events change is written once. What is folded is read
+//! like what is committed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use gnomon_model::{CommittedRows, Description, Key, Position, Row, TableWrites, Value};
 use hashlink::LruCache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::dead_letter::{DeadLetter, DeadLetterRequest};
+use self::patience::Patience;
+use self::window::Window;
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, DeadLetterRequest};
 use crate::source::Checkpoint;
-use crate::target::{Commit, TargetError, TargetErrorKind, Writer};
+use crate::target::{Commit, TargetError, Writer};
+
+mod patience;
+#[cfg(test)]
+mod tests;
+mod window;
 
 /// In debug builds every so many hits are compared with the database.
 const HITS_PER_PROOF: u64 = 16;
-
-/// Waits for the database for as long as the lease is held. A connection can
-/// go silent for good, and then no answer and no error ever comes.
-#[derive(Clone)]
-struct Patience {
-    runtime: Handle,
-    lost: watch::Receiver<bool>,
-}
-
-impl Patience {
-    fn wait<T>(
-        &self,
-        answer: impl Future<Output = Result<T, TargetError>>,
-    ) -> Result<T, TargetError> {
-        let mut lost = self.lost.clone();
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                answer = answer => answer,
-                Ok(_) = lost.wait_for(|lost| *lost) => Err(TargetError::new(
-                    TargetErrorKind::Retry,
-                    "the lease ran out while the read-model database gave no answer",
-                )),
-            }
-        })
-    }
-}
 
 /// The rows of one generation. Clones share the cache and the writer.
 #[derive(Clone)]
 pub struct GenerationRows(Arc<Mutex<Rows>>);
 
+/// What one batch changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What to do to each table.
+    pub writes: &'a [TableWrites],
+    /// Events that begin or cease to wait.
+    pub dead_letters: DeadLetterChanges<'a>,
+    /// The checkpoint behind the batch.
+    pub next: &'a Checkpoint,
+    /// The position of `next`.
+    pub position: Position,
+    /// Positions passed per second.
+    pub rate: f64,
+}
+
 struct Rows {
     writer: Box<dyn Writer>,
+    /// The checkpoint in the database.
+    checkpoint: Checkpoint,
+    window: Window,
+    /// Whether the tables have no committed row.
+    are_empty: bool,
     description: Arc<Description>,
     patience: Patience,
     tables: Vec<LruCache<Key, Option<Row>>>,
@@ -62,55 +67,98 @@ struct Rows {
 
 impl GenerationRows {
     /// Reads and writes through `writer`, and caches up to `bytes_max` bytes.
-    /// Once `lost` is true, the writer is waited for no longer.
+    /// Once `lost` is true, the writer is waited for no longer. At the
+    /// checkpoint `start` the tables have no rows.
     ///
     /// It blocks on `runtime`, so it must not be used from one of its threads.
-    #[must_use]
-    pub fn new(
-        writer: Box<dyn Writer>,
+    ///
+    /// # Errors
+    /// As [`Writer::checkpoint`].
+    pub fn open(
+        mut writer: Box<dyn Writer>,
         description: Arc<Description>,
         runtime: Handle,
         lost: watch::Receiver<bool>,
         bytes_max: usize,
-    ) -> Self {
+        start: &Checkpoint,
+    ) -> Result<Self, TargetError> {
+        let patience = Patience { runtime, lost };
+        let checkpoint = patience.wait(writer.checkpoint())?;
         let tables = description
             .tables
             .iter()
             .map(|_| LruCache::new_unbounded())
             .collect();
-        Self(Arc::new(Mutex::new(Rows {
+        Ok(Self(Arc::new(Mutex::new(Rows {
+            are_empty: checkpoint == *start,
+            window: Window::new(description.tables.len()),
             writer,
+            checkpoint,
             description,
-            patience: Patience { runtime, lost },
+            patience,
             tables,
             bytes: 0,
             bytes_max,
             hits: 0,
-        })))
+        }))))
     }
 
     /// The checkpoint as it stands in the database.
-    ///
-    /// # Errors
-    /// As [`Writer::checkpoint`].
-    pub fn checkpoint(&self) -> Result<Checkpoint, TargetError> {
-        let mut rows = self.lock();
-        let patience = rows.patience.clone();
-        patience.wait(rows.writer.checkpoint())
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.lock().checkpoint.clone()
     }
 
-    /// Commits a batch and brings the cache up to date.
+    /// Takes what a batch writes into the window, to be committed later.
+    pub fn fold(&self, writes: Vec<TableWrites>, next: Checkpoint, position: Position, rate: f64) {
+        let mut rows = self.lock();
+        let description = Arc::clone(&rows.description);
+        rows.window.fold(&description, writes, next, position, rate);
+    }
+
+    /// Bytes that are folded, and since when.
+    #[must_use]
+    pub fn folded(&self) -> Option<(usize, Instant)> {
+        self.lock().window.size()
+    }
+
+    /// The position behind what is folded.
+    #[must_use]
+    pub fn folded_to(&self) -> Option<Position> {
+        self.lock().window.position()
+    }
+
+    /// Commits what is folded, if anything is.
     ///
     /// # Errors
     /// As [`Writer::commit`]; the rows must not be used any more.
-    pub fn commit(&self, commit: Commit<'_>) -> Result<(), TargetError> {
+    pub fn flush(&self) -> Result<(), TargetError> {
+        self.lock().flush()
+    }
+
+    /// Commits what is folded, then a batch, and brings the cache up to date.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`]; the rows must not be used any more.
+    pub fn commit(&self, step: Step<'_>) -> Result<(), TargetError> {
         let mut rows = self.lock();
-        let patience = rows.patience.clone();
-        patience.wait(rows.writer.commit(commit))?;
-        for writes in commit.writes {
+        rows.flush()?;
+        rows.commit(step)?;
+        for writes in step.writes {
             rows.remember_writes(writes);
         }
         Ok(())
+    }
+
+    /// Makes the indexes that the generation's tables lack.
+    ///
+    /// # Errors
+    /// As [`Writer::complete`].
+    pub fn complete(&self) -> Result<(), TargetError> {
+        let mut rows = self.lock();
+        rows.flush()?;
+        let patience = rows.patience.clone();
+        patience.wait(rows.writer.complete())
     }
 
     /// Those of these streams that have dead letters.
@@ -180,13 +228,71 @@ impl CommittedRows for GenerationRows {
         limit: usize,
     ) -> Result<Vec<Row>, TargetError> {
         let mut rows = self.lock();
+        // An index finds what is in the database.
+        rows.flush()?;
         let patience = rows.patience.clone();
         patience.wait(rows.writer.find(table, index, values, after, limit))
     }
 }
 
 impl Rows {
+    fn commit(&mut self, step: Step<'_>) -> Result<(), TargetError> {
+        let commit = Commit {
+            writes: step.writes,
+            expected: &self.checkpoint,
+            next: step.next,
+            position: step.position,
+            dead_letters: step.dead_letters,
+            rate: step.rate,
+            into_empty: self.are_empty,
+        };
+        self.patience.wait(self.writer.commit(commit))?;
+        self.checkpoint.clone_from(step.next);
+        self.are_empty &= step.writes.iter().all(|writes| writes.upserts.is_empty());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), TargetError> {
+        let Some(folded) = self.window.take() else {
+            return Ok(());
+        };
+        self.commit(Step {
+            writes: &folded.writes,
+            dead_letters: DeadLetterChanges::default(),
+            next: &folded.next,
+            position: folded.position,
+            rate: folded.rate,
+        })?;
+        for writes in folded.writes {
+            self.remember_own(writes);
+        }
+        Ok(())
+    }
+
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        let folded: Vec<Option<Option<Row>>> = keys
+            .iter()
+            .map(|key| self.window.get(table, key).cloned())
+            .collect();
+        let unfolded: Vec<Key> = keys
+            .iter()
+            .zip(&folded)
+            .filter(|(_, row)| row.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut committed = if unfolded.is_empty() || self.are_empty {
+            Vec::new().into_iter()
+        } else {
+            self.committed(table, &unfolded)?.into_iter()
+        };
+        Ok(folded
+            .into_iter()
+            .map(|row| row.unwrap_or_else(|| committed.next().flatten()))
+            .collect())
+    }
+
+    /// Committed rows, from the cache where it has them.
+    fn committed(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
         let cached: Vec<Option<Option<Row>>> = match self.tables.get_mut(table) {
             Some(cache) => keys.iter().map(|key| cache.get(key).cloned()).collect(),
             None => vec![None; keys.len()],
@@ -225,6 +331,20 @@ impl Rows {
         }
         for key in &writes.deletes {
             self.remember(writes.table, key.clone(), None);
+        }
+    }
+
+    /// As [`Self::remember_writes`], of writes that nobody needs any more.
+    fn remember_own(&mut self, writes: TableWrites) {
+        let description = Arc::clone(&self.description);
+        let Some(declared) = description.tables.get(writes.table) else {
+            return;
+        };
+        for row in writes.upserts {
+            self.remember(writes.table, declared.key_of(&row), Some(row));
+        }
+        for key in writes.deletes {
+            self.remember(writes.table, key, None);
         }
     }
 

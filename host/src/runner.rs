@@ -4,36 +4,48 @@
 //!                        ┌──────── held by another host ───────┐
 //!                        v                                      │
 //!  start ──> Acquiring ──┴──> Following ──> (apply, commit) ────┤ fenced
-//!                ^               │ │ └── policy halt ──> Halted ──> resume
-//!                │  time is up   │ └──── pause ────────> Paused ──> resume
-//!                └── BackingOff <┘
+//!                ^            │  │ │ └── policy halt ──> Halted ──> resume, reload
+//!                │  time is up│  │ └──── pause ────────> Paused ──> resume
+//!                └─ BackingOff<  └────── nothing to do ─> Stopped
 //! ```
 //!
+//! A runner ends by itself when its generation is retired or dropped.
+//!
 //! A runner has a thread of its own, on which its guest runs too. It knows no
-//! database: it works through a [`Source`] and a [`Target`]. Whatever fails,
-//! the session is dropped with everything that it holds in memory, and the
-//! next one begins at the checkpoint in the database.
+//! database: it works through a [`Source`](crate::source::Source) and a
+//! [`Target`](crate::target::Target). Whatever fails, the session is dropped
+//! with everything that it holds in memory, and the next one begins at the
+//! checkpoint in the database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use gnomon_model::Position;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::configuration::OnError;
-use crate::generation::{Generation, GenerationState, Lease, RunReport, RunState};
-use crate::guest::{Guest, GuestLimits};
+use crate::generation::{GenerationState, Lease, RunReport, RunState};
 use crate::shutdown::Shutdown;
-use crate::source::{BatchLimits, Source};
-use crate::target::{Acquired, Control, Target, TargetError, TargetErrorKind, in_time};
+use crate::target::{Acquired, Control, TargetError, TargetErrorKind, in_time};
+use crate::telemetry::chain;
 
+mod arrival;
+mod assignment;
 mod attempt;
+mod controls;
 mod cut;
+mod folding;
 mod heartbeat;
+mod pace;
 mod parking;
 mod session;
+mod thread;
+
+pub use assignment::{Assignment, Progress};
+pub use controls::{Controls, Rhythm};
+pub use heartbeat::Heartbeats;
+pub use thread::{RunnerHandle, start};
 
 use heartbeat::Heartbeat;
 use session::{Approach, Blamed, End, Session};
@@ -44,102 +56,6 @@ const LEASE_POLL: Duration = Duration::from_millis(500);
 /// it up to twice as long. The cause's end is noticed within that time.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_millis(1_500);
-/// A projection's calls recurse on the thread's stack, below the guest's own
-/// limit.
-const THREAD_STACK_BYTES: usize = 4 << 20;
-
-/// How far a runner is, for whoever watches it in the same process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// What it does, and why it is not moving.
-    pub report: RunReport,
-    /// Where its checkpoint stands.
-    pub position: Position,
-    /// Events applied since the runner was started.
-    pub events: u64,
-    /// Whether readers see the generation.
-    pub is_live: bool,
-}
-
-/// What a runner works with.
-#[derive(Clone)]
-pub struct Assignment {
-    /// The generation to run.
-    pub generation: Generation,
-    /// Its module, loaded.
-    pub guest: Guest,
-    /// Where events come from.
-    pub source: Arc<dyn Source>,
-    /// Where rows go.
-    pub target: Arc<dyn Target>,
-    /// What one call may use.
-    pub guest_limits: GuestLimits,
-    /// How large a batch may be.
-    pub batch_limits: BatchLimits,
-    /// How long a lease runs without being renewed. A host that was killed is
-    /// replaced after this time.
-    pub lease_time: Duration,
-    /// Size of the row cache, in bytes.
-    pub row_cache: usize,
-    /// What happens when it cannot apply an event.
-    pub on_error: OnError,
-    /// This host's name, unique among hosts.
-    pub host: String,
-    /// What users want of every projection.
-    pub controls: watch::Receiver<Vec<Control>>,
-}
-
-/// A running runner.
-pub struct RunnerHandle {
-    /// How far it is.
-    pub progress: watch::Receiver<Progress>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl RunnerHandle {
-    /// Whether its thread has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
-
-/// Starts a runner on a thread of its own, until `shutdown` begins.
-///
-/// # Errors
-/// When the system has no thread to give.
-pub fn start(
-    assignment: Assignment,
-    runtime: Handle,
-    shutdown: Shutdown,
-) -> std::io::Result<RunnerHandle> {
-    let (sender, progress) = watch::channel(Progress {
-        report: RunReport {
-            state: RunState::Running,
-            cause: None,
-        },
-        position: assignment.generation.position,
-        events: 0,
-        is_live: assignment.generation.state == GenerationState::Live,
-    });
-    let name = assignment.generation.projection.clone();
-    let mut runner = Runner {
-        controls: assignment.controls.clone(),
-        assignment,
-        runtime,
-        shutdown,
-        progress: sender,
-        backoff: backoff(),
-        heartbeat: None,
-        reported: None,
-    };
-    let thread = std::thread::Builder::new()
-        .name(name)
-        .stack_size(THREAD_STACK_BYTES)
-        .spawn(move || runner.run())?;
-    Ok(RunnerHandle { progress, thread })
-}
-
 fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(BACKOFF_MIN)
@@ -162,23 +78,30 @@ enum Phase {
 
 struct Runner {
     assignment: Assignment,
+    /// Whether its thread has a low priority, for a build.
+    in_background: bool,
+    /// The lease with which another thread goes on.
+    handed_over: Option<Lease>,
     runtime: Handle,
     shutdown: Shutdown,
     progress: watch::Sender<Progress>,
     backoff: ExponentialBackoff,
-    controls: watch::Receiver<Vec<Control>>,
+    controls: Controls,
     /// What keeps the newest lease alive. It outlives a session: many short
     /// ones in a row must not let the lease run out.
-    heartbeat: Option<(Lease, Arc<Heartbeat>)>,
+    heartbeat: Option<Arc<Heartbeat>>,
     /// What the database was last told, so that it is told only news.
     reported: Option<RunReport>,
 }
 
 impl Runner {
     fn run(&mut self) {
-        let mut phase = Phase::Acquiring;
-        while !matches!(phase, Phase::Stopped) {
-            phase = if self.shutdown.has_begun() {
+        let mut phase = match self.handed_over.take() {
+            Some(lease) => Phase::Following(lease, Approach::PLAIN),
+            None => Phase::Acquiring,
+        };
+        while !matches!(phase, Phase::Stopped) && !self.is_promoted() {
+            phase = if self.shutdown.has_begun() || !self.has_work() {
                 self.stop(&phase)
             } else {
                 match phase {
@@ -190,6 +113,9 @@ impl Runner {
                     Phase::Stopped => Phase::Stopped,
                 }
             };
+        }
+        if let Phase::Following(lease, _) = phase {
+            self.handed_over = Some(lease);
         }
     }
 
@@ -219,7 +145,7 @@ impl Runner {
                 self.sleep(LEASE_POLL.min(remaining.max(BACKOFF_MIN)));
                 Phase::Acquiring
             }
-            Err(error) => Phase::BackingOff(None, describe(&error)),
+            Err(error) => Phase::BackingOff(None, chain(&error)),
         }
     }
 
@@ -240,28 +166,27 @@ impl Runner {
     }
 
     fn follow(&mut self, lease: Lease, approach: Approach) -> Phase {
+        self.assignment.guest.mark_unchanged();
         let heartbeat = self.heartbeat(lease);
         let end = match Session::open(self, lease, approach, &heartbeat) {
             Ok(mut session) => session.run(self, &heartbeat),
             Err(end) => end,
         };
         match end {
-            End::Stopped => Phase::Following(lease, Approach::PLAIN),
+            End::Stopped | End::NoWork => Phase::Following(lease, Approach::PLAIN),
             End::Paused => Phase::Paused(lease),
             End::Retry(cause) => Phase::BackingOff(Some(lease), cause),
-            End::Cut(cut) => Phase::Following(
-                lease,
-                Approach {
-                    cut,
-                    condemned: None,
-                },
-            ),
+            End::Again(approach) => Phase::Following(lease, approach),
             End::Blamed(blamed) => self.judge(lease, blamed),
             End::Fenced => {
-                tracing::warn!(
-                    projection = self.assignment.generation.projection,
-                    "the lease was lost; another host goes on, or this one after a new lease"
-                );
+                // It may have been dropped, which is no news to anybody.
+                let known = self.runtime.block_on(self.controls.refresh());
+                if known.is_err() || self.has_work() {
+                    tracing::warn!(
+                        projection = self.assignment.generation.projection,
+                        "the lease was lost; another host goes on, or this one after a new lease"
+                    );
+                }
                 Phase::Acquiring
             }
         }
@@ -291,7 +216,7 @@ impl Runner {
             wait.as_secs_f64()
         );
         // Where not even a lease can be taken, the last one may still stand.
-        let last = self.heartbeat.as_ref().map(|(lease, _)| *lease);
+        let last = self.heartbeat.as_ref().map(|heartbeat| heartbeat.lease());
         match lease.or(last) {
             Some(lease) => self.report(lease, RunState::Retrying, Some(cause)),
             None => self.publish(RunState::Retrying, Some(cause)),
@@ -305,7 +230,7 @@ impl Runner {
         let projection = &self.assignment.generation.projection;
         let cause = format!("halted on {}: {}", blamed.event, blamed.message);
         tracing::error!(projection, "{cause}");
-        let resumes = self.control().resumes;
+        let resumes = self.control().map_or(0, |control| control.resumes);
         self.stand(lease, RunState::Halted, Some(cause), |control| {
             control.resumes > resumes
         })
@@ -313,7 +238,9 @@ impl Runner {
 
     /// Stands until somebody says `resume`.
     fn stay_paused(&mut self, lease: Lease) -> Phase {
-        self.stand(lease, RunState::Paused, None, |control| !control.paused)
+        self.stand(lease, RunState::Paused, None, |control| {
+            !control.is_paused()
+        })
     }
 
     /// Keeps the lease and does nothing, until users want something else.
@@ -326,17 +253,16 @@ impl Runner {
     ) -> Phase {
         let heartbeat = self.heartbeat(lease);
         self.report(lease, state, cause);
-        let projection = &self.assignment.generation.projection;
-        let goes_on = |controls: &Vec<Control>| {
-            controls
-                .iter()
-                .any(|control| control.projection == *projection && until(control))
-        };
+        let generation = self.assignment.generation.id;
         self.runtime.block_on(async {
             tokio::select! {
                 () = self.shutdown.begun() => {}
                 () = heartbeat.lost() => {}
-                Ok(_) = self.controls.wait_for(goes_on) => {}
+                // Another module may be one that can go on.
+                Ok(()) = self.assignment.guest.changed() => {}
+                () = self.controls.wait_for(generation, |control| {
+                    control.is_none_or(|control| !control.is_active() || until(control))
+                }) => {}
             }
         });
         // A new lease costs little, and finds out who else is there.
@@ -344,18 +270,28 @@ impl Runner {
         Phase::Acquiring
     }
 
-    /// What users want of the projection now.
-    fn control(&self) -> Control {
-        let projection = &self.assignment.generation.projection;
-        self.controls
-            .borrow()
-            .iter()
-            .find(|control| control.projection == *projection)
-            .cloned()
-            .unwrap_or_else(|| Control::unknown(projection))
+    /// What users want of the generation now; `None` when it is gone.
+    fn control(&self) -> Option<Control> {
+        self.controls.of(self.assignment.generation.id)
     }
 
-    fn stop(&self, phase: &Phase) -> Phase {
+    /// Whether the generation is one that somebody has to work on.
+    fn has_work(&self) -> bool {
+        self.control().is_some_and(|control| control.is_active())
+    }
+
+    /// Whether the build has become the live generation, so that it is to go
+    /// on with another priority.
+    fn is_promoted(&self) -> bool {
+        self.in_background
+            && self
+                .control()
+                .is_some_and(|control| control.state == GenerationState::Live)
+    }
+
+    /// Gives up what the runner holds, for good.
+    fn stop(&mut self, phase: &Phase) -> Phase {
+        self.heartbeat = None;
         if let Phase::Following(lease, _)
         | Phase::Halted(lease, _)
         | Phase::Paused(lease)
@@ -377,19 +313,19 @@ impl Runner {
     }
 
     fn heartbeat(&mut self, lease: Lease) -> Arc<Heartbeat> {
-        match &self.heartbeat {
-            Some((of, heartbeat)) if *of == lease => Arc::clone(heartbeat),
-            _ => {
-                let Assignment {
-                    target, lease_time, ..
-                } = &self.assignment;
-                let target = Arc::clone(target);
-                let heartbeat = Heartbeat::start(&self.runtime, target, lease, *lease_time);
-                let heartbeat = Arc::new(heartbeat);
-                self.heartbeat = Some((lease, Arc::clone(&heartbeat)));
-                heartbeat
-            }
+        if let Some(heartbeat) = &self.heartbeat
+            && heartbeat.lease() == lease
+        {
+            return Arc::clone(heartbeat);
         }
+        let Assignment {
+            heartbeats,
+            lease_time,
+            ..
+        } = &self.assignment;
+        let heartbeat = Arc::new(heartbeats.keep(lease, *lease_time));
+        self.heartbeat = Some(Arc::clone(&heartbeat));
+        heartbeat
     }
 
     /// Whether the last attempt failed, and nothing has gone well since.
@@ -429,24 +365,9 @@ impl Runner {
     }
 }
 
-/// The whole chain of an error, in one line.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl From<TargetError> for End {
     fn from(error: TargetError) -> Self {
-        let cause = describe(&error);
+        let cause = chain(&error);
         match error.kind() {
             TargetErrorKind::Fenced => Self::Fenced,
             // A value that the database refuses belongs to a batch, and is

@@ -93,6 +93,15 @@ pub struct BatchLimits {
     pub events: usize,
     /// Bytes of their payloads and names, roughly. One event may be larger.
     pub bytes: usize,
+    /// The last position that may be in it; `None` for no end.
+    pub until: Option<Position>,
+}
+
+impl BatchLimits {
+    /// How far one may read where events are final up to `safe`.
+    fn end(self, safe: Position) -> Position {
+        self.until.map_or(safe, |until| until.min(safe))
+    }
 }
 
 /// Events in position order, and where the next batch begins.
@@ -105,7 +114,8 @@ pub struct Batch {
     pub next: Checkpoint,
     /// The position of `next`.
     pub position: Position,
-    /// Whether the batch reaches to the frontier as it was when it was read.
+    /// Whether the batch reaches to the frontier as it was when it was read, or
+    /// to the end that the limits set.
     pub caught_up: bool,
 }
 
@@ -220,6 +230,22 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError>;
+
+    /// The position of the last event that was recorded at this time or
+    /// before, in microseconds since the Unix epoch; [`Position::START`] if
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn position_at(&self, time: i64) -> Result<Position, SourceError>;
+}
+
+/// The checkpoint before the first event of the source behind a URL.
+#[must_use]
+pub fn start(url: &DatabaseUrl) -> Checkpoint {
+    match url {
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Checkpoint::behind(Position::START),
+    }
 }
 
 /// Opens the source behind a URL and starts to watch its frontier.

@@ -3,41 +3,52 @@
 use gnomon_model::Position;
 use serde::Serialize;
 
-use crate::generation::{Generation, GenerationId, GenerationState, ModuleHash, RunState};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash, RunState};
 use crate::source::Source;
-use crate::target::{Target, TargetError};
+use crate::target::{PresentHost, RefusedFile, Target, TargetError};
 
 /// The state of one projection.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProjectionStatus {
-    /// The projection.
+    /// The projection; for a file of which no projection is known, its path.
     pub name: String,
-    /// Its version.
-    pub version: u32,
+    /// Its version; null for a file that is refused.
+    pub version: Option<u32>,
     /// SHA-256 of the module that runs.
-    pub module: ModuleHash,
+    pub module: Option<ModuleHash>,
     /// The live generation; before there is one, the first that is built.
-    pub generation: GenerationId,
-    /// Where that generation stands: `live`, or `building`.
-    pub generation_state: GenerationState,
+    pub generation: Option<GenerationId>,
+    /// Where that generation stands: `live`, `building` or `ready`.
+    pub generation_state: Option<GenerationState>,
     /// What it does.
     pub state: RunState,
     /// Why it is not moving; null while it moves.
     pub cause: Option<String>,
     /// How far the read model has got.
     pub position: Position,
-    /// The newest position of the event store; null where it cannot be read.
+    /// The newest position of the event store, or where the read model ends;
+    /// null where the store cannot be read.
     pub head: Option<Position>,
     /// Positions between the two, holes included.
     pub lag_events: Option<u64>,
     /// Age of the first event that is not in the read model, in seconds.
     pub lag_seconds: Option<f64>,
+    /// Positions that it passes per second; null while it stands.
+    pub rate: Option<f64>,
     /// Events that wait in the dead-letter table.
     pub dead_letters: u64,
     /// The host that runs it; null where none does.
     pub host: Option<String>,
+    /// Positions that its host saw handed out and rolled back.
+    pub rolled_back: u64,
+    /// The projection that this is a copy of, and null for any other.
+    pub copy_of: Option<String>,
     /// A generation that is built beside the live one.
     pub candidate: Option<CandidateStatus>,
+    /// What `rollback` would go back to.
+    pub retired: Option<RetiredStatus>,
+    /// Modules of this projection that were refused.
+    pub refused: Vec<RefusedStatus>,
 }
 
 /// The state of a candidate.
@@ -49,12 +60,56 @@ pub struct CandidateStatus {
     pub version: u32,
     /// SHA-256 of its module.
     pub module: ModuleHash,
-    /// `building`, `ready` or `failed`.
-    pub state: GenerationState,
+    /// Where it stands.
+    pub state: CandidateState,
+    /// Whether it waits for `gnomon promote` when it has caught up.
+    pub hold: bool,
     /// How far it has got.
     pub position: Position,
-    /// Why it is not moving.
+    /// Positions that it passes per second; null while it stands.
+    pub rate: Option<f64>,
+    /// How long it still takes to catch up, in seconds; null where that is
+    /// unknown.
+    pub seconds_left: Option<f64>,
+    /// Why it is not moving, or not promoted.
     pub cause: Option<String>,
+}
+
+/// Where a candidate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateState {
+    /// It has not caught up.
+    Building,
+    /// It has caught up.
+    Ready,
+    /// It stopped at an event that it cannot apply. `gnomon resume` lets it
+    /// try again, and so does a module of its version.
+    Failed,
+}
+
+/// The generation that was live before.
+#[derive(Clone, Debug, Serialize)]
+pub struct RetiredStatus {
+    /// The generation.
+    pub generation: GenerationId,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its module.
+    pub module: ModuleHash,
+    /// How far it has got.
+    pub position: Position,
+    /// Why it does not get further on its way back; null where it rests.
+    pub cause: Option<String>,
+}
+
+/// A module that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedStatus {
+    /// The file, or the place in the registry.
+    pub place: String,
+    /// Why, and what to do.
+    pub reason: String,
 }
 
 /// The state of every projection, by name. Without a source, or where it
@@ -67,6 +122,7 @@ pub async fn projections(
     target: &dyn Target,
 ) -> Result<Vec<ProjectionStatus>, TargetError> {
     let generations = target.generations().await?;
+    let hosts = target.hosts().await?;
     let mut names: Vec<&str> = generations
         .iter()
         .map(|generation| generation.projection.as_str())
@@ -78,39 +134,116 @@ pub async fn projections(
         None => None,
     };
     let mut statuses: Vec<ProjectionStatus> = Vec::new();
-    for name in names {
+    for name in &names {
         let own: Vec<&Generation> = generations
             .iter()
-            .filter(|generation| generation.projection == name)
+            .filter(|generation| generation.projection == *name)
             .collect();
-        if let Some(shown) = shown(&own) {
-            let lag = match (source, head) {
-                (Some(source), Some(head)) => lag(source, head, shown.position).await,
-                _ => None,
-            };
-            statuses.push(status(shown, candidate(&own, shown), lag));
+        let Some(shown) = shown(&own) else { continue };
+        let mut status = status(shown);
+        let head = match (head, shown.until) {
+            (Some(head), Some(until)) => Some(head.min(until)),
+            (head, _) => head,
+        };
+        if let (Some(source), Some(head)) = (source, head) {
+            status.add_lag(source, head).await;
         }
+        status.candidate = candidate(&own, shown).map(|found| candidate_status(found, head));
+        status.retired = retired(&own).map(retired_status);
+        status.add_hosts(&hosts);
+        statuses.push(status);
     }
+    statuses.extend(unknown_files(&hosts, &names));
     Ok(statuses)
 }
 
-/// How far a read model is behind its source.
-struct Lag {
-    head: Position,
-    seconds: f64,
+impl ProjectionStatus {
+    async fn add_lag(&mut self, source: &dyn Source, head: Position) {
+        let Ok(since) = source.recorded_after(self.position).await else {
+            return;
+        };
+        let behind = head.get().saturating_sub(self.position.get());
+        let age = since.filter(|_| behind > 0).map_or(0, |since| {
+            jiff::Timestamp::now()
+                .as_microsecond()
+                .saturating_sub(since)
+        });
+        self.head = Some(head);
+        self.lag_events = Some(behind);
+        self.lag_seconds = Some(seconds(age));
+    }
+
+    fn add_hosts(&mut self, hosts: &[PresentHost]) {
+        let own = hosts
+            .iter()
+            .find(|host| self.host.as_ref() == Some(&host.name));
+        self.rolled_back = own.map_or(0, |host| host.notes.rolled_back);
+        self.refused = all_refused(hosts)
+            .filter(|refused| refused.projection.as_ref() == Some(&self.name))
+            .map(RefusedStatus::from)
+            .collect();
+        self.refused.dedup();
+        if self.host.is_none() && self.state == RunState::Waiting && !hosts.is_empty() {
+            self.cause = Some(match self.refused.first() {
+                Some(refused) => refused.reason.clone(),
+                None => "no host runs it yet; one that is there is about to".to_owned(),
+            });
+        }
+    }
 }
 
-async fn lag(source: &dyn Source, head: Position, position: Position) -> Option<Lag> {
-    let since = source.recorded_after(position).await.ok()?;
-    let age = since.map_or(0, |since| {
-        jiff::Timestamp::now()
-            .as_microsecond()
-            .saturating_sub(since)
-    });
-    Some(Lag {
-        head,
-        seconds: seconds(age),
-    })
+fn all_refused(hosts: &[PresentHost]) -> impl Iterator<Item = &RefusedFile> {
+    hosts.iter().flat_map(|host| &host.notes.refused)
+}
+
+impl From<&RefusedFile> for RefusedStatus {
+    fn from(refused: &RefusedFile) -> Self {
+        Self {
+            place: refused.place.clone(),
+            reason: refused.reason.clone(),
+        }
+    }
+}
+
+/// Refused files that belong to no projection that is known.
+fn unknown_files(hosts: &[PresentHost], known: &[&str]) -> Vec<ProjectionStatus> {
+    let mut files: Vec<&RefusedFile> = all_refused(hosts)
+        .filter(|refused| {
+            refused
+                .projection
+                .as_ref()
+                .is_none_or(|name| !known.contains(&name.as_str()))
+        })
+        .collect();
+    files.sort_by(|first, second| first.place.cmp(&second.place));
+    files.dedup_by(|first, second| first.place == second.place);
+    files
+        .into_iter()
+        .map(|refused| ProjectionStatus {
+            name: refused
+                .projection
+                .clone()
+                .unwrap_or_else(|| refused.place.clone()),
+            version: None,
+            module: None,
+            generation: None,
+            generation_state: None,
+            state: RunState::Halted,
+            cause: Some(refused.reason.clone()),
+            position: Position::START,
+            head: None,
+            lag_events: None,
+            lag_seconds: None,
+            rate: None,
+            dead_letters: 0,
+            host: None,
+            rolled_back: 0,
+            copy_of: None,
+            candidate: None,
+            retired: None,
+            refused: vec![refused.into()],
+        })
+        .collect()
 }
 
 /// The generation that stands for a projection: the live one; before there is
@@ -126,52 +259,92 @@ pub fn shown<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
     };
     newest_in(&[GenerationState::Live])
         .or_else(|| newest_in(&[GenerationState::Building, GenerationState::Ready]))
-        .or_else(|| newest_in(&[GenerationState::Failed]))
 }
 
-fn candidate<'a>(generations: &[&'a Generation], shown: &Generation) -> Option<&'a Generation> {
+/// The generation that is built to take the place of the one that is shown.
+#[must_use]
+pub fn candidate<'a>(generations: &[&'a Generation], shown: &Generation) -> Option<&'a Generation> {
     generations
         .iter()
         .copied()
-        .filter(|generation| {
-            generation.id > shown.id
-                && matches!(
-                    generation.state,
-                    GenerationState::Building | GenerationState::Ready | GenerationState::Failed
-                )
-        })
+        .filter(|generation| generation.id != shown.id && generation.is_candidate())
         .max_by_key(|generation| generation.id)
 }
 
-fn status(
-    shown: &Generation,
-    candidate: Option<&Generation>,
-    lag: Option<Lag>,
-) -> ProjectionStatus {
+/// The generation that `rollback` goes back to: the one that was retired last.
+#[must_use]
+pub fn retired<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
+    generations
+        .iter()
+        .copied()
+        .filter(|generation| generation.state == GenerationState::Retired)
+        .max_by_key(|generation| (generation.retired_at, generation.id))
+}
+
+fn status(shown: &Generation) -> ProjectionStatus {
     let (state, cause) = state_of(shown);
-    let behind = |lag: &Lag| lag.head.get().saturating_sub(shown.position.get());
     ProjectionStatus {
         name: shown.projection.clone(),
-        version: shown.description.version,
-        module: shown.module.clone(),
-        generation: shown.id,
-        generation_state: shown.state,
+        version: Some(shown.description.version),
+        module: Some(shown.module.clone()),
+        generation: Some(shown.id),
+        generation_state: Some(shown.state),
         state,
-        cause,
+        cause: cause.or_else(|| shown.obstacle.clone()),
         position: shown.position,
-        head: lag.as_ref().map(|lag| lag.head),
-        lag_events: lag.as_ref().map(behind),
-        lag_seconds: lag.as_ref().map(|lag| lag.seconds),
+        head: None,
+        lag_events: None,
+        lag_seconds: None,
+        rate: shown.rate,
         dead_letters: shown.dead_letters,
         host: shown.host.clone(),
-        candidate: candidate.map(|candidate| CandidateStatus {
-            generation: candidate.id,
-            version: candidate.description.version,
-            module: candidate.module.clone(),
-            state: candidate.state,
-            position: candidate.position,
-            cause: state_of(candidate).1,
-        }),
+        rolled_back: 0,
+        copy_of: shown.copy_of.clone(),
+        candidate: None,
+        retired: None,
+        refused: Vec::new(),
+    }
+}
+
+fn candidate_status(candidate: &Generation, head: Option<Position>) -> CandidateStatus {
+    let (doing, cause) = state_of(candidate);
+    let state = match (doing, candidate.state) {
+        (RunState::Halted, _) => CandidateState::Failed,
+        (_, GenerationState::Ready) => CandidateState::Ready,
+        _ => CandidateState::Building,
+    };
+    let left = head.map(|head| head.get().saturating_sub(candidate.position.get()));
+    #[expect(clippy::cast_precision_loss, reason = "a forecast needs no 16 digits")]
+    let seconds_left = match (state, left, candidate.rate) {
+        (CandidateState::Building, Some(left), Some(rate)) if rate > 0.0 => {
+            Some(left as f64 / rate)
+        }
+        _ => None,
+    };
+    CandidateStatus {
+        generation: candidate.id,
+        version: candidate.description.version,
+        module: candidate.module.clone(),
+        state,
+        hold: candidate.goal == Goal::Hold,
+        position: candidate.position,
+        rate: candidate.rate,
+        seconds_left,
+        cause: candidate.obstacle.clone().or(cause),
+    }
+}
+
+fn retired_status(retired: &Generation) -> RetiredStatus {
+    RetiredStatus {
+        generation: retired.id,
+        version: retired.description.version,
+        module: retired.module.clone(),
+        position: retired.position,
+        cause: if retired.goal.is_promotion() {
+            state_of(retired).1
+        } else {
+            retired.obstacle.clone()
+        },
     }
 }
 
@@ -179,6 +352,14 @@ fn status(
 /// true of what the last host said.
 #[must_use]
 pub fn state_of(generation: &Generation) -> (RunState, Option<String>) {
+    if generation.is_removed {
+        let name = &generation.projection;
+        let cause = format!(
+            "the projection was removed; its tables stay until `gnomon remove {name} --drop`, and \
+             `gnomon resume {name}` brings it back"
+        );
+        return (RunState::Paused, Some(cause));
+    }
     let said = generation.report.as_ref();
     let lasts = |state| matches!(state, RunState::Halted | RunState::Paused);
     match said {

@@ -19,9 +19,12 @@ use gnomon_model::{Description, Floats, Key, Position, Row, TableWrites, Value};
 
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
-use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
+use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::source::Checkpoint;
 
+mod compared;
+mod desired;
+mod failure;
 mod identifier;
 mod postgres;
 mod registry;
@@ -29,63 +32,13 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use compared::{
+    ColumnDifference, Compared, Comparison, Difference, RowDifference, TableComparison,
+};
+pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, RefusedFile};
+pub use failure::{TargetError, TargetErrorKind};
 pub use postgres::PostgresTarget;
 pub use sqlite::SqliteTarget;
-
-/// What to do about a [`TargetError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetErrorKind {
-    /// Try again later: a lost connection, a serialization failure, a full
-    /// disk. In doubt, an error is of this kind.
-    Retry,
-    /// The database refuses the batch's values; the event at fault has to be
-    /// found.
-    Rejected,
-    /// Another host owns the generation, or it is gone. Stop at once.
-    Fenced,
-    /// It will not change by itself: a wrong password, a name that is taken.
-    Refused,
-}
-
-/// A target cannot be opened, read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct TargetError {
-    kind: TargetErrorKind,
-    message: String,
-    #[source]
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl TargetError {
-    /// An error of this kind, without a cause.
-    pub fn new(kind: TargetErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            cause: None,
-        }
-    }
-
-    /// An error of this kind and what the driver said.
-    pub fn caused(
-        kind: TargetErrorKind,
-        message: impl Into<String>,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            cause: Some(cause.into()),
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub const fn kind(&self) -> TargetErrorKind {
-        self.kind
-    }
-}
 
 /// The answer to [`Target::acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,33 +67,11 @@ pub struct Commit<'a> {
     pub position: Position,
     /// Events that begin or cease to wait.
     pub dead_letters: DeadLetterChanges<'a>,
-}
-
-/// What users want of a projection, beside its modules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Control {
-    /// The projection.
-    pub projection: String,
-    /// Whether it is to stand still.
-    pub paused: bool,
-    /// Grows with every `resume`; a projection that halted tries again.
-    pub resumes: i64,
-    /// The newest request about its dead letters that waits; zero if none
-    /// does.
-    pub requests: i64,
-}
-
-impl Control {
-    /// What is wanted of a projection of which nothing was read yet.
-    #[must_use]
-    pub fn unknown(projection: &str) -> Self {
-        Self {
-            projection: projection.to_owned(),
-            paused: false,
-            resumes: 0,
-            requests: 0,
-        }
-    }
+    /// Positions passed per second, for whoever asks how fast it goes.
+    pub rate: f64,
+    /// Whether the caller knows that the written tables have no row yet, as
+    /// at the beginning of a build. They are then filled in bulk.
+    pub into_empty: bool,
 }
 
 /// A database that holds read models.
@@ -171,48 +102,159 @@ pub trait Target: Send + Sync {
     async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, TargetError>;
 
     /// Makes a generation of a module that is in the registry: its record, its
-    /// checkpoint and its empty tables. The projection is registered with its
-    /// first generation. All of it in one transaction.
-    ///
-    /// `newest` is the projection's newest generation that is not dropped, as
-    /// the caller knows it.
+    /// checkpoint and its empty tables, without secondary indexes. The
+    /// projection is registered with its first generation, and comes back if
+    /// it was removed. Another candidate of the projection, which this one
+    /// replaces, becomes [`crate::generation::GenerationState::Dropped`]; one
+    /// with [`Goal::Compare`] replaces only such ones. All of it in one
+    /// transaction.
     ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if a public name of the projection is
     /// taken by somebody else, naming them; [`TargetErrorKind::Retry`] if
     /// `newest` is no longer the newest one, as another host was faster.
-    async fn create_generation(
-        &self,
-        module: &ModuleHash,
-        description: &Description,
-        newest: Option<GenerationId>,
-        start: &Checkpoint,
-    ) -> Result<Generation, TargetError>;
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, TargetError>;
 
-    /// All generations that are not dropped, by projection name and number.
+    /// All generations that are not dropped, by projection name and number;
+    /// those of removed projections too.
     ///
     /// # Errors
     /// When the database cannot be read.
     async fn generations(&self) -> Result<Vec<Generation>, TargetError>;
 
-    /// Makes a generation run another module of the registry, which declares
-    /// the same version, subscription and tables.
+    /// Makes generations run another module of the registry, which declares
+    /// the same version, subscription and tables. What they halted on is tried
+    /// again: the projection's `resumes` grows.
     ///
     /// # Errors
     /// When the database cannot be written.
     async fn set_module(
         &self,
-        generation: GenerationId,
+        generations: &[GenerationId],
         module: &ModuleHash,
     ) -> Result<(), TargetError>;
 
-    /// Makes a generation the live one: the public names show its tables, and
-    /// the one that was live is retired. One transaction. Does nothing if it
-    /// is live already.
+    /// Says what is wanted of a candidate or a retired generation, and forgets
+    /// what was in the way of its last promotion. Of a retired one only
+    /// promotion or [`Goal::Rest`] can be wanted.
     ///
     /// # Errors
-    /// [`TargetErrorKind::Refused`] if a public name is taken by somebody else.
-    async fn promote(&self, generation: GenerationId) -> Result<(), TargetError>;
+    /// [`TargetErrorKind::Refused`] if it is neither, or is gone.
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), TargetError>;
+
+    /// Records that a generation that was being built has caught up. Does
+    /// nothing in any other state.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
+    async fn set_ready(&self, lease: Lease) -> Result<(), TargetError>;
+
+    /// Makes a generation the live one if its goal is a promotion: the public
+    /// names show its tables, and the one that was live is retired, its goal
+    /// and the new one's [`Goal::Rest`]. One transaction.
+    ///
+    /// It waits only briefly for readers' locks, so that readers do not queue
+    /// behind it; then [`TargetErrorKind::Retry`] says so.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, TargetError>;
+
+    /// Makes a generation stand still at a position, or before it, for a
+    /// while; `None` ends that. A generation with [`Goal::Compare`] that
+    /// nobody attends to is dropped by [`Target::tidy`].
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if it is gone.
+    async fn attend(
+        &self,
+        generation: GenerationId,
+        stop_at: Option<Position>,
+        duration: Duration,
+    ) -> Result<(), TargetError>;
+
+    /// Compares the tables of two generations in one snapshot, if they stand
+    /// at the same position; gives at most `samples` differing rows of each
+    /// table, in the order of the keys.
+    ///
+    /// The database does the work, so memory does not grow with the tables.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if one of them is gone.
+    async fn compare(
+        &self,
+        left: GenerationId,
+        right: GenerationId,
+        samples: usize,
+    ) -> Result<Compared, TargetError>;
+
+    /// Drops a generation that is not live, with its tables. What a crash
+    /// interrupts, [`Target::tidy`] finishes.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if it is live.
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), TargetError>;
+
+    /// Drops what is no longer needed: retired generations of each projection
+    /// but the newest `keep`, comparisons that nobody attends to, what an
+    /// interrupted drop has left, and modules that nothing refers to for an
+    /// hour. Gives the generations that are gone.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, TargetError>;
+
+    /// Stops the work on a projection. Its tables and views stay as they are,
+    /// until [`Target::resume`] brings it back.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if there is no such projection.
+    async fn remove(&self, projection: &str) -> Result<(), TargetError>;
+
+    /// Removes a projection with everything that it has: generations, views,
+    /// dead letters. With `cascade`, views of users that stand on its views go
+    /// too.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if there is no such projection, or, without
+    /// `cascade`, naming the views that stand in the way.
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), TargetError>;
+
+    /// Says that a host is there, for `duration`, and what it has to tell.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn announce(
+        &self,
+        host: &str,
+        notes: &HostNotes,
+        duration: Duration,
+    ) -> Result<(), TargetError>;
+
+    /// Says that a host is there no longer.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn leave(&self, host: &str) -> Result<(), TargetError>;
+
+    /// The hosts that are there, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn hosts(&self) -> Result<Vec<PresentHost>, TargetError>;
+
+    /// Remembers which module a file of a watched directory held when it was
+    /// last deployed, so that it is no news after a restart.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn note_file(&self, file: &str, module: &ModuleHash) -> Result<(), TargetError>;
+
+    /// What [`Target::note_file`] was told, by file.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, TargetError>;
 
     /// Takes the lease on a generation, if nobody else holds it. Its fencing
     /// epoch grows, so that whoever held it before can no longer commit.
@@ -226,11 +268,12 @@ pub trait Target: Send + Sync {
         duration: Duration,
     ) -> Result<Acquired, TargetError>;
 
-    /// Makes a lease run for `duration` from now.
+    /// Makes leases run on from now, each for its duration, and gives those
+    /// that are no longer ours. One query, however many there are.
     ///
     /// # Errors
-    /// [`TargetErrorKind::Fenced`] if it is no longer ours.
-    async fn renew(&self, lease: Lease, duration: Duration) -> Result<(), TargetError>;
+    /// When the database cannot be written.
+    async fn renew(&self, leases: &[(Lease, Duration)]) -> Result<Vec<Lease>, TargetError>;
 
     /// Gives a lease back, so that another host need not wait for its end.
     ///
@@ -244,7 +287,8 @@ pub trait Target: Send + Sync {
     /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
     async fn report(&self, lease: Lease, report: &RunReport) -> Result<(), TargetError>;
 
-    /// What users want of every projection. One query, however many there are.
+    /// What users want of every generation that is neither dropped nor of a
+    /// removed projection, by number. One query, however many there are.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -256,7 +300,7 @@ pub trait Target: Send + Sync {
     /// [`TargetErrorKind::Refused`] if there is no such projection.
     async fn pause(&self, projection: &str) -> Result<(), TargetError>;
 
-    /// Lets a projection go on that was paused or has halted.
+    /// Lets a projection go on that was paused, was removed, or has halted.
     ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if there is no such projection.
@@ -315,7 +359,8 @@ pub trait Writer: Send {
     async fn rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError>;
 
     /// Committed rows by a secondary index, as
-    /// [`gnomon_model::CommittedRows::find`] says.
+    /// [`gnomon_model::CommittedRows::find`] says. An index that a build has
+    /// not made yet is made first.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -357,6 +402,14 @@ pub trait Writer: Send {
     /// # Errors
     /// When the database cannot be read.
     async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError>;
+
+    /// Makes the secondary indexes that are missing or were left unusable by an
+    /// interrupted attempt. For a build that has caught up.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Fenced`] if the lease is no longer ours;
+    /// [`TargetErrorKind::Rejected`] if a row cannot be indexed.
+    async fn complete(&mut self) -> Result<(), TargetError>;
 
     /// Commits one batch: rows, dead letters and checkpoint in one transaction, by
     /// compare-and-set on checkpoint and fencing epoch.

@@ -7,9 +7,8 @@ use anyhow::Context as _;
 use gnomon_model::{Description, Table};
 use serde_json::json;
 
-use super::{Context, run, style};
+use super::{Context, host, style};
 use crate::configuration::Limits;
-use crate::guest::GuestEngine;
 use crate::supervisor::limits_of_guest;
 
 /// Shows what a module declares and imports
@@ -29,8 +28,7 @@ impl Inspect {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file = self.file.display();
         let bytes = std::fs::read(&self.file).with_context(|| format!("{file} cannot be read"))?;
-        let engine = GuestEngine::new(run::native_code_cache())
-            .map_err(|error| anyhow::anyhow!("the WebAssembly engine does not start: {error:#}"))?;
+        let engine = host::engine()?;
         let refused = || format!("{file} is refused");
         let imports = engine.imports(&bytes).with_context(refused)?;
         let guest = engine

@@ -3,8 +3,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use gnomon_model::Position;
+
 use super::{Context, style};
-use crate::status::{self, ProjectionStatus};
+use crate::generation::GenerationState;
+use crate::status::{self, CandidateState, CandidateStatus, ProjectionStatus};
 use crate::{source, target};
 
 /// Shows how far every projection is, and why it is not moving
@@ -59,42 +62,122 @@ fn write_table(
     let mut table = style::table(&[
         "projection",
         "version",
+        "module",
+        "gen",
         "state",
         "position",
-        "head",
         "lag",
+        "rate",
         "host",
     ]);
     for status in statuses {
         table.add_row([
             status.name.clone(),
-            status.version.to_string(),
-            status.state.name().to_owned(),
-            style::grouped(status.position.get()),
+            text(status.version),
             status
-                .head
-                .map_or_else(|| "unknown".to_owned(), |head| style::grouped(head.get())),
+                .module
+                .as_ref()
+                .map_or_else(String::new, |module| module.short().to_owned()),
+            text(status.generation),
+            state(status),
+            style::grouped(status.position.get()),
             lag(status),
+            rate(status.rate),
             status.host.clone().unwrap_or_default(),
         ]);
     }
     writeln!(output, "{table}")?;
     for status in statuses {
-        if let Some(cause) = &status.cause {
-            writeln!(output, "{}: {cause}", status.name)?;
-        }
-        if let Some(candidate) = &status.candidate {
-            writeln!(
-                output,
-                "{}: version {} is {} at position {}",
-                status.name,
-                candidate.version,
-                candidate.state.name(),
-                style::grouped(candidate.position.get())
-            )?;
+        write_details(output, status)?;
+    }
+    Ok(())
+}
+
+/// What does not fit the table: why something does not move, and what is on
+/// its way.
+fn write_details(
+    output: &mut impl std::io::Write,
+    status: &ProjectionStatus,
+) -> anyhow::Result<()> {
+    let name = &status.name;
+    if let Some(cause) = &status.cause {
+        writeln!(output, "{name}: {cause}")?;
+    }
+    if status.dead_letters > 0 {
+        writeln!(
+            output,
+            "{name}: {} dead letters; `gnomon dead-letters list {name}` shows them",
+            style::grouped(status.dead_letters)
+        )?;
+    }
+    if let Some(candidate) = &status.candidate {
+        writeln!(output, "{name}: {}", describe(candidate, status.head))?;
+    }
+    if let Some(retired) = &status.retired {
+        let cause = retired
+            .cause
+            .as_ref()
+            .map_or_else(String::new, |cause| format!(": {cause}"));
+        writeln!(
+            output,
+            "{name}: `gnomon rollback {name}` goes back to generation {}, version {}{cause}",
+            retired.generation, retired.version
+        )?;
+    }
+    for refused in &status.refused {
+        if status.cause.as_ref() != Some(&refused.reason) {
+            writeln!(output, "{name}: {}", refused.reason)?;
         }
     }
     Ok(())
+}
+
+fn describe(candidate: &CandidateStatus, head: Option<Position>) -> String {
+    let state = match candidate.state {
+        CandidateState::Building => "being built",
+        CandidateState::Ready => "ready",
+        CandidateState::Failed => "stopped",
+    };
+    let head = head.map_or_else(String::new, |head| {
+        format!(" of {}", style::grouped(head.get()))
+    });
+    let mut text = format!(
+        "generation {}, version {}, is {state} at position {}{head}",
+        candidate.generation,
+        candidate.version,
+        style::grouped(candidate.position.get())
+    );
+    if candidate.rate.is_some() {
+        text.push_str(&format!(", {}", rate(candidate.rate)));
+    }
+    if let Some(left) = candidate.seconds_left {
+        text.push_str(&format!(", {left:.0} s left"));
+    }
+    if candidate.hold {
+        text.push_str(", held");
+    }
+    if let Some(cause) = &candidate.cause {
+        text.push_str(&format!(": {cause}"));
+    }
+    text
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// What it does; before readers see anything, that it is being built.
+fn state(status: &ProjectionStatus) -> String {
+    match status.generation_state {
+        Some(state @ (GenerationState::Building | GenerationState::Ready)) => {
+            format!("{} ({})", status.state.name(), state.name())
+        }
+        _ => status.state.name().to_owned(),
+    }
+}
+
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(String::new, |rate| format!("{rate:.0}/s"))
 }
 
 fn lag(status: &ProjectionStatus) -> String {

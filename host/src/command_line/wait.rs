@@ -40,7 +40,7 @@ fn position(text: &str) -> Result<Position, String> {
         .ok_or_else(|| format!("a position is a number from 0 to {}", Position::MAX))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())

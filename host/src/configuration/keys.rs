@@ -10,6 +10,9 @@ use super::{
 };
 use crate::database_url::DatabaseUrl;
 
+/// Retired generations of a projection that are kept.
+const KEEP_GENERATIONS: usize = 1;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -40,7 +43,7 @@ enum Set {
     Projection(fn(&mut ProjectionSettings, Given<'_>) -> Result<(), String>),
 }
 
-const COMMON: [Key; 3] = [
+const COMMON: [Key; 4] = [
     Key {
         section: "events",
         name: "url",
@@ -74,9 +77,19 @@ const COMMON: [Key; 3] = [
             Ok(())
         }),
     },
+    Key {
+        section: "projections",
+        name: "keep-generations",
+        usual: "1",
+        required: false,
+        purpose: "Retired generations of a projection that are kept for a rollback.",
+        set: Set::Common(|draft, given| {
+            store(&mut draft.keep_generations, given.count(0..=1_000)?)
+        }),
+    },
 ];
 
-const LIMITS: [Key; 10] = [
+const LIMITS: [Key; 11] = [
     limit(
         "memory",
         "\"64MiB\"",
@@ -134,6 +147,12 @@ const LIMITS: [Key; 10] = [
         "\"16MiB\"",
         "Committed rows kept in memory.",
         |limits, given| store(&mut limits.row_cache, given.size(0..=1024 * GIB)?),
+    ),
+    limit(
+        "build-window",
+        "\"64MiB\"",
+        "Rows that a build keeps in memory before it writes them, each once.",
+        |limits, given| store(&mut limits.build_window, given.size(0..=1024 * GIB)?),
     ),
     limit(
         "lease-time",
@@ -229,6 +248,7 @@ pub(super) struct Draft {
     events: Option<DatabaseUrl>,
     read_models: Option<DatabaseUrl>,
     directory: PathBuf,
+    keep_generations: usize,
     limits: Limits,
     projections: BTreeMap<String, ProjectionSettings>,
 }
@@ -241,6 +261,7 @@ impl Draft {
             events: None,
             read_models: None,
             directory: base.join("projections"),
+            keep_generations: KEEP_GENERATIONS,
             limits: Limits::default(),
             projections: BTreeMap::new(),
         }
@@ -325,6 +346,7 @@ impl Draft {
                 events,
                 read_models,
                 projections_directory: self.directory,
+                keep_generations: self.keep_generations,
                 limits: self.limits,
                 projections: self.projections,
             }),

@@ -3,10 +3,11 @@
 use gnomon_model::{Position, TableWrites};
 
 use super::Runner;
-use super::cut::{self, Verdict};
+use super::cut::{self, Cut, Verdict};
 use super::session::{Blamed, End};
 use crate::guest::{ApplyError, EventList};
 use crate::row_cache::GenerationRows;
+use crate::target::TargetErrorKind;
 
 /// What became of it.
 pub(super) enum Attempt {
@@ -30,7 +31,10 @@ pub(super) fn attempt(
         return Ok(Attempt::Applied(Vec::new()));
     }
     let assignment = &runner.assignment;
-    let applied = assignment.guest.apply(
+    // A guest that searches an index has what is folded committed first.
+    let folded_to = rows.folded_to();
+    let guest = assignment.guest.borrow().clone();
+    let applied = guest.apply(
         events,
         Box::new(rows.clone()),
         assignment.target.floats(),
@@ -47,7 +51,10 @@ pub(super) fn attempt(
             place: None,
             message,
         }),
-        Err(ApplyError::Rows(error)) => Err(error.into()),
+        Err(ApplyError::Rows(error)) => Err(match folded_to {
+            Some(end) if error.kind() == TargetErrorKind::Rejected => End::unfold(end),
+            _ => error.into(),
+        }),
         Err(ApplyError::Busy) => Err(End::Retry(ApplyError::Busy.to_string())),
         Err(ApplyError::Stopped) => Err(End::Stopped),
     }
@@ -60,14 +67,14 @@ pub(super) fn verdict(
     place: Option<usize>,
     last: Position,
     message: String,
-) -> End {
+) -> Result<Cut, Blamed> {
     let verdict = match place {
         Some(place) => cut::before(place, events.position(place).unwrap_or(last)),
         None => cut::halve(events.len(), last),
     };
     match verdict {
-        Verdict::Cut(cut) => End::Cut(cut),
-        Verdict::FirstEvent => End::Blamed(Blamed {
+        Verdict::Cut(cut) => Ok(cut),
+        Verdict::FirstEvent => Err(Blamed {
             position: events.position(0).unwrap_or(last),
             event: events.describe(0).unwrap_or_default(),
             message,

@@ -10,12 +10,13 @@ use std::collections::{HashMap, HashSet};
 
 use gnomon_model::{Event, Position, TableWrites};
 
+use super::Runner;
 use super::attempt::{Attempt, attempt};
 use super::session::{End, Session};
-use super::{Runner, describe};
 use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
 use crate::guest::EventList;
 use crate::target::TargetErrorKind;
+use crate::telemetry::chain;
 
 /// Dead letters that are read, and retried, in one go.
 const PAGE_EVENTS: usize = 500;
@@ -126,7 +127,7 @@ fn commit_unless_rejected(
 ) -> Result<Result<(), String>, End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
     match session.commit(runner, writes, changes, checkpoint, position) {
-        Err(error) if error.kind() == TargetErrorKind::Rejected => Ok(Err(describe(&error))),
+        Err(error) if error.kind() == TargetErrorKind::Rejected => Ok(Err(chain(&error))),
         committed => Ok(Ok(committed?)),
     }
 }

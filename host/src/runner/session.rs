@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use gnomon_model::{Position, TableWrites};
 
+use super::Runner;
 use super::attempt::{Attempt, attempt, verdict};
 use super::cut::Cut;
 use super::heartbeat::Heartbeat;
+use super::pace::Pace;
 use super::parking;
-use super::{Assignment, Runner, describe};
 use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{GenerationState, Lease, RunState};
+use crate::generation::{Lease, RunState};
 use crate::guest::EventList;
 use crate::reader::Reader;
-use crate::row_cache::GenerationRows;
+use crate::row_cache::{GenerationRows, Step};
 use crate::source::{Batch, BatchLimits, Checkpoint, SourceError, SourceErrorKind};
-use crate::target::{Commit, Control, TargetError, TargetErrorKind, in_time};
+use crate::target::{Control, TargetError, TargetErrorKind, in_time};
+use crate::telemetry::chain;
 
 /// How long a checkpoint that only passed unwanted events waits for a batch
 /// to be committed with.
@@ -30,10 +32,13 @@ pub(super) enum End {
     Stopped,
     /// The lease is lost.
     Fenced,
+    /// There is nothing to do for the generation any more, or not on this
+    /// thread.
+    NoWork,
     /// Something outside failed; try again.
     Retry(String),
-    /// A batch failed; try it in smaller ones.
-    Cut(Cut),
+    /// A batch failed; go about it in another way.
+    Again(Approach),
     /// This event cannot be applied.
     Blamed(Blamed),
     /// Somebody paused the projection.
@@ -56,12 +61,16 @@ pub(super) struct Approach {
     pub(super) cut: Cut,
     /// An event that is to be parked instead of applied.
     pub(super) condemned: Option<Blamed>,
+    /// Up to here each batch is committed by itself: what was folded together
+    /// was refused by the database, and the event at fault is in one of them.
+    pub(super) unfolded_to: Position,
 }
 
 impl Approach {
     pub(super) const PLAIN: Self = Self {
         cut: Cut::Whole,
         condemned: None,
+        unfolded_to: Position::START,
     };
 
     /// Parks an event, in a batch of its own: were there another one in it
@@ -73,6 +82,7 @@ impl Approach {
                 until: blamed.position,
             },
             condemned: Some(blamed),
+            unfolded_to: Position::START,
         }
     }
 }
@@ -80,7 +90,7 @@ impl Approach {
 impl From<SourceError> for End {
     fn from(error: SourceError) -> Self {
         match error.kind() {
-            SourceErrorKind::Retry | SourceErrorKind::Refused => Self::Retry(describe(&error)),
+            SourceErrorKind::Retry | SourceErrorKind::Refused => Self::Retry(chain(&error)),
         }
     }
 }
@@ -88,8 +98,8 @@ impl From<SourceError> for End {
 /// What a waiting session wakes up for.
 enum Wake {
     Batch(Batch),
-    /// Users want something else than before.
-    Control(Control),
+    /// Users may want something else than before.
+    Controls,
     Ended(End),
     /// Nothing came for a while.
     Quiet,
@@ -100,14 +110,20 @@ pub(super) struct Session {
     pub(super) lease: Lease,
     pub(super) rows: GenerationRows,
     reader: Reader,
-    /// The checkpoint in the database.
+    /// The checkpoint behind what was committed or folded.
     pub(super) checkpoint: Checkpoint,
     /// The position of `checkpoint`.
     pub(super) position: Position,
     /// A later checkpoint, behind events that nobody wanted.
     passed: Option<(Checkpoint, Position)>,
-    cut: Cut,
+    /// Whether everything that there was has been applied.
+    pub(super) has_caught_up: bool,
+    /// Where the reader ends.
+    end: Option<Position>,
+    pub(super) cut: Cut,
+    pub(super) unfolded_to: Position,
     pub(super) condemned: Option<Blamed>,
+    pub(super) pace: Pace,
     /// Whether some streams may be parked; saves a query for every batch.
     pub(super) may_have_dead_letters: bool,
     /// The newest request that was seen.
@@ -122,18 +138,20 @@ impl Session {
         heartbeat: &Heartbeat,
     ) -> Result<Self, End> {
         let assignment = &runner.assignment;
-        let description = assignment.guest.description();
+        let control = runner.control().ok_or(End::NoWork)?;
+        let description = Arc::new(assignment.generation.description.clone());
         let writer = runner.runtime.block_on(in_time(
-            assignment.target.writer(lease, Arc::clone(description)),
+            assignment.target.writer(lease, Arc::clone(&description)),
         ))?;
-        let rows = GenerationRows::new(
+        let rows = GenerationRows::open(
             writer,
-            Arc::clone(description),
+            description,
             runner.runtime.clone(),
             heartbeat.watch(),
             assignment.row_cache,
-        );
-        let checkpoint = rows.checkpoint()?;
+            &assignment.source.start(),
+        )?;
+        let checkpoint = rows.checkpoint();
         let may_have_dead_letters = rows.has_dead_letters()?;
         let position = assignment.source.position(&checkpoint)?;
         let head = runner.runtime.block_on(assignment.source.look())?.head;
@@ -145,7 +163,8 @@ impl Session {
                  model anew in an empty database"
             )));
         }
-        let reader = start_reader(runner, &checkpoint, approach.cut);
+        let end = control.end();
+        let reader = start_reader(runner, &checkpoint, approach.cut, end);
         runner
             .progress
             .send_modify(|progress| progress.position = position);
@@ -160,8 +179,12 @@ impl Session {
             checkpoint,
             position,
             passed: None,
+            has_caught_up: false,
+            end,
             cut: approach.cut,
+            unfolded_to: approach.unfolded_to,
             condemned: approach.condemned,
+            pace: Pace::start(position),
             may_have_dead_letters,
             requests: 0,
         })
@@ -169,23 +192,27 @@ impl Session {
 
     pub(super) fn run(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> End {
         loop {
-            let step = match self.wait(runner, heartbeat) {
-                Wake::Batch(batch) => self.project(runner, batch),
-                Wake::Control(control) => self.obey(runner, &control),
-                Wake::Quiet => self.settle(runner),
-                Wake::Ended(end) => Err(end),
-            };
-            if let Err(end) = step {
+            if let Err(end) = self.step(runner, heartbeat) {
                 return end;
             }
         }
     }
 
-    fn wait(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Wake {
-        let control = runner.control();
-        if control.paused || control.requests > self.requests {
-            return Wake::Control(control);
+    fn step(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Result<(), End> {
+        let control = runner.control().ok_or(End::NoWork)?;
+        self.obey(runner, &control)?;
+        if self.has_caught_up && self.passed.is_none() {
+            self.arrive(runner, &control)?;
         }
+        match self.wait(runner, heartbeat) {
+            Wake::Batch(batch) => self.project(runner, batch),
+            Wake::Controls => Ok(()),
+            Wake::Quiet => self.settle(runner),
+            Wake::Ended(end) => Err(end),
+        }
+    }
+
+    fn wait(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Wake {
         let patience = match self.passed {
             Some(_) => PASSED_WAIT,
             None => STANDSTILL,
@@ -201,7 +228,7 @@ impl Session {
                 biased;
                 () = shutdown.begun() => Wake::Ended(End::Stopped),
                 () = heartbeat.lost() => Wake::Ended(End::Fenced),
-                Ok(()) = controls.changed() => Wake::Control(control),
+                () = controls.changed() => Wake::Controls,
                 batch = self.reader.next() => match batch {
                     Some(Ok(batch)) => Wake::Batch(batch),
                     Some(Err(error)) => Wake::Ended(error.into()),
@@ -212,13 +239,23 @@ impl Session {
         })
     }
 
+    /// Does what users want, as far as it concerns the session.
     fn obey(&mut self, runner: &mut Runner, control: &Control) -> Result<(), End> {
-        if control.paused {
+        if !runner.has_work() || runner.is_promoted() {
+            return Err(End::NoWork);
+        }
+        if control.is_paused() {
+            self.flush()?;
             return Err(End::Paused);
         }
         if control.requests > self.requests {
+            self.flush()?;
             parking::serve_requests(self, runner)?;
             self.requests = control.requests;
+        }
+        if control.end() != self.end {
+            self.end = control.end();
+            self.restart_reader(runner);
         }
         Ok(())
     }
@@ -231,34 +268,46 @@ impl Session {
             position,
             caught_up,
         } = batch;
+        self.has_caught_up = caught_up;
         if events.is_empty() {
             if next != self.checkpoint {
                 self.passed = Some((next, position));
             }
             if caught_up {
                 self.settle(runner)?;
-                self.promote(runner)?;
             }
             return Ok(());
         }
         let (events, waiting) = parking::divide(self, events)?;
         let events = EventList::from(events);
         let last = events.last().unwrap_or(position);
-        let writes = match attempt(runner, &self.rows, &events)? {
-            Attempt::Applied(writes) => writes,
-            Attempt::Failed { place, message } => {
-                return Err(verdict(&events, place, last, message));
+        let writes = match attempt(runner, &self.rows, &events) {
+            Ok(Attempt::Applied(writes)) => writes,
+            Ok(Attempt::Failed { place, message }) => {
+                // What went well before is not to be done again in small parts.
+                self.flush()?;
+                return Err(self.approach(verdict(&events, place, last, message)));
             }
+            Err(end) => return Err(end),
         };
-        let dead_letters = DeadLetterChanges {
-            park: &waiting,
-            ..DeadLetterChanges::default()
-        };
-        match self.commit(runner, &writes, dead_letters, next, position) {
-            Err(error) if error.kind() == TargetErrorKind::Rejected => {
-                return Err(verdict(&events, None, last, describe(&error)));
+        if self.may_fold(runner, caught_up) && waiting.is_empty() {
+            let rate = self.pace.reached(position);
+            self.rows.fold(writes, next.clone(), position, rate);
+            self.reached(runner, next, position);
+            self.flush_if_full(runner)?;
+        } else {
+            self.flush()?;
+            let dead_letters = DeadLetterChanges {
+                park: &waiting,
+                ..DeadLetterChanges::default()
+            };
+            match self.commit(runner, &writes, dead_letters, next, position) {
+                Err(error) if error.kind() == TargetErrorKind::Rejected => {
+                    let verdict = verdict(&events, None, last, chain(&error));
+                    return Err(self.approach(verdict));
+                }
+                committed => committed?,
             }
-            committed => committed?,
         }
         self.may_have_dead_letters |= !waiting.is_empty();
         runner.backoff = super::backoff();
@@ -268,15 +317,26 @@ impl Session {
             .send_modify(|progress| progress.events += count);
         self.recut(runner, self.cut.after(position));
         runner.report(self.lease, RunState::Running, None);
-        if caught_up {
-            self.promote(runner)?;
-        }
         Ok(())
+    }
+
+    /// The verdict on a batch, as an end of the session. While the event at
+    /// fault is looked for, nothing is folded.
+    fn approach(&self, verdict: Result<Cut, Blamed>) -> End {
+        match verdict {
+            Ok(cut) => End::Again(Approach {
+                cut,
+                condemned: None,
+                unfolded_to: self.unfolded_to,
+            }),
+            Err(blamed) => End::Blamed(blamed),
+        }
     }
 
     /// Nothing came for a while: commits a checkpoint that only passed
     /// unwanted events, or says why the source stands still.
     fn settle(&mut self, runner: &mut Runner) -> Result<(), End> {
+        self.flush()?;
         if let Some((next, position)) = self.passed.take() {
             let none = DeadLetterChanges::default();
             self.commit(runner, &[], none, next, position)?;
@@ -300,63 +360,52 @@ impl Session {
         next: Checkpoint,
         position: Position,
     ) -> Result<(), TargetError> {
-        self.rows.commit(Commit {
+        let rate = self.pace.reached(position);
+        self.rows.commit(Step {
             writes,
-            expected: &self.checkpoint,
+            dead_letters,
             next: &next,
             position,
-            dead_letters,
+            rate,
         })?;
+        self.reached(runner, next, position);
+        Ok(())
+    }
+
+    fn reached(&mut self, runner: &Runner, next: Checkpoint, position: Position) {
         self.checkpoint = next;
         self.position = position;
         self.passed = None;
         runner
             .progress
             .send_modify(|progress| progress.position = position);
-        Ok(())
-    }
-
-    /// Makes the generation live once it has caught up.
-    fn promote(&self, runner: &mut Runner) -> Result<(), End> {
-        let Assignment {
-            generation, target, ..
-        } = &mut runner.assignment;
-        if generation.state == GenerationState::Live {
-            return Ok(());
-        }
-        runner
-            .runtime
-            .block_on(in_time(target.promote(generation.id)))?;
-        generation.state = GenerationState::Live;
-        tracing::info!(
-            projection = generation.projection,
-            generation = %generation.id,
-            "caught up; readers see it now"
-        );
-        runner
-            .progress
-            .send_modify(|progress| progress.is_live = true);
-        Ok(())
     }
 
     /// Reads in batches of another size from now on.
     fn recut(&mut self, runner: &Runner, cut: Cut) {
         if cut != self.cut {
             self.cut = cut;
-            self.reader = start_reader(runner, &self.checkpoint, cut);
+            self.restart_reader(runner);
         }
+    }
+
+    fn restart_reader(&mut self, runner: &Runner) {
+        self.has_caught_up = false;
+        self.passed = None;
+        self.reader = start_reader(runner, &self.checkpoint, self.cut, self.end);
     }
 }
 
-fn start_reader(runner: &Runner, from: &Checkpoint, cut: Cut) -> Reader {
+fn start_reader(runner: &Runner, from: &Checkpoint, cut: Cut, end: Option<Position>) -> Reader {
     let assignment = &runner.assignment;
     Reader::start(
         &runner.runtime,
         Arc::clone(&assignment.source),
         from.clone(),
-        assignment.guest.description().subscription.clone(),
+        assignment.generation.description.subscription.clone(),
         BatchLimits {
             events: cut.events(assignment.batch_limits.events),
+            until: end,
             ..assignment.batch_limits
         },
     )

@@ -12,6 +12,7 @@ use super::{BatchLimits, Checkpoint, Frontier, Source, SourceError, SourceErrorK
 const LIMITS: BatchLimits = BatchLimits {
     events: 1_000,
     bytes: 4 * 1024 * 1024,
+    until: None,
 };
 /// How long to wait after a failed read, at first and at most.
 const BACKOFF: Duration = Duration::from_millis(100);

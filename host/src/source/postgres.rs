@@ -115,7 +115,7 @@ impl Source for PostgresSource {
         limits: BatchLimits,
     ) -> Result<Batch, SourceError> {
         let after = after.number()?;
-        let safe = self.frontier.borrow().safe;
+        let safe = limits.end(self.frontier.borrow().safe);
         if safe <= after {
             return Ok(nothing_new(after));
         }
@@ -162,5 +162,20 @@ impl Source for PostgresSource {
         .map_err(|error| self.error(error))?;
         row.map(|row| row.try_get(0).map_err(|error| self.error(error)))
             .transpose()
+    }
+
+    async fn position_at(&self, time: i64) -> Result<Position, SourceError> {
+        let position: Option<i64> = sqlx::query_scalar(
+            "SELECT global_position::bigint FROM events \
+             WHERE created_at <= to_timestamp($1::numeric / 1000000) \
+             ORDER BY global_position DESC LIMIT 1",
+        )
+        .bind(time)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| self.error(error))?;
+        Ok(position
+            .and_then(Position::from_sql)
+            .unwrap_or(Position::START))
     }
 }

@@ -227,7 +227,7 @@ impl Source for SqliteSource {
         limits: BatchLimits,
     ) -> Result<Batch, SourceError> {
         let after = after.number()?;
-        let safe = self.frontier.borrow().safe;
+        let safe = limits.end(self.frontier.borrow().safe);
         if safe <= after {
             return Ok(nothing_new(after));
         }
@@ -274,5 +274,28 @@ impl Source for SqliteSource {
         })
         .await?;
         Ok(event.map(|event| event.recorded_at))
+    }
+
+    async fn position_at(&self, time: i64) -> Result<Position, SourceError> {
+        let readers = Arc::clone(&self.readers);
+        let layout = self.layout;
+        let position = blocking(move || {
+            readers.read(|connection| {
+                let mut statement = connection.prepare_cached(&format!(
+                    "SELECT {} FROM events ORDER BY global_position DESC",
+                    event_columns(layout, false)
+                ))?;
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    let event = read_event(row)?;
+                    if event.recorded_at <= time {
+                        return Ok(event.position);
+                    }
+                }
+                Ok(Position::START)
+            })
+        })
+        .await?;
+        Ok(position)
     }
 }

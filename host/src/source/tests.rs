@@ -11,6 +11,7 @@ use crate::test_database;
 const ALL: BatchLimits = BatchLimits {
     events: 1_000,
     bytes: 1 << 30,
+    until: None,
 };
 
 async fn append(store: &dyn EventStore, stream: &str, kind: &str) {
@@ -137,6 +138,7 @@ async fn filters_leave_out_and_the_checkpoint_passes_them(url: DatabaseUrl) {
                 BatchLimits {
                     events: 1,
                     bytes: 1,
+                    until: None,
                 },
             )
             .await;

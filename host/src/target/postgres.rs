@@ -12,30 +12,46 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gnomon_model::{Description, Floats, Position};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgPool};
 
 use self::error::failed;
 use self::writer::PostgresWriter;
-use super::{Acquired, Control, Target, TargetError, Writer};
+use super::{
+    Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
+    TargetError, Writer,
+};
 use crate::database_url::PostgresUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
-use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
+use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::silence::Silence;
-use crate::source::Checkpoint;
 
 mod binary;
+mod comparison;
 mod connection;
 mod control;
+mod copy;
 mod dead_letters;
+mod dependents;
 mod error;
 mod failure;
+mod files;
 mod generations;
+mod goals;
+mod hosts;
+mod indexes;
 mod lease;
+mod migrations;
+mod modules;
 mod numeric;
+mod promotion;
+mod public_names;
+mod removal;
 mod schema;
 mod silence;
 mod statements;
 mod tables;
+mod views;
 mod writer;
 
 /// A PostgreSQL database that holds read models.
@@ -44,6 +60,7 @@ pub struct PostgresTarget {
     place: Arc<str>,
     registry: PgPool,
     writers: PgPool,
+    options: PgConnectOptions,
     silence: Arc<Silence>,
 }
 
@@ -67,7 +84,8 @@ impl PostgresTarget {
         Ok(Self {
             place,
             registry: connection::registry_pool(options.clone(), &silence),
-            writers: connection::writer_pool(options, &silence),
+            writers: connection::writer_pool(options.clone(), &silence),
+            options,
             silence,
         })
     }
@@ -80,27 +98,21 @@ impl Target for PostgresTarget {
     }
 
     async fn add_module(&self, module: &Module) -> Result<(), TargetError> {
-        generations::add_module(&self.registry, module)
+        modules::add(&self.registry, module)
             .await
             .map_err(|failure| failure.into_error(&self.place, "store a module in"))
     }
 
     async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, TargetError> {
-        generations::module(&self.registry, hash)
+        modules::get(&self.registry, hash)
             .await
             .map_err(|failure| failure.into_error(&self.place, "read a module from"))
     }
 
-    async fn create_generation(
-        &self,
-        module: &ModuleHash,
-        description: &Description,
-        newest: Option<GenerationId>,
-        start: &Checkpoint,
-    ) -> Result<Generation, TargetError> {
-        generations::create(&self.registry, module, description, newest, start)
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, TargetError> {
+        generations::create(&self.registry, new)
             .await
-            .map_err(|failure| failure.into_error(&self.place, "create a generation in"))
+            .map_err(|failure| failure.into_error(&self.place, "make a generation in"))
     }
 
     async fn generations(&self) -> Result<Vec<Generation>, TargetError> {
@@ -111,18 +123,117 @@ impl Target for PostgresTarget {
 
     async fn set_module(
         &self,
-        generation: GenerationId,
+        generations: &[GenerationId],
         module: &ModuleHash,
     ) -> Result<(), TargetError> {
-        generations::set_module(&self.registry, generation, module)
+        modules::set(&self.registry, generations, module)
             .await
-            .map_err(failed(&self.place, "change a module in"))
+            .map_err(|failure| failure.into_error(&self.place, "set a module in"))
     }
 
-    async fn promote(&self, generation: GenerationId) -> Result<(), TargetError> {
-        generations::promote(&self.registry, generation)
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), TargetError> {
+        goals::set_goal(&self.registry, generation, goal)
             .await
-            .map_err(|failure| failure.into_error(&self.place, "promote a generation in"))
+            .map_err(|failure| failure.into_error(&self.place, "set a goal in"))
+    }
+
+    async fn set_ready(&self, lease: Lease) -> Result<(), TargetError> {
+        goals::set_ready(&self.registry, lease)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "record a state in"))
+    }
+
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, TargetError> {
+        promotion::promote(&self.registry, &self.place, generation).await
+    }
+
+    async fn attend(
+        &self,
+        generation: GenerationId,
+        stop_at: Option<Position>,
+        duration: Duration,
+    ) -> Result<(), TargetError> {
+        goals::attend(&self.registry, generation, stop_at, duration)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "set an end in"))
+    }
+
+    async fn compare(
+        &self,
+        left: GenerationId,
+        right: GenerationId,
+        samples: usize,
+    ) -> Result<Compared, TargetError> {
+        // It takes as long as the tables are large, and the pools are for what
+        // is short.
+        let mut own = connection::connect(&self.options)
+            .await
+            .map_err(failed(&self.place, "connect to"))?;
+        let compared = comparison::compare(&mut own, left, right, samples)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "compare generations in"))?;
+        // The server notices a connection that ends without a word, too.
+        let _ = own.close().await;
+        Ok(compared)
+    }
+
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), TargetError> {
+        removal::drop_generation(&self.registry, generation)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "drop a generation in"))
+    }
+
+    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, TargetError> {
+        removal::tidy(&self.registry, keep)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "tidy"))
+    }
+
+    async fn remove(&self, projection: &str) -> Result<(), TargetError> {
+        control::remove(&self.registry, projection)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "remove a projection in"))
+    }
+
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), TargetError> {
+        removal::drop_projection(&self.registry, projection, cascade)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "drop a projection in"))
+    }
+
+    async fn announce(
+        &self,
+        host: &str,
+        notes: &HostNotes,
+        duration: Duration,
+    ) -> Result<(), TargetError> {
+        hosts::announce(&self.registry, host, notes, duration)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "announce a host in"))
+    }
+
+    async fn leave(&self, host: &str) -> Result<(), TargetError> {
+        hosts::leave(&self.registry, host)
+            .await
+            .map_err(failed(&self.place, "sign a host off in"))
+    }
+
+    async fn hosts(&self) -> Result<Vec<PresentHost>, TargetError> {
+        hosts::present(&self.registry)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "read the hosts in"))
+    }
+
+    async fn note_file(&self, file: &str, module: &ModuleHash) -> Result<(), TargetError> {
+        files::note(&self.registry, file, module)
+            .await
+            .map_err(failed(&self.place, "note a file in"))
+    }
+
+    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, TargetError> {
+        files::noted(&self.registry)
+            .await
+            .map_err(failed(&self.place, "read the noted files in"))
     }
 
     async fn acquire(
@@ -136,10 +247,10 @@ impl Target for PostgresTarget {
             .map_err(|failure| failure.into_error(&self.place, "take a lease in"))
     }
 
-    async fn renew(&self, lease: Lease, duration: Duration) -> Result<(), TargetError> {
-        lease::renew(&self.registry, lease, duration)
+    async fn renew(&self, leases: &[(Lease, Duration)]) -> Result<Vec<Lease>, TargetError> {
+        lease::renew(&self.registry, leases)
             .await
-            .map_err(|failure| failure.into_error(&self.place, "renew a lease in"))
+            .map_err(|failure| failure.into_error(&self.place, "renew leases in"))
     }
 
     async fn release(&self, lease: Lease) -> Result<(), TargetError> {

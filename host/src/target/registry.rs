@@ -5,15 +5,15 @@ use std::path::Path;
 
 use gnomon_model::{Description, Position};
 
-use super::{TargetError, TargetErrorKind};
+use super::{Control, TargetError, TargetErrorKind};
 use crate::generation::{
-    Generation, GenerationId, GenerationState, ModuleHash, RunReport, RunState,
+    Generation, GenerationId, GenerationState, Goal, ModuleHash, RunReport, RunState,
 };
 use crate::source::Checkpoint;
 
 /// The format of the registry's tables. It grows with every change that an
 /// older Gnomon would misread.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// A generation as the columns of the registry give it.
 pub(super) struct StoredGeneration {
@@ -22,6 +22,13 @@ pub(super) struct StoredGeneration {
     pub(super) module: String,
     pub(super) description: String,
     pub(super) state: String,
+    pub(super) goal: String,
+    pub(super) until: Option<i64>,
+    pub(super) obstacle: Option<String>,
+    pub(super) is_removed: bool,
+    pub(super) rate: Option<f64>,
+    /// Microseconds since the Unix epoch.
+    pub(super) retired_at: Option<i64>,
     pub(super) run_state: Option<String>,
     pub(super) cause: Option<String>,
     pub(super) checkpoint: String,
@@ -34,12 +41,7 @@ impl StoredGeneration {
     /// The generation, or what in its record cannot be read.
     pub(super) fn read(self) -> Result<Generation, TargetError> {
         let id = GenerationId::from_sql(self.id);
-        let unreadable = |what: &str| {
-            TargetError::new(
-                TargetErrorKind::Refused,
-                format!("generation {id} has an unreadable {what} in the registry"),
-            )
-        };
+        let unreadable = |what: &str| unreadable(id, what);
         let report = match &self.run_state {
             None => None,
             Some(name) => Some(RunReport {
@@ -47,12 +49,21 @@ impl StoredGeneration {
                 cause: self.cause,
             }),
         };
+        let mut description = read_description(&self.description)?;
+        let named = std::mem::replace(&mut description.name, self.projection.clone());
         Ok(Generation {
             id,
+            copy_of: (named != self.projection).then_some(named),
             projection: self.projection,
             module: ModuleHash::from_stored(self.module),
-            description: read_description(&self.description)?,
+            description,
             state: GenerationState::from_name(&self.state).ok_or_else(|| unreadable("state"))?,
+            goal: Goal::from_name(&self.goal).ok_or_else(|| unreadable("goal"))?,
+            until: read_position(id, "end", self.until)?,
+            obstacle: self.obstacle,
+            is_removed: self.is_removed,
+            rate: self.rate,
+            retired_at: self.retired_at,
             checkpoint: Checkpoint::from_stored(self.checkpoint),
             position: Position::from_sql(self.position).ok_or_else(|| unreadable("position"))?,
             report,
@@ -60,6 +71,57 @@ impl StoredGeneration {
             host: self.host,
         })
     }
+}
+
+/// What users want of a generation, as the columns of the registry give it.
+pub(super) struct StoredControl {
+    pub(super) projection: String,
+    pub(super) generation: i64,
+    pub(super) module: String,
+    pub(super) state: String,
+    pub(super) goal: String,
+    pub(super) until: Option<i64>,
+    pub(super) stop_at: Option<i64>,
+    pub(super) paused: bool,
+    pub(super) resumes: i64,
+    pub(super) requests: i64,
+}
+
+impl StoredControl {
+    /// The control, or what in its record cannot be read.
+    pub(super) fn read(self) -> Result<Control, TargetError> {
+        let generation = GenerationId::from_sql(self.generation);
+        Ok(Control {
+            projection: self.projection,
+            generation,
+            module: ModuleHash::from_stored(self.module),
+            state: GenerationState::from_name(&self.state)
+                .ok_or_else(|| unreadable(generation, "state"))?,
+            goal: Goal::from_name(&self.goal).ok_or_else(|| unreadable(generation, "goal"))?,
+            until: read_position(generation, "end", self.until)?,
+            stop_at: read_position(generation, "end", self.stop_at)?,
+            paused: self.paused,
+            resumes: self.resumes,
+            requests: self.requests,
+        })
+    }
+}
+
+fn read_position(
+    generation: GenerationId,
+    what: &str,
+    stored: Option<i64>,
+) -> Result<Option<Position>, TargetError> {
+    stored
+        .map(|stored| Position::from_sql(stored).ok_or_else(|| unreadable(generation, what)))
+        .transpose()
+}
+
+fn unreadable(generation: GenerationId, what: &str) -> TargetError {
+    TargetError::new(
+        TargetErrorKind::Refused,
+        format!("generation {generation} has an unreadable {what} in the registry"),
+    )
 }
 
 /// The description that was stored with a module.
@@ -140,23 +202,38 @@ pub(super) fn check_newest(
     ))
 }
 
-/// A generation in a state from which it cannot become the live one.
-pub(super) fn not_promotable(generation: GenerationId, state: Option<&str>) -> TargetError {
+/// A generation that is gone, or never was.
+pub(super) fn unknown_generation(generation: GenerationId) -> TargetError {
     TargetError::new(
         TargetErrorKind::Refused,
-        match state {
-            Some(state) => format!("generation {generation} is {state} and cannot be promoted"),
-            None => format!("there is no generation {generation}"),
-        },
+        format!("there is no generation {generation}; it was dropped, or never made"),
     )
 }
 
-/// Which of another projection's tables has this name, if any has.
-pub(super) fn other_owner<'a>(others: &'a [(String, Description)], table: &str) -> Option<&'a str> {
-    others
-        .iter()
-        .find(|(_, description)| description.table(table).is_some())
-        .map(|(projection, _)| projection.as_str())
+/// Whether a generation in this state can have this goal: a candidate any, a
+/// retired one promotion or rest, and any other none.
+pub(super) fn check_goal(
+    generation: GenerationId,
+    state: GenerationState,
+    before: Goal,
+    goal: Goal,
+) -> Result<(), TargetError> {
+    let reason = match (state, before, goal) {
+        (GenerationState::Building | GenerationState::Ready, Goal::Compare, _) => {
+            "is built to be compared only"
+        }
+        (GenerationState::Building | GenerationState::Ready, ..)
+        | (GenerationState::Retired, _, Goal::Rest | Goal::Promote | Goal::PromoteCascade) => {
+            return Ok(());
+        }
+        (GenerationState::Retired, ..) => "is retired and can only rest or be promoted",
+        (GenerationState::Live, ..) => "is live already",
+        (GenerationState::Dropped, ..) => "was dropped",
+    };
+    Err(TargetError::new(
+        TargetErrorKind::Refused,
+        format!("generation {generation} {reason}"),
+    ))
 }
 
 /// A file name for a message.

@@ -17,21 +17,34 @@ use gnomon_model::{Description, Floats, Position};
 
 use self::database::Database;
 use self::writer::SqliteWriter;
-use super::{Acquired, Control, Target, TargetError, TargetErrorKind, Writer};
+use super::{
+    Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
+    TargetError, TargetErrorKind, Writer,
+};
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
-use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
-use crate::source::Checkpoint;
+use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 
 mod cell;
+mod comparison;
 mod control;
 mod database;
 mod dead_letters;
 mod error;
+mod files;
 mod generations;
 mod host_lock;
+mod hosts;
+mod indexes;
 mod lease;
+mod migrations;
+mod modules;
 mod note;
+mod promotion;
+mod removal;
+mod statements;
 mod tables;
+mod user_objects;
+mod views;
 mod writer;
 
 /// A SQLite file that holds read models.
@@ -90,26 +103,33 @@ impl Target for SqliteTarget {
 
     async fn add_module(&self, module: &Module) -> Result<(), TargetError> {
         let module = module.clone();
-        self.with(move |database| generations::add_module(database, &module))
+        self.with(move |database| modules::add(database, &module))
             .await
     }
 
     async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, TargetError> {
         let hash = hash.clone();
-        self.with(move |database| generations::module(database, &hash))
+        self.with(move |database| modules::one(database, &hash))
             .await
     }
 
-    async fn create_generation(
-        &self,
-        module: &ModuleHash,
-        description: &Description,
-        newest: Option<GenerationId>,
-        start: &Checkpoint,
-    ) -> Result<Generation, TargetError> {
-        let (module, description, start) = (module.clone(), description.clone(), start.clone());
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, TargetError> {
+        let projection = new.projection.to_owned();
+        let module = new.module.clone();
+        let description = new.description.clone();
+        let start = new.start.clone();
+        let (goal, until, newest) = (new.goal, new.until, new.newest);
         self.with(move |database| {
-            generations::create(database, &module, &description, newest, &start)
+            let new = NewGeneration {
+                projection: &projection,
+                module: &module,
+                description: &description,
+                goal,
+                until,
+                newest,
+                start: &start,
+            };
+            generations::create(database, new)
         })
         .await
     }
@@ -120,17 +140,103 @@ impl Target for SqliteTarget {
 
     async fn set_module(
         &self,
-        generation: GenerationId,
+        generations: &[GenerationId],
         module: &ModuleHash,
     ) -> Result<(), TargetError> {
+        let generations = generations.to_vec();
         let module = module.clone();
-        self.with(move |database| generations::set_module(database, generation, &module))
+        self.with(move |database| control::set_module(database, &generations, &module))
             .await
     }
 
-    async fn promote(&self, generation: GenerationId) -> Result<(), TargetError> {
-        self.with(move |database| generations::promote(database, generation))
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), TargetError> {
+        self.with(move |database| control::set_goal(database, generation, goal))
             .await
+    }
+
+    async fn set_ready(&self, lease: Lease) -> Result<(), TargetError> {
+        self.with(move |database| generations::set_ready(database, lease))
+            .await
+    }
+
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, TargetError> {
+        self.with(move |database| promotion::promote(database, generation))
+            .await
+    }
+
+    async fn attend(
+        &self,
+        generation: GenerationId,
+        stop_at: Option<Position>,
+        duration: Duration,
+    ) -> Result<(), TargetError> {
+        self.with(move |database| control::attend(database, generation, stop_at, duration))
+            .await
+    }
+
+    async fn compare(
+        &self,
+        left: GenerationId,
+        right: GenerationId,
+        samples: usize,
+    ) -> Result<Compared, TargetError> {
+        self.with(move |database| comparison::compare(database, left, right, samples))
+            .await
+    }
+
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), TargetError> {
+        self.with(move |database| removal::drop_generation(database, generation))
+            .await
+    }
+
+    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, TargetError> {
+        self.with(move |database| removal::tidy(database, keep))
+            .await
+    }
+
+    async fn remove(&self, projection: &str) -> Result<(), TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| control::remove(database, &projection))
+            .await
+    }
+
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| removal::drop_projection(database, &projection, cascade))
+            .await
+    }
+
+    async fn announce(
+        &self,
+        host: &str,
+        notes: &HostNotes,
+        duration: Duration,
+    ) -> Result<(), TargetError> {
+        let host = host.to_owned();
+        let notes = notes.clone();
+        self.with(move |database| hosts::announce(database, &host, &notes, duration))
+            .await
+    }
+
+    async fn leave(&self, host: &str) -> Result<(), TargetError> {
+        let host = host.to_owned();
+        self.with(move |database| hosts::leave(database, &host))
+            .await
+    }
+
+    async fn hosts(&self) -> Result<Vec<PresentHost>, TargetError> {
+        self.with(hosts::all).await
+    }
+
+    async fn note_file(&self, file: &str, module: &ModuleHash) -> Result<(), TargetError> {
+        let file = file.to_owned();
+        let module = module.clone();
+        self.with(move |database| files::note(database, &file, &module))
+            .await
+    }
+
+    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, TargetError> {
+        self.with(files::all).await
     }
 
     async fn acquire(
@@ -144,8 +250,9 @@ impl Target for SqliteTarget {
             .await
     }
 
-    async fn renew(&self, lease: Lease, duration: Duration) -> Result<(), TargetError> {
-        self.with(move |database| lease::renew(database, lease, duration))
+    async fn renew(&self, leases: &[(Lease, Duration)]) -> Result<Vec<Lease>, TargetError> {
+        let leases = leases.to_vec();
+        self.with(move |database| lease::renew(database, &leases))
             .await
     }
 

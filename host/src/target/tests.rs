@@ -1,6 +1,6 @@
 //! Every promise of a target, tried on both databases.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gnomon_model::{
@@ -9,19 +9,30 @@ use gnomon_model::{
 };
 
 use self::database::Database;
-use super::{Acquired, Commit, Target, TargetError, TargetErrorKind, Writer};
-use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash};
+use super::{
+    Acquired, Commit, NewGeneration, Promotion, Target, TargetError, TargetErrorKind, Writer,
+};
+use crate::dead_letter::{DeadLetterAction, DeadLetterChanges};
+use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash};
 use crate::source::Checkpoint;
 
+mod bulk;
 mod commits;
+mod comparisons;
+mod copies;
 mod database;
+mod desired;
+mod indexes;
 mod leases;
+mod migrations;
 mod names;
 mod opening;
 mod promotion;
 mod reading;
+mod removal;
 mod round_trip;
+mod user_triggers;
+mod user_views;
 
 /// Makes a test on each database of every function.
 macro_rules! on_both {
@@ -56,24 +67,44 @@ struct Started {
 async fn started(database: &Database, description: &Description) -> Started {
     let target = database.open().await;
     let generation = created(&*target, description).await.unwrap();
+    started_on(target, generation).await
+}
+
+/// A generation with its first lease and writer.
+async fn started_on(target: Arc<dyn Target>, generation: Generation) -> Started {
     let lease = acquired(&*target, generation.id, "host-a").await;
-    let writer = target
-        .writer(lease, Arc::new(description.clone()))
-        .await
-        .unwrap();
+    let description = Arc::new(generation.description.clone());
     Started {
+        writer: target.writer(lease, description).await.unwrap(),
         target,
         generation,
         lease,
-        writer,
     }
 }
 
-/// A new generation of a module that stands for the description.
+/// A new generation of a module that stands for the description, to be
+/// promoted.
 async fn created(
     target: &dyn Target,
     description: &Description,
 ) -> Result<Generation, TargetError> {
+    created_for(target, description, Goal::Promote).await
+}
+
+async fn created_for(
+    target: &dyn Target,
+    description: &Description,
+    goal: Goal,
+) -> Result<Generation, TargetError> {
+    let module = added(target, description).await?;
+    let newest = newest(target, &description.name).await?;
+    let mut new = new_generation(&module, description);
+    (new.goal, new.newest) = (goal, newest);
+    target.create_generation(new).await
+}
+
+/// Puts a module that stands for the description into the registry.
+async fn added(target: &dyn Target, description: &Description) -> Result<ModuleHash, TargetError> {
     let bytes = format!("{description:?}").into_bytes();
     let module = Module {
         hash: ModuleHash::of(&bytes),
@@ -81,16 +112,46 @@ async fn created(
         description: description.clone(),
     };
     target.add_module(&module).await?;
-    let newest = target
-        .generations()
-        .await?
+    Ok(module.hash)
+}
+
+async fn newest(
+    target: &dyn Target,
+    projection: &str,
+) -> Result<Option<GenerationId>, TargetError> {
+    let generations = target.generations().await?;
+    Ok(generations
         .iter()
-        .filter(|generation| generation.projection == description.name)
+        .filter(|generation| generation.projection == projection)
         .map(|generation| generation.id)
-        .max();
-    target
-        .create_generation(&module.hash, description, newest, &checkpoint(0))
-        .await
+        .max())
+}
+
+/// The projection's first generation, to be promoted.
+fn new_generation<'a>(module: &'a ModuleHash, description: &'a Description) -> NewGeneration<'a> {
+    static START: LazyLock<Checkpoint> = LazyLock::new(|| checkpoint(0));
+    NewGeneration {
+        projection: &description.name,
+        module,
+        description,
+        goal: Goal::Promote,
+        until: None,
+        newest: None,
+        start: &START,
+    }
+}
+
+/// Promotes a generation that can be promoted.
+async fn promoted(target: &dyn Target, generation: GenerationId) {
+    assert_eq!(target.promote(generation).await.unwrap(), Promotion::Done);
+}
+
+/// A generation as the registry has it.
+async fn stored(target: &dyn Target, id: GenerationId) -> Option<Generation> {
+    let generations = target.generations().await.unwrap();
+    generations
+        .into_iter()
+        .find(|generation| generation.id == id)
 }
 
 async fn acquired(target: &dyn Target, generation: GenerationId, host: &str) -> Lease {
@@ -138,6 +199,8 @@ async fn commit(
             next: &checkpoint(position + 1),
             position: Position::new(position + 1).unwrap(),
             dead_letters: DeadLetterChanges::default(),
+            rate: 0.0,
+            into_empty: false,
         })
         .await
 }

@@ -355,6 +355,7 @@ async fn a_lost_connection_is_made_again() {
         let limits = source::BatchLimits {
             events: 10,
             bytes: 1 << 20,
+            until: None,
         };
         // The pool may hand out a connection that was cut, once each.
         let read = async || {

@@ -48,6 +48,11 @@ pub(super) const fn sql_type(column_type: ColumnType) -> &'static str {
     known(column_type).name
 }
 
+/// The number by which PostgreSQL knows a column type.
+pub(super) const fn type_oid(column_type: ColumnType) -> u32 {
+    known(column_type).oid
+}
+
 /// One value as a parameter.
 pub(super) struct Cell<'a> {
     pub(super) column_type: ColumnType,
@@ -87,7 +92,7 @@ impl<'a> Cells<'a> {
 }
 
 /// Appends a value that is not null.
-fn encode(value: &Value, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+pub(super) fn encode(value: &Value, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
     match value {
         Value::Null => return Err("a null has no binary form".into()),
         Value::Boolean(value) => buffer.push(u8::from(*value)),

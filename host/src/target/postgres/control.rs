@@ -7,32 +7,48 @@ use super::failure::Failure;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::GenerationId;
 use crate::target::Control;
-use crate::target::registry::unknown_projection;
+use crate::target::registry::{StoredControl, unknown_projection};
 
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<Control>, Failure> {
     let rows = sqlx::query(
-        "SELECT p.name, p.desired_state = 'paused' AS paused, p.resumes, coalesce((
-             SELECT max(r.id) FROM gnomon.dead_letter_requests r
-             JOIN gnomon.generations g ON g.id = r.generation
-             WHERE g.projection = p.name), 0) AS requests
-         FROM gnomon.projections p ORDER BY p.name COLLATE \"C\"",
+        "SELECT g.projection, g.id, g.module, g.state, g.goal, g.until, p.resumes,
+                CASE WHEN g.attended_until > clock_timestamp() THEN g.stop_at END AS stop_at,
+                p.desired_state = 'paused' AS paused,
+                coalesce((SELECT max(r.id) FROM gnomon.dead_letter_requests r
+                          WHERE r.generation = g.id), 0) AS requests
+         FROM gnomon.generations g JOIN gnomon.projections p ON p.name = g.projection
+         WHERE g.state <> 'dropped' AND p.desired_state <> 'removed'
+         ORDER BY g.id",
     )
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Control {
-                projection: row.try_get("name")?,
-                paused: row.try_get("paused")?,
-                resumes: row.try_get("resumes")?,
-                requests: row.try_get("requests")?,
-            })
-        })
-        .collect()
+    let mut controls = Vec::with_capacity(rows.len());
+    for row in rows {
+        let stored = StoredControl {
+            projection: row.try_get("projection")?,
+            generation: row.try_get("id")?,
+            module: row.try_get("module")?,
+            state: row.try_get("state")?,
+            goal: row.try_get("goal")?,
+            until: row.try_get("until")?,
+            stop_at: row.try_get("stop_at")?,
+            paused: row.try_get("paused")?,
+            resumes: row.try_get("resumes")?,
+            requests: row.try_get("requests")?,
+        };
+        controls.push(stored.read()?);
+    }
+    Ok(controls)
 }
 
 pub(super) async fn pause(pool: &PgPool, projection: &str) -> Result<(), Failure> {
-    let change = "UPDATE gnomon.projections SET desired_state = 'paused' WHERE name = $1";
+    let change = "UPDATE gnomon.projections SET desired_state = 'paused'
+                  WHERE name = $1 AND desired_state <> 'removed'";
+    control(pool, projection, change).await
+}
+
+pub(super) async fn remove(pool: &PgPool, projection: &str) -> Result<(), Failure> {
+    let change = "UPDATE gnomon.projections SET desired_state = 'removed' WHERE name = $1";
     control(pool, projection, change).await
 }
 

@@ -13,6 +13,17 @@ pub(super) fn failed(place: &str, action: &str) -> impl Fn(sqlx::Error) -> Targe
     move |error| TargetError::caused(kind(&error), message.as_str(), cause(error))
 }
 
+/// The SQLSTATE of a lock that was waited for too long.
+pub(super) const LOCK_TIMEOUT: &str = "55P03";
+
+/// Whether the server answered with this SQLSTATE.
+pub(super) fn has_state(error: &sqlx::Error, state: &str) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == state)
+}
+
 fn kind(error: &sqlx::Error) -> TargetErrorKind {
     match error {
         sqlx::Error::Database(error) => kind_of_state(error.code().as_deref().unwrap_or_default()),
@@ -28,9 +39,11 @@ fn kind(error: &sqlx::Error) -> TargetErrorKind {
 
 /// By SQLSTATE, see appendix A of PostgreSQL's manual.
 fn kind_of_state(state: &str) -> TargetErrorKind {
-    /// Password or role, database, right, and names that are taken or
-    /// reserved.
-    const REFUSED: [&str; 6] = ["3D000", "42501", "42701", "42P06", "42P07", "2BP01"];
+    /// Password or role, database, right, names that are taken or reserved,
+    /// views that stand on others or cannot take their place.
+    const REFUSED: [&str; 7] = [
+        "3D000", "42501", "42701", "42P06", "42P07", "42P16", "2BP01",
+    ];
     // Data, constraints and limits such as the size of an index entry.
     let is_about_values = ["22", "23", "54"]
         .iter()
@@ -45,7 +58,7 @@ fn kind_of_state(state: &str) -> TargetErrorKind {
 }
 
 /// What to show below the message.
-fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
+pub(super) fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         sqlx::Error::Database(error) => {
             let state = error.code().unwrap_or_default();

@@ -1,130 +1,142 @@
-//! Modules and generations in the registry.
+//! Generations in the registry: how they are made and read.
 
 use gnomon_model::{Description, Position};
-use sqlx::{Executor, PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::failure::Failure;
-use super::schema::LOCK_STRUCTURE;
-use super::tables;
-use crate::generation::{Generation, GenerationId, GenerationState, Module, ModuleHash};
-use crate::source::Checkpoint;
-use crate::target::registry::{
-    StoredGeneration, check_newest, not_promotable, read_description, stored_description,
-    unknown_module,
-};
+use super::schema::lock_structure;
+use super::{modules, public_names, removal, tables};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal};
+use crate::target::NewGeneration;
+use crate::target::registry::{StoredGeneration, check_newest, read_description};
 
-pub(super) async fn add_module(pool: &PgPool, module: &Module) -> Result<(), Failure> {
-    sqlx::query(
-        "INSERT INTO gnomon.modules (hash, description, bytes) VALUES ($1, $2, $3)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(module.hash.as_str())
-    .bind(stored_description(&module.description)?)
-    .bind(module.bytes.as_slice())
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn module(pool: &PgPool, hash: &ModuleHash) -> Result<Option<Module>, Failure> {
-    let stored: Option<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT description, bytes FROM gnomon.modules WHERE hash = $1")
-            .bind(hash.as_str())
-            .fetch_optional(pool)
-            .await?;
-    Ok(match stored {
-        None => None,
-        Some((description, bytes)) => Some(Module {
-            hash: hash.clone(),
-            bytes,
-            description: read_description(&description)?,
-        }),
-    })
-}
-
-pub(super) async fn create(
-    pool: &PgPool,
-    module: &ModuleHash,
-    description: &Description,
-    newest: Option<GenerationId>,
-    start: &Checkpoint,
-) -> Result<Generation, Failure> {
+pub(super) async fn create(pool: &PgPool, new: NewGeneration<'_>) -> Result<Generation, Failure> {
+    let description = named(new.description.clone(), new.projection);
     let mut transaction = pool.begin().await?;
-    transaction.execute(LOCK_STRUCTURE).await?;
+    lock_structure(&mut transaction).await?;
     let found: Option<i64> = sqlx::query_scalar(
         "SELECT max(id) FROM gnomon.generations WHERE projection = $1 AND state <> 'dropped'",
     )
-    .bind(&description.name)
+    .bind(new.projection)
     .fetch_one(&mut *transaction)
     .await?;
-    check_newest(&description.name, newest, found.map(GenerationId::from_sql))?;
-    let is_known: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM gnomon.modules WHERE hash = $1)")
-            .bind(module.as_str())
-            .fetch_one(&mut *transaction)
-            .await?;
-    if !is_known {
-        return Err(unknown_module(module).into());
-    }
-    let registered =
-        sqlx::query("INSERT INTO gnomon.projections (name) VALUES ($1) ON CONFLICT DO NOTHING")
-            .bind(&description.name)
-            .execute(&mut *transaction)
-            .await?;
-    let was_registered = registered.rows_affected() == 0;
-    tables::claim_schema(&mut transaction, &description.name, was_registered).await?;
-    let live = live(&mut transaction, &description.name)
-        .await?
-        .map(|(_, live)| live);
-    tables::check_public_names(&mut transaction, description, live.as_ref()).await?;
-    let id: i64 = sqlx::query_scalar(
-        "INSERT INTO gnomon.generations (projection, module, version, state)
-         VALUES ($1, $2, $3, $4) RETURNING id",
-    )
-    .bind(&description.name)
-    .bind(module.as_str())
-    .bind(i64::from(description.version))
-    .bind(GenerationState::Building.name())
-    .fetch_one(&mut *transaction)
-    .await?;
-    sqlx::query(
-        "INSERT INTO gnomon.checkpoints (generation, checkpoint, position, epoch)
-         VALUES ($1, $2, $3, 0)",
-    )
-    .bind(id)
-    .bind(start.as_str())
-    .bind(Position::START.to_sql())
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query("INSERT INTO gnomon.leases (generation, epoch, expires_at) VALUES ($1, 0, now())")
-        .bind(id)
-        .execute(&mut *transaction)
-        .await?;
-    let id = GenerationId::from_sql(id);
-    tables::create(&mut transaction, id, description).await?;
+    let found = found.map(GenerationId::from_sql);
+    check_newest(new.projection, new.newest, found)?;
+    modules::hold(&mut transaction, new.module).await?;
+    let was_registered = register(&mut transaction, new.projection).await?;
+    public_names::claim_schema(&mut transaction, new.projection, was_registered).await?;
+    let live = live(&mut transaction, new.projection).await?;
+    let shown = live.as_ref().map(|(_, description)| description);
+    public_names::check(&mut transaction, &description, shown).await?;
+    drop_replaced(&mut transaction, &new).await?;
+    let id = insert(&mut transaction, &new).await?;
+    tables::create(&mut transaction, id, &description).await?;
     transaction.commit().await?;
     Ok(Generation {
         id,
-        projection: description.name.clone(),
-        module: module.clone(),
-        description: description.clone(),
+        projection: new.projection.to_owned(),
+        copy_of: (new.description.name != new.projection).then(|| new.description.name.clone()),
+        module: new.module.clone(),
+        description,
         state: GenerationState::Building,
-        checkpoint: start.clone(),
+        goal: new.goal,
+        until: new.until,
+        obstacle: None,
+        is_removed: false,
+        checkpoint: new.start.clone(),
         position: Position::START,
+        rate: None,
+        retired_at: None,
         report: None,
         dead_letters: 0,
         host: None,
     })
 }
 
+/// Whether the projection was there before; one that was removed comes back.
+async fn register(connection: &mut PgConnection, projection: &str) -> sqlx::Result<bool> {
+    let before: Option<String> =
+        sqlx::query_scalar("SELECT desired_state FROM gnomon.projections WHERE name = $1")
+            .bind(projection)
+            .fetch_optional(&mut *connection)
+            .await?;
+    sqlx::query(
+        "INSERT INTO gnomon.projections (name) VALUES ($1)
+         ON CONFLICT (name) DO UPDATE SET desired_state = 'running'
+         WHERE projections.desired_state = 'removed'",
+    )
+    .bind(projection)
+    .execute(connection)
+    .await?;
+    Ok(before.is_some())
+}
+
+/// Stops the candidates that the new one replaces. [`super::removal::tidy`]
+/// drops their tables.
+async fn drop_replaced(
+    connection: &mut PgConnection,
+    new: &NewGeneration<'_>,
+) -> Result<(), Failure> {
+    let replaced: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM gnomon.generations
+         WHERE projection = $1 AND state IN ('building', 'ready') AND (goal = 'compare') = $2",
+    )
+    .bind(new.projection)
+    .bind(new.goal == Goal::Compare)
+    .fetch_all(&mut *connection)
+    .await?;
+    Ok(removal::mark(connection, &replaced).await?)
+}
+
+/// The records of a new generation. Whoever makes a comparison has a minute to
+/// attend to it.
+async fn insert(
+    connection: &mut PgConnection,
+    new: &NewGeneration<'_>,
+) -> sqlx::Result<GenerationId> {
+    let id: i64 = sqlx::query_scalar(
+        "INSERT INTO gnomon.generations
+             (projection, module, version, state, goal, until, attended_until)
+         VALUES ($1, $2, $3, $4, $5, $6,
+                 CASE WHEN $5 = 'compare' THEN clock_timestamp() + interval '1 min' END)
+         RETURNING id",
+    )
+    .bind(new.projection)
+    .bind(new.module.as_str())
+    .bind(i64::from(new.description.version))
+    .bind(GenerationState::Building.name())
+    .bind(new.goal.name())
+    .bind(new.until.map(Position::to_sql))
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO gnomon.checkpoints (generation, checkpoint, position, epoch)
+         VALUES ($1, $2, $3, 0)",
+    )
+    .bind(id)
+    .bind(new.start.as_str())
+    .bind(Position::START.to_sql())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("INSERT INTO gnomon.leases (generation, epoch, expires_at) VALUES ($1, 0, now())")
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(GenerationId::from_sql(id))
+}
+
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<Generation>, Failure> {
     let rows = sqlx::query(
-        "SELECT g.id, g.projection, g.module, m.description, g.state, g.run_state, g.cause,
+        "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until, g.obstacle,
+                p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,
                 c.checkpoint, c.position,
+                CASE WHEN c.updated_at > clock_timestamp() - interval '5 s' THEN c.rate END AS rate,
+                (extract(epoch FROM g.retired_at) * 1000000)::bigint AS retired_at,
                 CASE WHEN l.expires_at > clock_timestamp() THEN l.host END AS host,
                 (SELECT count(*) FROM gnomon.dead_letters d WHERE d.generation = g.id)
                     AS dead_letters
          FROM gnomon.generations g
+         JOIN gnomon.projections p ON p.name = g.projection
          JOIN gnomon.modules m ON m.hash = g.module
          JOIN gnomon.checkpoints c ON c.generation = g.id
          JOIN gnomon.leases l ON l.generation = g.id
@@ -141,6 +153,12 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Generation>, Failure> {
             module: row.try_get("module")?,
             description: row.try_get("description")?,
             state: row.try_get("state")?,
+            goal: row.try_get("goal")?,
+            until: row.try_get("until")?,
+            obstacle: row.try_get("obstacle")?,
+            is_removed: row.try_get("is_removed")?,
+            rate: row.try_get("rate")?,
+            retired_at: row.try_get("retired_at")?,
             run_state: row.try_get("run_state")?,
             cause: row.try_get("cause")?,
             checkpoint: row.try_get("checkpoint")?,
@@ -153,66 +171,8 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Generation>, Failure> {
     Ok(generations)
 }
 
-pub(super) async fn set_module(
-    pool: &PgPool,
-    generation: GenerationId,
-    module: &ModuleHash,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE gnomon.generations SET module = $2 WHERE id = $1")
-        .bind(generation.to_sql())
-        .bind(module.as_str())
-        .execute(pool)
-        .await?;
-    Ok(())
-}
-
-pub(super) async fn promote(pool: &PgPool, generation: GenerationId) -> Result<(), Failure> {
-    let mut transaction = pool.begin().await?;
-    // Readers queue behind this transaction while it waits for one of them to
-    // finish, so it waits briefly and the caller tries again.
-    transaction.execute("SET LOCAL lock_timeout = '1s'").await?;
-    transaction.execute(LOCK_STRUCTURE).await?;
-    let found: Option<(String, String)> = sqlx::query_as(
-        "SELECT g.state, m.description
-         FROM gnomon.generations g JOIN gnomon.modules m ON m.hash = g.module
-         WHERE g.id = $1",
-    )
-    .bind(generation.to_sql())
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let Some((state, description)) = found else {
-        return Err(not_promotable(generation, None).into());
-    };
-    match GenerationState::from_name(&state) {
-        Some(GenerationState::Live) => return Ok(()),
-        Some(GenerationState::Building | GenerationState::Ready | GenerationState::Retired) => {}
-        _ => return Err(not_promotable(generation, Some(&state)).into()),
-    }
-    let description = read_description(&description)?;
-    let live = live(&mut transaction, &description.name).await?;
-    let shown = live.as_ref().map(|(_, description)| description);
-    tables::claim_schema(&mut transaction, &description.name, true).await?;
-    tables::check_public_names(&mut transaction, &description, shown).await?;
-    if let Some((replaced, _)) = &live {
-        sqlx::query("UPDATE gnomon.generations SET state = $2 WHERE id = $1")
-            .bind(replaced.to_sql())
-            .bind(GenerationState::Retired.name())
-            .execute(&mut *transaction)
-            .await?;
-    }
-    sqlx::query("UPDATE gnomon.generations SET state = $2, promoted_at = now() WHERE id = $1")
-        .bind(generation.to_sql())
-        .bind(GenerationState::Live.name())
-        .execute(&mut *transaction)
-        .await?;
-    // Last, because readers wait from here on.
-    tables::show(&mut transaction, generation, &description, shown).await?;
-    transaction.commit().await?;
-    Ok(())
-}
-
 /// The live generation of a projection and its tables.
-async fn live(
+pub(super) async fn live(
     connection: &mut PgConnection,
     projection: &str,
 ) -> Result<Option<(GenerationId, Description)>, Failure> {
@@ -225,7 +185,16 @@ async fn live(
     .fetch_optional(connection)
     .await?;
     Ok(match found {
-        Some((id, text)) => Some((GenerationId::from_sql(id), read_description(&text)?)),
+        Some((id, text)) => {
+            let description = named(read_description(&text)?, projection);
+            Some((GenerationId::from_sql(id), description))
+        }
         None => None,
     })
+}
+
+/// A module's description under the name of the projection that it builds.
+pub(super) fn named(mut description: Description, projection: &str) -> Description {
+    projection.clone_into(&mut description.name);
+    description
 }

@@ -55,17 +55,46 @@ pub(super) async fn acquire(
     Ok(Acquired::Lease(Lease { generation, epoch }))
 }
 
-pub(super) async fn renew(pool: &PgPool, lease: Lease, duration: Duration) -> Result<(), Failure> {
-    let renewed = sqlx::query(
-        "UPDATE gnomon.leases SET expires_at = clock_timestamp() + $3 * interval '1 ms'
-         WHERE generation = $1 AND epoch = $2 AND host IS NOT NULL",
+/// Gives the leases that are lost. One whose row somebody else works on is
+/// neither renewed nor lost: a new owner may wait there for a long commit, and
+/// the other leases must not wait with it.
+pub(super) async fn renew(
+    pool: &PgPool,
+    leases: &[(Lease, Duration)],
+) -> Result<Vec<Lease>, Failure> {
+    let generations: Vec<i64> = leases.iter().map(|(l, _)| l.generation.to_sql()).collect();
+    let epochs: Vec<i64> = leases.iter().map(|(lease, _)| lease.epoch).collect();
+    let durations: Vec<f64> = leases.iter().map(|(_, time)| milliseconds(*time)).collect();
+    let lost: Vec<(i64, i64)> = sqlx::query_as(
+        "WITH wanted AS (
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::double precision[])
+                 AS w (generation, epoch, duration)
+         ), held AS (
+             SELECT l.generation, w.duration
+             FROM gnomon.leases l JOIN wanted w USING (generation, epoch)
+             WHERE l.host IS NOT NULL FOR UPDATE OF l SKIP LOCKED
+         ), renewed AS (
+             UPDATE gnomon.leases l
+             SET expires_at = clock_timestamp() + held.duration * interval '1 ms'
+             FROM held WHERE l.generation = held.generation
+         )
+         SELECT generation, epoch FROM wanted w
+         WHERE NOT EXISTS (
+             SELECT 1 FROM gnomon.leases l
+             WHERE (l.generation, l.epoch) = (w.generation, w.epoch) AND l.host IS NOT NULL)",
     )
-    .bind(lease.generation.to_sql())
-    .bind(lease.epoch)
-    .bind(milliseconds(duration))
-    .execute(pool)
+    .bind(generations)
+    .bind(epochs)
+    .bind(durations)
+    .fetch_all(pool)
     .await?;
-    ours(lease, renewed.rows_affected())
+    Ok(lost
+        .into_iter()
+        .map(|(generation, epoch)| Lease {
+            generation: GenerationId::from_sql(generation),
+            epoch,
+        })
+        .collect())
 }
 
 pub(super) async fn release(pool: &PgPool, lease: Lease) -> Result<(), Failure> {
@@ -95,7 +124,8 @@ pub(super) async fn report(pool: &PgPool, lease: Lease, report: &RunReport) -> R
     ours(lease, recorded.rows_affected())
 }
 
-fn ours(lease: Lease, rows: u64) -> Result<(), Failure> {
+/// Whether the lease was found.
+pub(super) fn ours(lease: Lease, rows: u64) -> Result<(), Failure> {
     match rows {
         0 => Err(fenced(lease.generation).into()),
         _ => Ok(()),
@@ -104,7 +134,7 @@ fn ours(lease: Lease, rows: u64) -> Result<(), Failure> {
 
 /// Milliseconds for an `interval`; more than ten years do not end sooner than
 /// ten years.
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
     duration.min(LONGEST).as_secs_f64() * 1_000.0
 }

@@ -1,115 +1,64 @@
-//! The registry's own tables, in the schema `gnomon`.
+//! The registry: whether it is there, and of which format.
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::error::failed;
+use super::error::{LOCK_TIMEOUT, cause, failed, has_state};
+use super::failure::Failure;
+use super::migrations::MIGRATIONS;
 use crate::target::registry::{FORMAT, check_format};
 use crate::target::{TargetError, TargetErrorKind};
 
-const REGISTRY: &str = "
-CREATE SCHEMA IF NOT EXISTS gnomon;
-CREATE TABLE gnomon.registry (
-    only_row boolean PRIMARY KEY CHECK (only_row),
-    format bigint NOT NULL
-);
-CREATE TABLE gnomon.modules (
-    hash text PRIMARY KEY,
-    description text NOT NULL,
-    bytes bytea NOT NULL,
-    added_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE TABLE gnomon.projections (
-    name text PRIMARY KEY,
-    desired_state text NOT NULL DEFAULT 'running' CHECK (desired_state IN ('running', 'paused')),
-    resumes bigint NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE TABLE gnomon.generations (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    projection text NOT NULL REFERENCES gnomon.projections,
-    module text NOT NULL REFERENCES gnomon.modules,
-    version bigint NOT NULL,
-    state text NOT NULL
-        CHECK (state IN ('building', 'ready', 'live', 'retired', 'failed', 'dropped')),
-    run_state text,
-    cause text,
-    reported_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    promoted_at timestamptz
-);
-CREATE UNIQUE INDEX one_live_generation ON gnomon.generations (projection) WHERE state = 'live';
--- Checkpoint and lease are two rows, so that a long commit, which holds the
--- checkpoint's row, does not keep the lease from being renewed.
-CREATE TABLE gnomon.checkpoints (
-    generation bigint PRIMARY KEY REFERENCES gnomon.generations,
-    checkpoint text NOT NULL,
-    position bigint NOT NULL,
-    epoch bigint NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE TABLE gnomon.leases (
-    generation bigint PRIMARY KEY REFERENCES gnomon.generations,
-    host text,
-    epoch bigint NOT NULL,
-    expires_at timestamptz NOT NULL
-);
--- One of data_json and data_bytes is null; recorded_at is in microseconds since
--- the Unix epoch.
-CREATE TABLE gnomon.dead_letters (
-    generation bigint NOT NULL REFERENCES gnomon.generations,
-    position bigint NOT NULL,
-    event_id text NOT NULL,
-    stream_id text NOT NULL,
-    event_type text NOT NULL,
-    version bigint NOT NULL,
-    schema_version bigint NOT NULL,
-    data_json text,
-    data_bytes bytea,
-    metadata text NOT NULL,
-    recorded_at bigint NOT NULL,
-    error text NOT NULL,
-    parked_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (generation, position)
-);
-CREATE INDEX parked_streams ON gnomon.dead_letters (generation, stream_id, position);
-CREATE TABLE gnomon.dead_letter_requests (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    generation bigint NOT NULL REFERENCES gnomon.generations,
-    action text NOT NULL CHECK (action IN ('retry', 'discard')),
-    stream_id text,
-    requested_at timestamptz NOT NULL DEFAULT now()
-);
-";
+/// Lets changes of structure, the registry's and the generations', happen one
+/// at a time, until the transaction ends.
+pub(super) async fn lock_structure(connection: &mut PgConnection) -> Result<(), Failure> {
+    // The number spells `gnomon`.
+    let locked = connection
+        .execute("SELECT pg_advisory_xact_lock(113724013506414)")
+        .await;
+    match locked {
+        Ok(_) => Ok(()),
+        Err(error) if has_state(&error, LOCK_TIMEOUT) => Err(TargetError::caused(
+            TargetErrorKind::Retry,
+            "another Gnomon is making, promoting or dropping a generation in this database",
+            cause(error),
+        )
+        .into()),
+        Err(error) => Err(error.into()),
+    }
+}
 
-/// Changes of structure, the registry's and the generations', happen one at a
-/// time. The number spells `gnomon`.
-pub(super) const LOCK_STRUCTURE: &str = "SELECT pg_advisory_xact_lock(113724013506414)";
-
-/// Makes the registry if it is missing, and refuses one that is too new.
+/// Makes the registry if it is missing, brings it up to date if it is old, and
+/// refuses one that is too new.
 pub(super) async fn prepare(connection: &mut PgConnection, place: &str) -> Result<(), TargetError> {
-    let failed = failed(place, "prepare the registry in");
     check_encoding(connection, place).await?;
-    let format = match stored_format(connection).await.map_err(&failed)? {
-        Some(format) => format,
-        None => create(connection).await.map_err(&failed)?,
-    };
+    let format = migrate(connection)
+        .await
+        .map_err(|failure| failure.into_error(place, "prepare the registry in"))?;
     check_format(format, place)
 }
 
-async fn create(connection: &mut PgConnection) -> sqlx::Result<i64> {
-    let mut transaction = connection.begin().await?;
-    transaction.execute(LOCK_STRUCTURE).await?;
-    // Another host may have been faster.
-    if let Some(format) = stored_format(&mut transaction).await? {
+async fn migrate(connection: &mut PgConnection) -> Result<i64, Failure> {
+    if let Some(format @ FORMAT..) = stored_format(connection).await? {
         return Ok(format);
     }
-    transaction.execute(REGISTRY).await?;
-    sqlx::query("INSERT INTO gnomon.registry VALUES (true, $1)")
-        .bind(FORMAT)
-        .execute(&mut *transaction)
-        .await?;
+    let mut transaction = connection.begin().await?;
+    lock_structure(&mut transaction).await?;
+    // Another host may have been faster.
+    let stored = stored_format(&mut transaction).await?;
+    for (format, statements) in (1..).zip(MIGRATIONS) {
+        if stored.is_none_or(|stored| stored < format) {
+            transaction.execute(statements).await?;
+        }
+    }
+    sqlx::query(
+        "INSERT INTO gnomon.registry VALUES (true, $1)
+         ON CONFLICT (only_row) DO UPDATE SET format = greatest(registry.format, excluded.format)",
+    )
+    .bind(FORMAT)
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
-    Ok(FORMAT)
+    Ok(stored.map_or(FORMAT, |stored| stored.max(FORMAT)))
 }
 
 async fn stored_format(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {

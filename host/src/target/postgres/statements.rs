@@ -9,12 +9,15 @@ use std::sync::Arc;
 use gnomon_model::{Table, Value};
 
 use super::binary::sql_type;
+use super::copy;
 use crate::target::identifier::{column_names, conflict_clause, quoted};
 
 /// The statements of one table, as text; the connections keep them prepared.
 pub(super) struct Statements {
     pub(super) upsert: Arc<str>,
     pub(super) delete: Arc<str>,
+    /// Takes rows in the form of [`super::copy`].
+    pub(super) copy: String,
     /// Gives the number of a key, from 1, and then the row's columns.
     pub(super) get: Arc<str>,
     select: String,
@@ -59,6 +62,7 @@ impl Statements {
                 "DELETE FROM {name} AS t USING unnest({key_arrays}) AS k ({keys}) WHERE {is_key}"
             )
             .into(),
+            copy: copy::statement(schema, table),
             get: format!(
                 "SELECT k.n, {} FROM unnest({key_arrays}) WITH ORDINALITY AS k ({keys}, n) \
                  JOIN {name} AS t ON {is_key}",

@@ -1,6 +1,7 @@
 //! The writer of one generation's tables. It borrows a connection for each
 //! call.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use super::failure::Failure;
 use super::silence::unless_silent;
 use super::statements::Statements;
 use super::tables::physical_schema;
+use super::{copy, indexes};
 use crate::dead_letter::{DeadLetter, DeadLetterRequest};
 use crate::generation::Lease;
 use crate::silence::Silence;
@@ -37,6 +39,8 @@ pub(super) struct PostgresWriter {
     lease: Lease,
     description: Arc<Description>,
     statements: Vec<Statements>,
+    /// Indexes that are known to be there, by table and number.
+    made: HashSet<(usize, usize)>,
 }
 
 impl PostgresWriter {
@@ -62,7 +66,17 @@ impl PostgresWriter {
             lease,
             description,
             statements,
+            made: HashSet::new(),
         }
+    }
+
+    /// Makes an index that a build has not made yet.
+    async fn make_index(&mut self, table: usize, index: usize) -> Result<(), Failure> {
+        if !self.made.contains(&(table, index)) {
+            indexes::ensure(&self.pool, self.lease, &self.description, table, index).await?;
+            self.made.insert((table, index));
+        }
+        Ok(())
     }
 
     /// A table's declaration and statements.
@@ -106,6 +120,7 @@ impl PostgresWriter {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Row>, Failure> {
+        self.make_index(table, index).await?;
         let (pool, silence) = (self.pool.clone(), Arc::clone(&self.silence));
         let (table, statements) = self.table(table)?;
         let columns = &table
@@ -173,7 +188,11 @@ impl PostgresWriter {
                 .get(writes.table)
                 .zip(self.statements.get(writes.table))
                 .ok_or_else(|| unknown("table", writes.table))?;
-            write_table(&mut transaction, table, statements, writes).await?;
+            if commit.into_empty {
+                copy::fill(&mut transaction, &statements.copy, &writes.upserts).await?;
+            } else {
+                write_table(&mut transaction, table, statements, writes).await?;
+            }
         }
         let dead_letters = commit.dead_letters;
         dead_letters::change(&mut transaction, self.lease.generation, dead_letters).await?;
@@ -257,6 +276,12 @@ impl Writer for PostgresWriter {
             .map_err(failed(&self.place, "read the requests in"))
     }
 
+    async fn complete(&mut self) -> Result<(), TargetError> {
+        indexes::complete(&self.pool, self.lease, &self.description)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "make the indexes in"))
+    }
+
     async fn commit(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
         self.write(commit)
             .await
@@ -271,7 +296,7 @@ async fn move_checkpoint(
     commit: &Commit<'_>,
 ) -> sqlx::Result<bool> {
     let moved = sqlx::query(
-        "UPDATE gnomon.checkpoints SET checkpoint = $4, position = $5, updated_at = now()
+        "UPDATE gnomon.checkpoints SET checkpoint = $4, position = $5, rate = $6, updated_at = now()
          WHERE generation = $1 AND epoch = $2 AND checkpoint = $3",
     )
     .bind(lease.generation.to_sql())
@@ -279,6 +304,7 @@ async fn move_checkpoint(
     .bind(commit.expected.as_str())
     .bind(commit.next.as_str())
     .bind(commit.position.to_sql())
+    .bind(commit.rate)
     .execute(connection)
     .await?;
     Ok(moved.rows_affected() == 1)

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSqlError, FromSqlResult, ToSqlOutput, Value as Owned, ValueRef};
+use serde_json::Value as Json;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -73,6 +74,30 @@ pub(super) fn read(column_type: ColumnType, cell: ValueRef<'_>) -> FromSqlResult
         ColumnType::Date => Value::Date(date(cell.as_str()?)?),
         ColumnType::Uuid => Value::uuid(cell.as_str()?).map_err(FromSqlError::other)?,
     })
+}
+
+/// A value as people read it: as JSON has it where JSON can, else the text of
+/// the public views.
+pub(super) fn shown(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Boolean(value) => Json::from(*value),
+        Value::Integer(value) => Json::from(*value),
+        Value::Float(value) if value.is_finite() => Json::from(*value),
+        Value::Float(value) => Json::from(value.to_string()),
+        Value::Json(text) => {
+            serde_json::from_str(text).unwrap_or_else(|_| Json::from(text.as_str()))
+        }
+        Value::Bytes(bytes) => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            Json::from(format!("\\x{}", digits.collect::<String>()))
+        }
+        Value::Decimal(number) => Json::from(number.as_str()),
+        Value::Text(text) => Json::from(text.as_str()),
+        Value::Timestamp(at) => timestamp_text(*at).map_or_else(|_| Json::from(*at), Json::from),
+        Value::Date(day) => date_text(*day).map_or_else(|_| Json::from(*day), Json::from),
+        Value::Uuid(value) => Json::from(value.hyphenated().to_string()),
+    }
 }
 
 /// RFC 3339 in UTC with all six digits of the microseconds.

@@ -1,44 +1,168 @@
-//! What users want: paused or running, another try, and requests about dead
-//! letters.
+//! What users want: which module, paused or running, live or not, another
+//! try, and requests about dead letters.
 
-use rusqlite::params;
+use std::time::Duration;
+
+use gnomon_model::Position;
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::database::Database;
+use super::lease::{now, to_milliseconds};
+use super::modules;
 use crate::dead_letter::DeadLetterAction;
-use crate::generation::GenerationId;
-use crate::target::registry::unknown_projection;
+use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash};
+use crate::target::registry::{StoredControl, check_goal, unknown_generation, unknown_projection};
 use crate::target::{Control, TargetError};
 
 pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
-    database.read("read the controls in", |connection| {
+    let stored = database.read("read the controls in", |connection| {
         connection
-            .prepare_cached(
-                "SELECT p.name, p.desired_state = 'paused', p.resumes, coalesce((
+            .prepare_cached(concat!(
+                "SELECT p.name, g.id, g.module, g.state, g.goal, g.until,
+                        CASE WHEN g.attended_until > ",
+                now!(),
+                " THEN g.stop_at END, p.desired_state = 'paused', p.resumes, coalesce((
                      SELECT max(r.id) FROM gnomon_dead_letter_requests r
-                     JOIN gnomon_generations g ON g.id = r.generation
-                     WHERE g.projection = p.name), 0)
-                 FROM gnomon_projections p ORDER BY p.name",
-            )?
+                     WHERE r.generation = g.id), 0)
+                 FROM gnomon_generations g JOIN gnomon_projections p ON p.name = g.projection
+                 WHERE g.state <> 'dropped' AND p.desired_state <> 'removed' ORDER BY g.id",
+            ))?
             .query_map([], |row| {
-                Ok(Control {
+                Ok(StoredControl {
                     projection: row.get(0)?,
-                    paused: row.get(1)?,
-                    resumes: row.get(2)?,
-                    requests: row.get(3)?,
+                    generation: row.get(1)?,
+                    module: row.get(2)?,
+                    state: row.get(3)?,
+                    goal: row.get(4)?,
+                    until: row.get(5)?,
+                    stop_at: row.get(6)?,
+                    paused: row.get(7)?,
+                    resumes: row.get(8)?,
+                    requests: row.get(9)?,
                 })
             })?
-            .collect()
+            .collect::<rusqlite::Result<Vec<_>>>()
+    })?;
+    stored.into_iter().map(StoredControl::read).collect()
+}
+
+/// The state of a generation in a column of a row.
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<GenerationState> {
+    let name: String = row.get(column)?;
+    GenerationState::from_name(&name).ok_or_else(|| unreadable(column, &name, "state"))
+}
+
+/// The goal of a generation in a column of a row.
+pub(super) fn goal(row: &Row<'_>, column: usize) -> rusqlite::Result<Goal> {
+    let name: String = row.get(column)?;
+    Goal::from_name(&name).ok_or_else(|| unreadable(column, &name, "goal"))
+}
+
+fn unreadable(column: usize, found: &str, what: &str) -> rusqlite::Error {
+    let reason = format!("`{found}` is not a {what}");
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+}
+
+pub(super) fn set_module(
+    database: &Database,
+    generations: &[GenerationId],
+    module: &ModuleHash,
+) -> Result<(), TargetError> {
+    database.write("change a module in", |transaction| {
+        modules::check(transaction, module)?;
+        for generation in generations {
+            let replaced: Option<String> = transaction
+                .query_row(
+                    "SELECT module FROM gnomon_generations WHERE id = ?1",
+                    [generation.to_sql()],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            if let Some(replaced) = replaced {
+                modules::keep(transaction, &replaced)?;
+            }
+            transaction.execute(
+                "UPDATE gnomon_generations SET module = ?2 WHERE id = ?1",
+                params![generation.to_sql(), module.as_str()],
+            )?;
+        }
+        let ids: Vec<i64> = generations.iter().map(|id| id.to_sql()).collect();
+        transaction.execute(
+            "UPDATE gnomon_projections SET resumes = resumes + 1 WHERE name IN (
+                 SELECT projection FROM gnomon_generations
+                 WHERE id IN (SELECT value FROM json_each(?1)))",
+            [format!("{ids:?}")],
+        )?;
+        Ok(())
+    })
+}
+
+pub(super) fn set_goal(
+    database: &Database,
+    generation: GenerationId,
+    goal: Goal,
+) -> Result<(), TargetError> {
+    database.write("record a goal in", |transaction| {
+        let found = transaction
+            .query_row(
+                "SELECT state, goal FROM gnomon_generations WHERE id = ?1 AND state <> 'dropped'",
+                [generation.to_sql()],
+                |row| Ok((self::state(row, 0)?, self::goal(row, 1)?)),
+            )
+            .optional()?;
+        let Some((state, before)) = found else {
+            return Err(unknown_generation(generation).into());
+        };
+        check_goal(generation, state, before, goal)?;
+        transaction.execute(
+            "UPDATE gnomon_generations SET goal = ?2, obstacle = NULL WHERE id = ?1",
+            params![generation.to_sql(), goal.name()],
+        )?;
+        Ok(())
+    })
+}
+
+pub(super) fn attend(
+    database: &Database,
+    generation: GenerationId,
+    stop_at: Option<Position>,
+    duration: Duration,
+) -> Result<(), TargetError> {
+    database.write("attend to a generation in", |transaction| {
+        let found = transaction.execute(
+            concat!(
+                "UPDATE gnomon_generations SET stop_at = ?2, attended_until = ",
+                now!(),
+                " + ?3 WHERE id = ?1 AND state <> 'dropped'",
+            ),
+            params![
+                generation.to_sql(),
+                stop_at.map(Position::to_sql),
+                to_milliseconds(duration)
+            ],
+        )?;
+        match found {
+            0 => Err(unknown_generation(generation).into()),
+            _ => Ok(()),
+        }
     })
 }
 
 pub(super) fn pause(database: &Database, projection: &str) -> Result<(), TargetError> {
-    let change = "UPDATE gnomon_projections SET desired_state = 'paused' WHERE name = ?1";
+    let change = "UPDATE gnomon_projections SET desired_state = 'paused'
+                  WHERE name = ?1 AND desired_state <> 'removed'";
     control(database, projection, change)
 }
 
 pub(super) fn resume(database: &Database, projection: &str) -> Result<(), TargetError> {
     let change = "UPDATE gnomon_projections
                   SET desired_state = 'running', resumes = resumes + 1 WHERE name = ?1";
+    control(database, projection, change)
+}
+
+pub(super) fn remove(database: &Database, projection: &str) -> Result<(), TargetError> {
+    let change = "UPDATE gnomon_projections SET desired_state = 'removed' WHERE name = ?1";
     control(database, projection, change)
 }
 

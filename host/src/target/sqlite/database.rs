@@ -1,14 +1,15 @@
-//! Connections to the file, and the registry's own tables in it.
+//! Connections to the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::error::failed;
 use super::host_lock::HostLock;
-use crate::target::registry::{FORMAT, check_format, shown};
+use super::migrations;
+use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
 
 /// How long a statement waits for another process that writes.
@@ -21,79 +22,6 @@ const LOG_PAGES: i64 = 8_000;
 const CACHE_KIBIBYTES: i64 = 8 * 1024;
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS_MAX: usize = 1_000;
-
-const REGISTRY: &str = "
-CREATE TABLE gnomon_registry (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    format INTEGER NOT NULL
-) STRICT;
-CREATE TABLE gnomon_modules (
-    hash TEXT PRIMARY KEY,
-    description TEXT NOT NULL,
-    added_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
-    bytes BLOB NOT NULL
-) STRICT;
-CREATE TABLE gnomon_projections (
-    name TEXT PRIMARY KEY,
-    desired_state TEXT NOT NULL DEFAULT 'running' CHECK (desired_state IN ('running', 'paused')),
-    resumes INTEGER NOT NULL DEFAULT 0,
-    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
-) STRICT;
-CREATE TABLE gnomon_generations (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    projection TEXT NOT NULL REFERENCES gnomon_projections,
-    module TEXT NOT NULL REFERENCES gnomon_modules,
-    version INTEGER NOT NULL,
-    state TEXT NOT NULL
-        CHECK (state IN ('building', 'ready', 'live', 'retired', 'failed', 'dropped')),
-    run_state TEXT,
-    cause TEXT,
-    reported_at TEXT,
-    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
-    promoted_at TEXT
-) STRICT;
-CREATE UNIQUE INDEX gnomon_one_live_generation ON gnomon_generations (projection)
-    WHERE state = 'live';
-CREATE TABLE gnomon_checkpoints (
-    generation INTEGER PRIMARY KEY REFERENCES gnomon_generations,
-    checkpoint TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
-) STRICT;
--- expires_at is in milliseconds since the Unix epoch.
-CREATE TABLE gnomon_leases (
-    generation INTEGER PRIMARY KEY REFERENCES gnomon_generations,
-    host TEXT,
-    epoch INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
-) STRICT;
--- data is text for JSON and a blob for anything else; recorded_at is in
--- microseconds since the Unix epoch.
-CREATE TABLE gnomon_dead_letters (
-    generation INTEGER NOT NULL REFERENCES gnomon_generations,
-    position INTEGER NOT NULL,
-    event_id TEXT NOT NULL,
-    stream_id TEXT NOT NULL,
-    event_type TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    schema_version INTEGER NOT NULL,
-    data ANY NOT NULL,
-    metadata TEXT NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    error TEXT NOT NULL,
-    parked_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
-    PRIMARY KEY (generation, position)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX gnomon_parked_streams ON gnomon_dead_letters (generation, stream_id, position);
-CREATE TABLE gnomon_dead_letter_requests (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    generation INTEGER NOT NULL REFERENCES gnomon_generations,
-    action TEXT NOT NULL CHECK (action IN ('retry', 'discard')),
-    stream_id TEXT,
-    requested_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
-) STRICT;
-";
 
 /// One SQLite file: the connection for the registry, and what its users in
 /// this process share.
@@ -135,7 +63,7 @@ impl Database {
                 error,
             )
         })?;
-        prepare_registry(&mut connection, &file)?;
+        migrations::bring_up_to_date(&mut connection, &file)?;
         Ok(Self {
             host_lock: Mutex::new(HostLock::beside(&file)),
             gate: Arc::new(Gate::default()),
@@ -230,44 +158,4 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
             result => return result,
         }
     }
-}
-
-fn prepare_registry(connection: &mut Connection, file: &Path) -> Result<(), TargetError> {
-    let failed = failed(file, "prepare the registry in");
-    let found = match stored_format(connection).map_err(&failed)? {
-        Some(format) => format,
-        None => {
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(&failed)?;
-            // Another host may have been faster.
-            let found = match stored_format(&transaction).map_err(&failed)? {
-                Some(format) => format,
-                None => {
-                    transaction.execute_batch(REGISTRY).map_err(&failed)?;
-                    transaction
-                        .execute("INSERT INTO gnomon_registry VALUES (1, ?1)", [FORMAT])
-                        .map_err(&failed)?;
-                    FORMAT
-                }
-            };
-            transaction.commit().map_err(&failed)?;
-            found
-        }
-    };
-    check_format(found, &shown(file))
-}
-
-fn stored_format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let is_there: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'gnomon_registry')",
-        [],
-        |row| row.get(0),
-    )?;
-    if !is_there {
-        return Ok(None);
-    }
-    connection
-        .query_row("SELECT format FROM gnomon_registry", [], |row| row.get(0))
-        .optional()
 }

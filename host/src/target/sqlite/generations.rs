@@ -1,119 +1,77 @@
-//! Modules and generations in the registry.
+//! Generations in the registry.
 
-use gnomon_model::{Description, Position};
-use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
+
+use gnomon_model::Position;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::database::{Database, Failure, held};
-use super::lease::now;
-use super::tables;
-use crate::generation::{Generation, GenerationId, GenerationState, Module, ModuleHash};
-use crate::source::Checkpoint;
-use crate::target::TargetError;
-use crate::target::registry::{
-    StoredGeneration, check_newest, not_promotable, read_description, stored_description,
-    unknown_module,
-};
+use super::lease::{is_ours, now, to_milliseconds};
+use super::views::{Declared, taken_name};
+use super::{modules, removal, tables};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal, Lease};
+use crate::target::registry::{StoredGeneration, check_newest, fenced, read_description};
+use crate::target::{NewGeneration, TargetError, TargetErrorKind};
 
-pub(super) fn add_module(database: &Database, module: &Module) -> Result<(), TargetError> {
-    let description = stored_description(&module.description)?;
-    database.write("store a module in", |transaction| {
-        transaction.execute(
-            "INSERT INTO gnomon_modules (hash, description, bytes) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO NOTHING",
-            params![module.hash.as_str(), description, module.bytes],
-        )?;
-        Ok(())
-    })
-}
-
-pub(super) fn module(
-    database: &Database,
-    hash: &ModuleHash,
-) -> Result<Option<Module>, TargetError> {
-    let stored: Option<(String, Vec<u8>)> = database.read("read a module from", |connection| {
-        connection
-            .query_row(
-                "SELECT description, bytes FROM gnomon_modules WHERE hash = ?1",
-                [hash.as_str()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-    })?;
-    stored
-        .map(|(description, bytes)| {
-            Ok(Module {
-                hash: hash.clone(),
-                bytes,
-                description: read_description(&description)?,
-            })
-        })
-        .transpose()
-}
+/// How long a comparison is kept before anybody has attended to it.
+const UNATTENDED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) fn create(
     database: &Database,
-    module: &ModuleHash,
-    description: &Description,
-    newest: Option<GenerationId>,
-    start: &Checkpoint,
+    new: NewGeneration<'_>,
 ) -> Result<Generation, TargetError> {
     database.write("create a generation in", |transaction| {
         let found: Option<i64> = transaction.query_row(
             "SELECT max(id) FROM gnomon_generations WHERE projection = ?1 AND state <> 'dropped'",
-            [&description.name],
+            [new.projection],
             |row| row.get(0),
         )?;
-        check_newest(&description.name, newest, found.map(GenerationId::from_sql))?;
-        let is_known: bool = transaction.query_row(
-            "SELECT EXISTS (SELECT 1 FROM gnomon_modules WHERE hash = ?1)",
-            [module.as_str()],
-            |row| row.get(0),
+        check_newest(
+            new.projection,
+            new.newest,
+            found.map(GenerationId::from_sql),
         )?;
-        if !is_known {
-            return Err(unknown_module(module).into());
-        }
-        let live = live(transaction, &description.name)?.map(|(_, description)| description);
-        let others = other_projections(transaction, &description.name)?;
-        tables::check_public_names(
+        modules::check(transaction, new.module)?;
+        let declared = Declared {
+            projection: new.projection.to_owned(),
+            description: new.description.clone(),
+        };
+        let live = live(transaction, new.projection)?.map(|(_, declared)| declared);
+        let others = others(transaction, new.projection)?;
+        if let Some(reason) = taken_name(
             transaction,
             &database.file,
-            description,
+            &declared,
             live.as_ref(),
             &others,
-        )?;
+        )? {
+            return Err(TargetError::new(TargetErrorKind::Refused, reason).into());
+        }
         transaction.execute(
-            "INSERT INTO gnomon_projections (name) VALUES (?1) ON CONFLICT DO NOTHING",
-            [&description.name],
+            "INSERT INTO gnomon_projections (name) VALUES (?1)
+             ON CONFLICT DO UPDATE SET desired_state = 'running' WHERE desired_state = 'removed'",
+            [new.projection],
         )?;
-        let id = GenerationId::from_sql(transaction.query_row(
-            "INSERT INTO gnomon_generations (projection, module, version, state)
-             VALUES (?1, ?2, ?3, ?4) RETURNING id",
-            params![
-                description.name,
-                module.as_str(),
-                description.version,
-                GenerationState::Building.name()
-            ],
-            |row| row.get(0),
-        )?);
-        transaction.execute(
-            "INSERT INTO gnomon_checkpoints (generation, checkpoint, position, epoch)
-             VALUES (?1, ?2, ?3, 0)",
-            params![id.to_sql(), start.as_str(), Position::START.to_sql()],
-        )?;
-        transaction.execute(
-            "INSERT INTO gnomon_leases (generation, epoch, expires_at) VALUES (?1, 0, 0)",
-            [id.to_sql()],
-        )?;
-        tables::create(transaction, id, description)?;
+        drop_replaced(transaction, new)?;
+        let id = insert(transaction, new)?;
+        tables::create(transaction, id, new.description)?;
+        let mut description = declared.description;
+        new.projection.clone_into(&mut description.name);
         Ok(Generation {
             id,
-            projection: description.name.clone(),
-            module: module.clone(),
-            description: description.clone(),
+            projection: declared.projection,
+            copy_of: (new.description.name != new.projection).then(|| new.description.name.clone()),
+            module: new.module.clone(),
+            description,
             state: GenerationState::Building,
-            checkpoint: start.clone(),
+            goal: new.goal,
+            until: new.until,
+            obstacle: None,
+            is_removed: false,
+            checkpoint: new.start.clone(),
             position: Position::START,
+            rate: None,
+            retired_at: None,
             report: None,
             dead_letters: 0,
             host: None,
@@ -121,16 +79,69 @@ pub(super) fn create(
     })
 }
 
+/// Candidates make room for a candidate, comparisons for a comparison.
+fn drop_replaced(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusqlite::Result<()> {
+    let replaced = transaction
+        .prepare(
+            "SELECT id FROM gnomon_generations
+             WHERE projection = ?1 AND state IN ('building', 'ready')
+                 AND (goal = 'compare') = (?2 = 'compare')",
+        )?
+        .query_map([new.projection, new.goal.name()], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    for id in replaced {
+        removal::mark_dropped(transaction, GenerationId::from_sql(id))?;
+    }
+    Ok(())
+}
+
+fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusqlite::Result<GenerationId> {
+    let id: i64 = transaction.query_row(
+        concat!(
+            "INSERT INTO gnomon_generations
+                 (projection, module, version, state, goal, until, attended_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ",
+            now!(),
+            " + ?7) RETURNING id",
+        ),
+        params![
+            new.projection,
+            new.module.as_str(),
+            new.description.version,
+            GenerationState::Building.name(),
+            new.goal.name(),
+            new.until.map(Position::to_sql),
+            matches!(new.goal, Goal::Compare).then(|| to_milliseconds(UNATTENDED_FOR)),
+        ],
+        |row| row.get(0),
+    )?;
+    transaction.execute(
+        "INSERT INTO gnomon_checkpoints (generation, checkpoint, position, epoch)
+         VALUES (?1, ?2, ?3, 0)",
+        params![id, new.start.as_str(), Position::START.to_sql()],
+    )?;
+    transaction.execute(
+        "INSERT INTO gnomon_leases (generation, epoch, expires_at) VALUES (?1, 0, 0)",
+        [id],
+    )?;
+    Ok(GenerationId::from_sql(id))
+}
+
 pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
     let stored = database.read("read the registry of", |connection| {
         connection
             .prepare_cached(concat!(
-                "SELECT g.id, g.projection, g.module, m.description, g.state, g.run_state, g.cause,
-                        c.checkpoint, c.position, CASE WHEN l.expires_at > ",
+                "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until,
+                        g.obstacle, p.desired_state = 'removed',
+                        CASE WHEN c.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-5 seconds')
+                            THEN c.rate END,
+                        g.retired_at, g.run_state, g.cause, c.checkpoint, c.position,
+                        CASE WHEN l.expires_at > ",
                 now!(),
                 " THEN l.host END,
                         (SELECT count(*) FROM gnomon_dead_letters d WHERE d.generation = g.id)
                  FROM gnomon_generations g
+                 JOIN gnomon_projections p ON p.name = g.projection
                  JOIN gnomon_modules m ON m.hash = g.module
                  JOIN gnomon_checkpoints c ON c.generation = g.id
                  JOIN gnomon_leases l ON l.generation = g.id
@@ -144,12 +155,18 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                     module: row.get(2)?,
                     description: row.get(3)?,
                     state: row.get(4)?,
-                    run_state: row.get(5)?,
-                    cause: row.get(6)?,
-                    checkpoint: row.get(7)?,
-                    position: row.get(8)?,
-                    host: row.get(9)?,
-                    dead_letters: row.get(10)?,
+                    goal: row.get(5)?,
+                    until: row.get(6)?,
+                    obstacle: row.get(7)?,
+                    is_removed: row.get(8)?,
+                    rate: row.get(9)?,
+                    retired_at: row.get(10)?,
+                    run_state: row.get(11)?,
+                    cause: row.get(12)?,
+                    checkpoint: row.get(13)?,
+                    position: row.get(14)?,
+                    host: row.get(15)?,
+                    dead_letters: row.get(16)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()
@@ -170,66 +187,24 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
         .collect()
 }
 
-pub(super) fn set_module(
-    database: &Database,
-    generation: GenerationId,
-    module: &ModuleHash,
-) -> Result<(), TargetError> {
-    database.write("change a module in", |transaction| {
+pub(super) fn set_ready(database: &Database, lease: Lease) -> Result<(), TargetError> {
+    database.write("record a build's end in", |transaction| {
+        if !is_ours(transaction, lease)? {
+            return Err(fenced(lease.generation).into());
+        }
         transaction.execute(
-            "UPDATE gnomon_generations SET module = ?2 WHERE id = ?1",
-            params![generation.to_sql(), module.as_str()],
+            "UPDATE gnomon_generations SET state = 'ready' WHERE id = ?1 AND state = 'building'",
+            [lease.generation.to_sql()],
         )?;
         Ok(())
     })
 }
 
-pub(super) fn promote(database: &Database, generation: GenerationId) -> Result<(), TargetError> {
-    database.write("promote a generation in", |transaction| {
-        let found: Option<(String, String)> = transaction
-            .query_row(
-                "SELECT g.state, m.description
-                 FROM gnomon_generations g JOIN gnomon_modules m ON m.hash = g.module
-                 WHERE g.id = ?1",
-                [generation.to_sql()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let Some((state, description)) = found else {
-            return Err(not_promotable(generation, None).into());
-        };
-        match GenerationState::from_name(&state) {
-            Some(GenerationState::Live) => return Ok(()),
-            Some(GenerationState::Building | GenerationState::Ready | GenerationState::Retired) => {
-            }
-            _ => return Err(not_promotable(generation, Some(&state)).into()),
-        }
-        let description = read_description(&description)?;
-        let live = live(transaction, &description.name)?;
-        let shown = live.as_ref().map(|(_, description)| description);
-        let others = other_projections(transaction, &description.name)?;
-        tables::check_public_names(transaction, &database.file, &description, shown, &others)?;
-        tables::show(transaction, generation, &description, shown)?;
-        if let Some((replaced, _)) = live {
-            transaction.execute(
-                "UPDATE gnomon_generations SET state = ?2 WHERE id = ?1",
-                params![replaced.to_sql(), GenerationState::Retired.name()],
-            )?;
-        }
-        transaction.execute(
-            "UPDATE gnomon_generations
-             SET state = ?2, promoted_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE id = ?1",
-            params![generation.to_sql(), GenerationState::Live.name()],
-        )?;
-        Ok(())
-    })
-}
-
-/// The live generation of a projection and its tables.
-fn live(
+/// The live generation of a projection and what it declares.
+pub(super) fn live(
     connection: &Connection,
     projection: &str,
-) -> Result<Option<(GenerationId, Description)>, Failure> {
+) -> Result<Option<(GenerationId, Declared)>, Failure> {
     let found: Option<(i64, String)> = connection
         .query_row(
             "SELECT g.id, m.description
@@ -239,29 +214,34 @@ fn live(
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
-    Ok(match found {
-        Some((id, text)) => Some((GenerationId::from_sql(id), read_description(&text)?)),
-        None => None,
-    })
+    let Some((id, description)) = found else {
+        return Ok(None);
+    };
+    let declared = Declared {
+        projection: projection.to_owned(),
+        description: read_description(&description)?,
+    };
+    Ok(Some((GenerationId::from_sql(id), declared)))
 }
 
-/// What all other projections declare.
-fn other_projections(
-    connection: &Connection,
-    projection: &str,
-) -> Result<Vec<(String, Description)>, Failure> {
+/// What all other projections declare that show it or are about to.
+pub(super) fn others(connection: &Connection, projection: &str) -> Result<Vec<Declared>, Failure> {
     let stored = connection
         .prepare(
             "SELECT DISTINCT g.projection, m.description
              FROM gnomon_generations g JOIN gnomon_modules m ON m.hash = g.module
-             WHERE g.projection <> ?1 AND g.state <> 'dropped'
+             WHERE g.projection <> ?1 AND g.state IN ('building', 'ready', 'live')
              ORDER BY g.projection",
         )?
         .query_map([projection], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
-    let mut others = Vec::new();
-    for (name, text) in stored {
-        others.push((name, read_description(&text)?));
-    }
-    Ok(others)
+    stored
+        .into_iter()
+        .map(|(projection, description)| {
+            Ok(Declared {
+                projection,
+                description: read_description(&description)?,
+            })
+        })
+        .collect()
 }

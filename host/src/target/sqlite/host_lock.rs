@@ -106,6 +106,12 @@ impl HostLock {
         }
     }
 
+    /// As [`Self::note`], for a host that has no lease yet.
+    pub(super) fn note_of(&mut self, host: &str, generation: GenerationId, report: &RunReport) {
+        host.clone_into(&mut self.note.host);
+        self.note(generation, Some(report));
+    }
+
     /// What the host of the file could not say in it.
     pub(super) fn read_note(&self) -> Option<Note> {
         Note::read(&self.lock_file)

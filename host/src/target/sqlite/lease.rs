@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, Failure, held};
 use super::host_lock::Taken;
-use crate::generation::{GenerationId, Lease, RunReport};
+use crate::generation::{GenerationId, Lease, RunReport, RunState};
 use crate::target::registry::{fenced, shown};
 use crate::target::{Acquired, TargetError, TargetErrorKind};
 
@@ -70,8 +70,17 @@ pub(super) fn acquire(
         }
         take_row(transaction, generation, host, duration)
     });
-    if let Ok(Acquired::Lease(lease)) = &result {
-        lock.hold_for(*lease, host);
+    match &result {
+        Ok(Acquired::Lease(lease)) => lock.hold_for(*lease, host),
+        // Without a lease there is nowhere else to say it.
+        Err(error) if error.kind() == TargetErrorKind::Retry => {
+            let unsaid = RunReport {
+                state: RunState::Retrying,
+                cause: Some(error.sentence()),
+            };
+            lock.note_of(host, generation, &unsaid);
+        }
+        _ => {}
     }
     lock.give_back_if_unused();
     result
@@ -147,23 +156,29 @@ fn last_holder(connection: &Connection) -> rusqlite::Result<Option<(String, i64)
 
 pub(super) fn renew(
     database: &Database,
-    lease: Lease,
-    duration: Duration,
-) -> Result<(), TargetError> {
-    database.write("renew a lease in", |transaction| {
-        let renewed = transaction.execute(
-            concat!(
-                "UPDATE gnomon_leases SET expires_at = ",
-                now!(),
-                " + ?3 WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL",
-            ),
-            params![
+    leases: &[(Lease, Duration)],
+) -> Result<Vec<Lease>, TargetError> {
+    if leases.is_empty() {
+        return Ok(Vec::new());
+    }
+    database.write("renew leases in", |transaction| {
+        let mut renew = transaction.prepare_cached(concat!(
+            "UPDATE gnomon_leases SET expires_at = ",
+            now!(),
+            " + ?3 WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL",
+        ))?;
+        let mut lost = Vec::new();
+        for (lease, duration) in leases {
+            let renewed = renew.execute(params![
                 lease.generation.to_sql(),
                 lease.epoch,
-                to_milliseconds(duration)
-            ],
-        )?;
-        ours(lease, renewed)
+                to_milliseconds(*duration)
+            ])?;
+            if renewed == 0 {
+                lost.push(*lease);
+            }
+        }
+        Ok(lost)
     })
 }
 
@@ -186,21 +201,16 @@ pub(super) fn report(
     report: &RunReport,
 ) -> Result<(), TargetError> {
     let recorded = database.write("record a run state in", |transaction| {
-        let recorded = transaction.execute(
+        if !is_ours(transaction, lease)? {
+            return Err(fenced(lease.generation).into());
+        }
+        transaction.execute(
             "UPDATE gnomon_generations
-             SET run_state = ?3, cause = ?4, reported_at = strftime('%Y-%m-%dT%H:%M:%fZ')
-             WHERE id = ?1 AND EXISTS (
-                 SELECT 1 FROM gnomon_leases
-                 WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL
-             )",
-            params![
-                lease.generation.to_sql(),
-                lease.epoch,
-                report.state.name(),
-                report.cause
-            ],
+             SET run_state = ?2, cause = ?3, reported_at = strftime('%Y-%m-%dT%H:%M:%fZ')
+             WHERE id = ?1",
+            params![lease.generation.to_sql(), report.state.name(), report.cause],
         )?;
-        ours(lease, recorded)
+        Ok(())
     });
     // A full disk is something to say, and has no room for it.
     let unsaid = match &recorded {
@@ -211,14 +221,18 @@ pub(super) fn report(
     recorded
 }
 
-fn ours(lease: Lease, rows: usize) -> Result<(), Failure> {
-    match rows {
-        0 => Err(fenced(lease.generation).into()),
-        _ => Ok(()),
-    }
+/// Whether nobody has taken the lease since, and it was not given back.
+pub(super) fn is_ours(connection: &Connection, lease: Lease) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM gnomon_leases
+             WHERE generation = ?1 AND epoch = ?2 AND host IS NOT NULL",
+        )?
+        .exists([lease.generation.to_sql(), lease.epoch])
 }
 
-fn to_milliseconds(duration: Duration) -> i64 {
+/// A duration as the clock of the database counts it.
+pub(super) fn to_milliseconds(duration: Duration) -> i64 {
     // A lease beyond the range of years would not end either way.
     const LONGEST: i64 = i64::MAX / 4;
     i64::try_from(duration.as_millis()).map_or(LONGEST, |milliseconds| milliseconds.min(LONGEST))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Column, ColumnType, Description, Key, Position, Row, Table, Value};
+use gnomon_model::{Column, Description, Key, Position, Row, Table, Value};
 use rusqlite::types::Type;
 use rusqlite::{
     CachedStatement, Connection, Params, Transaction, TransactionBehavior, params, params_from_iter,
@@ -16,11 +16,12 @@ use super::cell::{Cell, read};
 use super::database::{Database, Gate, connect};
 use super::dead_letters;
 use super::error::failed;
-use super::tables::physical_name;
+use super::indexes::{self, KnownIndexes};
+use super::lease::is_ours;
+use super::statements::{Statements, sorts_by_text};
 use crate::dead_letter::{DeadLetter, DeadLetterRequest};
-use crate::generation::{GenerationId, Lease};
+use crate::generation::Lease;
 use crate::source::Checkpoint;
-use crate::target::identifier::{column_names, conflict_clause};
 use crate::target::registry::{fenced, unknown};
 use crate::target::{Commit, TargetError, Writer};
 
@@ -31,20 +32,7 @@ pub(super) struct SqliteWriter {
     lease: Lease,
     description: Arc<Description>,
     statements: Vec<Statements>,
-}
-
-/// The statements of one table, as text; the connection keeps them prepared.
-struct Statements {
-    upsert: String,
-    delete: String,
-    get: String,
-    /// One for each index.
-    finds: Vec<Find>,
-}
-
-struct Find {
-    first_page: String,
-    next_page: String,
+    indexes: KnownIndexes,
 }
 
 impl SqliteWriter {
@@ -63,6 +51,7 @@ impl SqliteWriter {
                 .iter()
                 .map(|table| Statements::new(lease.generation, table))
                 .collect(),
+            indexes: KnownIndexes::none(&description),
             description,
         })
     }
@@ -93,7 +82,7 @@ impl SqliteWriter {
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()
         };
-        attempt().map_err(failed(&self.file, "read rows from"))
+        attempt().map_err(|error| self.not_read(error))
     }
 
     fn find_rows(
@@ -127,7 +116,31 @@ impl SqliteWriter {
                 params_from_iter(params),
             )
         };
-        attempt().map_err(failed(&self.file, "read rows from"))
+        attempt().map_err(|error| self.not_read(error))
+    }
+
+    /// The tables of a generation that was dropped are gone at any moment.
+    fn not_read(&self, error: rusqlite::Error) -> TargetError {
+        match is_ours(&self.connection, self.lease) {
+            Ok(false) => fenced(self.lease.generation),
+            _ => failed(&self.file, "read rows from")(error),
+        }
+    }
+
+    fn make_index(&mut self, table: usize, index: usize) -> Result<(), TargetError> {
+        let _turn = self.gate.enter();
+        let made = indexes::make(
+            &mut self.connection,
+            self.lease,
+            &self.description,
+            table,
+            index,
+        );
+        match made.map_err(failed(&self.file, "make an index in"))? {
+            true => self.indexes.add(table, index),
+            false => return Err(fenced(self.lease.generation)),
+        }
+        Ok(())
     }
 
     fn write(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
@@ -146,8 +159,13 @@ impl SqliteWriter {
                 .statements
                 .get(writes.table)
                 .ok_or_else(|| unknown("table", writes.table))?;
-            write_table(&transaction, statements, &writes.deletes, &writes.upserts)
-                .map_err(&failed)?;
+            delete_rows(&transaction, &statements.delete, &writes.deletes).map_err(&failed)?;
+            let put = if commit.into_empty {
+                &statements.insert
+            } else {
+                &statements.upsert
+            };
+            write_rows(&transaction, put, &writes.upserts).map_err(&failed)?;
         }
         dead_letters::change(&transaction, self.lease.generation, commit.dead_letters)
             .map_err(&failed)?;
@@ -187,6 +205,9 @@ impl Writer for SqliteWriter {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Row>, TargetError> {
+        if !self.indexes.has(table, index) {
+            self.make_index(table, index)?;
+        }
         self.find_rows(table, index, values, after, limit)
     }
 
@@ -221,79 +242,19 @@ impl Writer for SqliteWriter {
             .map_err(failed(&self.file, "read the requests in"))
     }
 
+    async fn complete(&mut self) -> Result<(), TargetError> {
+        let description = Arc::clone(&self.description);
+        for (table, declared) in description.tables.iter().enumerate() {
+            for index in 0..declared.indexes.len() {
+                self.make_index(table, index)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn commit(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
         self.write(commit)
     }
-}
-
-impl Statements {
-    fn new(generation: GenerationId, table: &Table) -> Self {
-        let name = physical_name(generation, table);
-        let all: Vec<usize> = (0..table.columns.len()).collect();
-        let columns = column_names(table, &all).join(", ");
-        let key = column_names(table, &table.primary_key);
-        let is_key: Vec<String> = key.iter().map(|column| format!("{column} = ?")).collect();
-        let is_key = is_key.join(" AND ");
-        Self {
-            upsert: format!(
-                "INSERT INTO {name} ({columns}) VALUES ({}) {}",
-                placeholders(all.len()),
-                conflict_clause(table),
-            ),
-            delete: format!("DELETE FROM {name} WHERE {is_key}"),
-            get: format!("SELECT {columns} FROM {name} WHERE {is_key}"),
-            finds: table
-                .indexes
-                .iter()
-                .map(|index| {
-                    // `IS` is `=` that also finds a null; both use the index.
-                    let equal: Vec<String> = column_names(table, &index.columns)
-                        .into_iter()
-                        .map(|column| format!("{column} IS ?"))
-                        .collect();
-                    Find::new(
-                        &format!("SELECT {columns} FROM {name} WHERE {}", equal.join(" AND ")),
-                        &key,
-                        table,
-                    )
-                })
-                .collect(),
-        }
-    }
-}
-
-impl Find {
-    fn new(select: &str, key: &[String], table: &Table) -> Self {
-        let key_columns = key.join(", ");
-        if sorts_by_text(table) {
-            return Self {
-                first_page: select.to_owned(),
-                next_page: select.to_owned(),
-            };
-        }
-        let order = format!("ORDER BY {key_columns} LIMIT ?");
-        Self {
-            first_page: format!("{select} {order}"),
-            next_page: format!(
-                "{select} AND ({key_columns}) > ({}) {order}",
-                placeholders(key.len())
-            ),
-        }
-    }
-}
-
-fn placeholders(count: usize) -> String {
-    vec!["?"; count].join(", ")
-}
-
-/// Whether SQLite's order of the keys is not the order of their values: a
-/// decimal is stored as text.
-fn sorts_by_text(table: &Table) -> bool {
-    table
-        .primary_key
-        .iter()
-        .filter_map(|column| table.columns.get(*column))
-        .any(|column| column.column_type == ColumnType::Decimal)
 }
 
 /// Moves the checkpoint if it is the expected one under our epoch.
@@ -305,7 +266,8 @@ fn move_checkpoint(
     let moved = transaction
         .prepare_cached(
             "UPDATE gnomon_checkpoints
-             SET checkpoint = ?4, position = ?5, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
+             SET checkpoint = ?4, position = ?5, rate = ?6,
+                 updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
              WHERE generation = ?1 AND epoch = ?2 AND checkpoint = ?3",
         )?
         .execute(params![
@@ -314,23 +276,31 @@ fn move_checkpoint(
             commit.expected.as_str(),
             commit.next.as_str(),
             commit.position.to_sql(),
+            commit.rate,
         ])?;
     Ok(moved == 1)
 }
 
-fn write_table(
+fn delete_rows(
     transaction: &Transaction<'_>,
-    statements: &Statements,
-    deletes: &[Key],
-    upserts: &[Row],
+    statement: &str,
+    keys: &[Key],
 ) -> rusqlite::Result<()> {
-    let mut delete = transaction.prepare_cached(&statements.delete)?;
-    for key in deletes {
-        delete.execute(params_from_iter(key.values().iter().map(Cell)))?;
+    let mut statement = transaction.prepare_cached(statement)?;
+    for key in keys {
+        statement.execute(params_from_iter(key.values().iter().map(Cell)))?;
     }
-    let mut upsert = transaction.prepare_cached(&statements.upsert)?;
-    for row in upserts {
-        upsert.execute(params_from_iter(row.iter().map(Cell)))?;
+    Ok(())
+}
+
+fn write_rows(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    rows: &[Row],
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(statement)?;
+    for row in rows {
+        statement.execute(params_from_iter(row.iter().map(Cell)))?;
     }
     Ok(())
 }
@@ -372,7 +342,7 @@ fn find_sorted_here(
     Ok(first.into_values().collect())
 }
 
-fn read_row(columns: &[Column], row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+pub(super) fn read_row(columns: &[Column], row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     columns
         .iter()
         .enumerate()

@@ -142,7 +142,7 @@ async fn of_two_writers_with_one_lease_one_commits(database: &Database) {
         }
     }
     assert_eq!(winners.len(), 1);
-    started.target.promote(started.generation.id).await.unwrap();
+    promoted(&*started.target, started.generation.id).await;
     let orders = database.public("orders_by_customer", "orders");
     let found = database
         .texts(&format!("SELECT DISTINCT customer FROM {orders}"))

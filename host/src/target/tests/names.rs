@@ -112,7 +112,7 @@ async fn the_longest_names_work(database: &Database) {
             .unwrap();
         assert_eq!(found, [vec![text("k"), text("v")]]);
     }
-    started.target.promote(started.generation.id).await.unwrap();
+    promoted(&*started.target, started.generation.id).await;
 }
 
 async fn names_and_values_are_never_run(database: &Database) {
@@ -136,7 +136,7 @@ async fn names_and_values_are_never_run(database: &Database) {
         .await
         .unwrap();
     assert_eq!(found, [order(1, hostile)]);
-    started.target.promote(started.generation.id).await.unwrap();
+    promoted(&*started.target, started.generation.id).await;
     assert_eq!(started.target.generations().await.unwrap().len(), 1);
 }
 

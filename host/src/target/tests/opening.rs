@@ -60,7 +60,7 @@ async fn a_module_is_stored_once(database: &Database) {
     let unknown = ModuleHash::of(b"unknown");
     assert_eq!(target.module(&unknown).await.unwrap(), None);
     let result = target
-        .create_generation(&unknown, &orders(), None, &checkpoint(0))
+        .create_generation(new_generation(&unknown, &orders()))
         .await;
     refused(result, TargetErrorKind::Refused, "not in the registry");
     created(&*target, &orders()).await.unwrap();
@@ -74,7 +74,7 @@ async fn hosts_that_decide_at_once_make_one_generation(database: &Database) {
     let first = created(&*target, &orders()).await.unwrap();
     // The second host decided before it could see the first one's generation.
     let result = target
-        .create_generation(&first.module, &orders(), None, &checkpoint(0))
+        .create_generation(new_generation(&first.module, &orders()))
         .await;
     refused(result, TargetErrorKind::Retry, "at the same time");
     assert_eq!(target.generations().await.unwrap().len(), 1);

@@ -8,8 +8,11 @@ on_both!(
     promoting_twice_does_nothing,
     a_projection_has_at_most_one_live_generation,
     a_new_version_may_have_other_tables_and_columns,
-    a_failed_generation_is_not_promoted,
+    a_dropped_generation_is_not_promoted,
     a_promotion_that_fails_changes_nothing,
+    only_what_is_wanted_is_promoted,
+    what_ends_for_good_may_be_behind,
+    an_obstacle_is_remembered_until_somebody_wants_it_again,
 );
 
 async fn customers(database: &Database) -> Vec<String> {
@@ -32,25 +35,22 @@ async fn states(target: &dyn Target) -> Vec<GenerationState> {
 async fn a_promoted_generation_is_shown_and_the_old_one_retired(database: &Database) {
     let mut old = started(database, &orders()).await;
     old.put(vec![order(1, "old")]).await.unwrap();
-    old.target.promote(old.generation.id).await.unwrap();
+    promoted(&*old.target, old.generation.id).await;
     assert_eq!(customers(database).await, ["old"]);
 
     let target = Arc::clone(&old.target);
     let generation = created(&*target, &orders()).await.unwrap();
-    let lease = acquired(&*target, generation.id, "host-a").await;
-    let mut new = Started {
-        writer: target.writer(lease, Arc::new(orders())).await.unwrap(),
-        target,
-        generation,
-        lease,
-    };
+    let mut new = started_on(target, generation).await;
     new.put(vec![order(1, "new")]).await.unwrap();
     assert_eq!(customers(database).await, ["old"]);
     // The live one keeps advancing beside the candidate.
     old.put(vec![order(2, "old")]).await.unwrap();
     assert_eq!(customers(database).await, ["old", "old"]);
 
-    new.target.promote(new.generation.id).await.unwrap();
+    let id = new.generation.id;
+    assert_eq!(new.target.promote(id).await.unwrap(), Promotion::Behind);
+    new.put(vec![order(1, "new")]).await.unwrap();
+    promoted(&*new.target, id).await;
     assert_eq!(customers(database).await, ["new"]);
     assert_eq!(
         states(&*new.target).await,
@@ -58,7 +58,9 @@ async fn a_promoted_generation_is_shown_and_the_old_one_retired(database: &Datab
     );
 
     // And back.
-    new.target.promote(old.generation.id).await.unwrap();
+    let id = old.generation.id;
+    new.target.set_goal(id, Goal::Promote).await.unwrap();
+    promoted(&*new.target, id).await;
     assert_eq!(customers(database).await, ["old", "old"]);
     assert_eq!(
         states(&*new.target).await,
@@ -68,14 +70,14 @@ async fn a_promoted_generation_is_shown_and_the_old_one_retired(database: &Datab
 
 async fn promoting_twice_does_nothing(database: &Database) {
     let started = started(database, &orders()).await;
-    started.target.promote(started.generation.id).await.unwrap();
-    let promoted = format!(
+    promoted(&*started.target, started.generation.id).await;
+    let promoted_at = format!(
         "SELECT promoted_at FROM {}",
         database.registry("generations")
     );
-    let first = database.texts(&promoted).await;
-    started.target.promote(started.generation.id).await.unwrap();
-    assert_eq!(database.texts(&promoted).await, first);
+    let first = database.texts(&promoted_at).await;
+    promoted(&*started.target, started.generation.id).await;
+    assert_eq!(database.texts(&promoted_at).await, first);
     assert_eq!(states(&*started.target).await, [GenerationState::Live]);
 }
 
@@ -83,7 +85,13 @@ async fn a_projection_has_at_most_one_live_generation(database: &Database) {
     let target = database.open().await;
     let mut ids = vec![];
     for _ in 0..4 {
-        ids.push(created(&*target, &orders()).await.unwrap().id);
+        let id = created(&*target, &orders()).await.unwrap().id;
+        promoted(&*target, id).await;
+        ids.push(id);
+    }
+    ids.pop();
+    for id in &ids {
+        target.set_goal(*id, Goal::Promote).await.unwrap();
     }
     let attempts: Vec<_> = ids
         .into_iter()
@@ -93,7 +101,7 @@ async fn a_projection_has_at_most_one_live_generation(database: &Database) {
         })
         .collect();
     for attempt in attempts {
-        attempt.await.unwrap().unwrap();
+        assert_eq!(attempt.await.unwrap().unwrap(), Promotion::Done);
     }
     let live = states(&*target).await;
     assert_eq!(
@@ -137,7 +145,7 @@ async fn a_new_version_may_have_other_tables_and_columns(database: &Database) {
     let target = database.open().await;
     for version in [&old, &new] {
         let generation = created(&*target, version).await.unwrap();
-        target.promote(generation.id).await.unwrap();
+        promoted(&*target, generation.id).await;
     }
     // A column that is not there would be an error.
     for (name, columns) in [
@@ -157,20 +165,14 @@ async fn a_new_version_may_have_other_tables_and_columns(database: &Database) {
     assert_eq!(database.texts(gone).await, ["0"]);
 }
 
-async fn a_failed_generation_is_not_promoted(database: &Database) {
+async fn a_dropped_generation_is_not_promoted(database: &Database) {
     let target = database.open().await;
     let generation = created(&*target, &orders()).await.unwrap();
-    let generations = database.registry("generations");
-    for state in ["failed", "dropped"] {
-        database
-            .execute(&format!("UPDATE {generations} SET state = '{state}'"))
-            .await;
-        refused(
-            target.promote(generation.id).await,
-            TargetErrorKind::Refused,
-            state,
-        );
-    }
+    target.drop_generation(generation.id).await.unwrap();
+    assert_eq!(
+        target.promote(generation.id).await.unwrap(),
+        Promotion::NotWanted
+    );
     assert_eq!(target.generations().await.unwrap(), []);
 }
 
@@ -182,63 +184,69 @@ async fn a_promotion_that_fails_changes_nothing(database: &Database) {
     database
         .execute(&format!("CREATE TABLE {orders} (theirs integer)"))
         .await;
-    refused(
-        target.promote(generation.id).await,
-        TargetErrorKind::Refused,
-        "`orders`",
+    let Promotion::Refused(reason) = target.promote(generation.id).await.unwrap() else {
+        panic!("it was promoted");
+    };
+    assert!(reason.contains("`orders`"), "{reason}");
+    let stands = stored(&*target, generation.id).await.unwrap();
+    assert_eq!(
+        (stands.state, stands.goal, stands.obstacle),
+        (GenerationState::Building, Goal::Hold, Some(reason))
     );
-    assert_eq!(states(&*target).await, [GenerationState::Building]);
     database.execute(&format!("DROP TABLE {orders}")).await;
-    target.promote(generation.id).await.unwrap();
+    target.set_goal(generation.id, Goal::Promote).await.unwrap();
+    promoted(&*target, generation.id).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn grants_and_dependent_views_survive_a_promotion() {
-    let database = Database::postgres().await;
+async fn only_what_is_wanted_is_promoted(database: &Database) {
     let target = database.open().await;
-    let reader = "gnomon_target_test_reader";
-    let readable =
-        format!("SELECT has_table_privilege('{reader}', 'orders_by_customer.orders', 'SELECT')");
-    let first = created(&*target, &orders()).await.unwrap();
-    target.promote(first.id).await.unwrap();
-    database
-        .execute(&format!(
-            "DO $$ BEGIN CREATE ROLE {reader};
-             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-             GRANT SELECT ON orders_by_customer.orders TO {reader};
-             CREATE VIEW public.mine AS SELECT customer FROM orders_by_customer.orders"
-        ))
-        .await;
-    let same_columns = created(&*target, &orders_of("orders_by_customer", 2))
-        .await
-        .unwrap();
-    target.promote(same_columns.id).await.unwrap();
-    assert_eq!(database.texts(&readable).await, ["true"]);
-    assert_eq!(
-        database.texts("SELECT count(*) FROM public.mine").await,
-        ["0"]
-    );
+    let held = created_for(&*target, &orders(), Goal::Hold).await.unwrap();
+    let nobody = GenerationId::from_sql(99);
+    for id in [held.id, nobody] {
+        assert_eq!(target.promote(id).await.unwrap(), Promotion::NotWanted);
+    }
+    target.set_goal(held.id, Goal::Promote).await.unwrap();
+    target.remove("orders_by_customer").await.unwrap();
+    assert_eq!(target.promote(held.id).await.unwrap(), Promotion::NotWanted);
+    target.resume("orders_by_customer").await.unwrap();
+    promoted(&*target, held.id).await;
+    let live = stored(&*target, held.id).await.unwrap();
+    assert_eq!((live.state, live.goal), (GenerationState::Live, Goal::Rest));
+}
 
-    // Other columns: the view is made anew, the grant stays, and what hangs
-    // on the old columns is not dropped behind its owner's back.
-    let columns = vec![
-        column("order_id", ColumnType::Integer, false),
-        column("customer", ColumnType::Text, true),
-    ];
-    let other = description(
-        "orders_by_customer",
-        3,
-        vec![table("orders", columns, &["order_id"], &[])],
+async fn what_ends_for_good_may_be_behind(database: &Database) {
+    let mut first = started(database, &orders()).await;
+    promoted(&*first.target, first.generation.id).await;
+    first.put(vec![order(1, "ada")]).await.unwrap();
+    let module = first.generation.module.clone();
+    let description = orders();
+    let mut new = new_generation(&module, &description);
+    (new.newest, new.until) = (Some(first.generation.id), Position::new(1));
+    let ends = first.target.create_generation(new).await.unwrap();
+    promoted(&*first.target, ends.id).await;
+    assert_eq!(customers(database).await, [""; 0]);
+}
+
+async fn an_obstacle_is_remembered_until_somebody_wants_it_again(database: &Database) {
+    let target = database.open().await;
+    let candidate = created(&*target, &orders()).await.unwrap().id;
+    let taken = database.public("orders_by_customer", "orders");
+    database
+        .execute(&format!("CREATE TABLE {taken} (theirs integer)"))
+        .await;
+    let Promotion::Refused(reason) = target.promote(candidate).await.unwrap() else {
+        panic!("it was promoted");
+    };
+    let refused = stored(&*target, candidate).await.unwrap();
+    assert_eq!(refused.obstacle.as_ref(), Some(&reason));
+    assert_eq!(
+        (refused.state, refused.goal),
+        (GenerationState::Building, Goal::Hold)
     );
-    let other = created(&*target, &other).await.unwrap();
-    refused(
-        target.promote(other.id).await,
-        TargetErrorKind::Refused,
-        "mine",
-    );
-    database.execute("DROP VIEW public.mine").await;
-    target.promote(other.id).await.unwrap();
-    assert_eq!(database.texts(&readable).await, ["true"]);
+    database.execute(&format!("DROP TABLE {taken}")).await;
+    target.set_goal(candidate, Goal::Promote).await.unwrap();
+    assert_eq!(stored(&*target, candidate).await.unwrap().obstacle, None);
+    promoted(&*target, candidate).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,17 +254,21 @@ async fn a_promotion_does_not_keep_readers_waiting() {
     let database = Database::postgres().await;
     let target = database.open().await;
     let first = created(&*target, &orders()).await.unwrap();
-    target.promote(first.id).await.unwrap();
+    promoted(&*target, first.id).await;
     let second = created(&*target, &orders()).await.unwrap();
     let mut reader = database.connect().await;
-    for statement in ["BEGIN", "SELECT * FROM orders_by_customer.orders"] {
+    for statement in [
+        "SET application_name = 'long report'",
+        "BEGIN",
+        "SELECT * FROM orders_by_customer.orders",
+    ] {
         sqlx::query(statement).execute(&mut reader).await.unwrap();
     }
     refused(
         target.promote(second.id).await,
         TargetErrorKind::Retry,
-        "55P03",
+        "(long report), holds a lock",
     );
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
-    target.promote(second.id).await.unwrap();
+    promoted(&*target, second.id).await;
 }

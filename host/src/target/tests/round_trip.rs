@@ -247,13 +247,7 @@ async fn any_key_finds_its_row(database: &Database) {
         let keyed = keyed_tables;
         let target = database.open().await;
         let generation = created(&*target, &keyed).await.unwrap();
-        let lease = acquired(&*target, generation.id, "host-a").await;
-        let mut started = Started {
-            writer: target.writer(lease, Arc::new(keyed.clone())).await.unwrap(),
-            target,
-            generation,
-            lease,
-        };
+        let mut started = started_on(target, generation).await;
         let floats = started.target.floats();
         let key = values(column_type, floats)
             .prop_map(|value| match value {

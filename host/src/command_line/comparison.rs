@@ -1,0 +1,313 @@
+//! `gnomon diff` and `gnomon verify`: two generations, row by row.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use gnomon_model::Position;
+use serde_json::json;
+
+use super::shown_comparison::{Sides, write_comparison};
+use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
+use super::{Context, host};
+use crate::comparison::Meeting;
+use crate::generation::{Generation, GenerationId, GenerationState, Goal};
+use crate::shutdown::Shutdown;
+use crate::source;
+use crate::supervisor::{Scope, Supervisor};
+use crate::target::{self, Comparison, NewGeneration, Target};
+
+/// Differing rows of each table that are shown.
+const SAMPLES: usize = 20;
+/// For how long a comparison outlives a command that was killed.
+const ATTENDED_FOR: Duration = Duration::from_secs(15);
+
+/// Compares the candidate with the live generation, row by row
+///
+/// Both are compared at the same position; a candidate that is being built is
+/// waited for. Where events keep coming, both stand still for a moment.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon deploy order-summary.wasm --hold
+  gnomon diff order_summary
+  gnomon diff order_summary --json | jq .tables")]
+pub(super) struct Diff {
+    /// The projection
+    name: String,
+}
+
+/// Rebuilds a read model apart and compares it with the live one
+///
+/// Finds rows that drifted, or that somebody edited by hand. Exits with 1 and
+/// shows the differences if there are any. Readers notice nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon verify order_summary")]
+pub(super) struct Verify {
+    /// The projection
+    name: String,
+}
+
+impl Diff {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let target = target::open(&context.configuration()?.read_models).await?;
+        let name = &self.name;
+        let own = Own::read(&*target, name).await?;
+        let candidate = own.candidate().with_context(|| {
+            format!(
+                "{name} has no candidate; `gnomon rebuild {name} --hold` or `gnomon deploy --hold` \
+                 makes one"
+            )
+        })?;
+        let live = own
+            .live()
+            .with_context(|| format!("{name} has no live generation to compare with"))?;
+        let comparison = compare_with_help(context, &target, live, candidate).await?;
+        say(
+            context,
+            name,
+            live,
+            candidate,
+            &comparison,
+            Sides::CANDIDATE,
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Verify {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let configuration = context.configuration()?;
+        let target = target::open(&configuration.read_models).await?;
+        let name = &self.name;
+        let own = Own::read(&*target, name).await?;
+        let live = own
+            .live()
+            .with_context(|| format!("{name} has no live generation to verify"))?;
+        let module = target
+            .module(&live.module)
+            .await?
+            .context("the registry has lost the module of the projection; deploy it again")?;
+        let rebuilt = target
+            .create_generation(NewGeneration {
+                projection: name,
+                module: &module.hash,
+                description: &module.description,
+                goal: Goal::Compare,
+                until: live.until,
+                newest: own.newest(),
+                start: &source::start(&configuration.events),
+            })
+            .await?;
+        let verified = verify(context, &target, live, &rebuilt).await;
+        // A host drops it later where this fails.
+        if let Err(error) = target.drop_generation(rebuilt.id).await {
+            tracing::debug!("generation {} is dropped later: {error}", rebuilt.id);
+        }
+        let comparison = verified?;
+        say(context, name, live, &rebuilt, &comparison, Sides::REBUILT)?;
+        Ok(ExitCode::from(u8::from(!comparison.is_equal())))
+    }
+}
+
+async fn verify(
+    context: &Context,
+    target: &Arc<dyn Target>,
+    live: &Generation,
+    rebuilt: &Generation,
+) -> anyhow::Result<Comparison> {
+    target
+        .attend(rebuilt.id, Some(live.position), ATTENDED_FOR)
+        .await?;
+    compare_with_help(context, target, live, rebuilt).await
+}
+
+/// Compares the two, and does what a host would do where none is there, or
+/// where the one that is there goes away meanwhile.
+async fn compare_with_help(
+    context: &Context,
+    target: &Arc<dyn Target>,
+    live: &Generation,
+    other: &Generation,
+) -> anyhow::Result<Comparison> {
+    let mut helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
+    loop {
+        let nobody_else_works = helper.is_some();
+        let compared = tokio::select! {
+            compared = compare(target, live, other, nobody_else_works) => Some(compared),
+            () = all_hosts_gone(&**target), if !nobody_else_works => None,
+        };
+        if let Some(compared) = compared {
+            Helper::stop(helper).await;
+            return compared;
+        }
+        helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
+    }
+}
+
+/// Waits until no host is there any more.
+async fn all_hosts_gone(target: &dyn Target) {
+    // A database that is out of reach says nothing about hosts.
+    while has_host(target).await.unwrap_or(true) {
+        tokio::time::sleep(HOST_POLL).await;
+    }
+}
+
+/// Brings the second generation to where the first is, and compares them.
+async fn compare(
+    target: &Arc<dyn Target>,
+    live: &Generation,
+    other: &Generation,
+    nobody_else_works: bool,
+) -> anyhow::Result<Comparison> {
+    let is_apart = other.goal == Goal::Compare;
+    // Where nobody moves the live one, the other must not go past it.
+    let stop_at = (is_apart || nobody_else_works).then_some(live.position);
+    wait_for_build(&**target, live.position, other, stop_at).await?;
+    if stop_at.is_some() && !nobody_else_works {
+        // The live one may have gone on meanwhile; this one follows.
+        target.attend(other.id, None, ATTENDED_FOR).await?;
+    }
+    let meeting = Meeting::new(Arc::clone(target), live.id, other.id);
+    Ok(meeting.compare(SAMPLES).await?)
+}
+
+/// Waits until a generation has got as far as the live one was.
+async fn wait_for_build(
+    target: &dyn Target,
+    goal: Position,
+    other: &Generation,
+    stop_at: Option<Position>,
+) -> anyhow::Result<()> {
+    let name = &other.projection;
+    let waiting = Waiting {
+        target,
+        generation: other.id,
+        projection: name,
+        limit: None,
+        goal: goal.get(),
+    };
+    let attending = async {
+        loop {
+            if stop_at.is_some() {
+                target.attend(other.id, stop_at, ATTENDED_FOR).await?;
+            }
+            tokio::time::sleep(ATTENDED_FOR / 4).await;
+        }
+        #[expect(unreachable_code, reason = "gives the loop its type")]
+        anyhow::Ok(())
+    };
+    let built = waiting.wait(|found| {
+        let found = found.with_context(|| {
+            format!("{name}: generation {} was dropped meanwhile", other.id)
+        })?;
+        anyhow::ensure!(
+            found.state != GenerationState::Live,
+            "{name}: generation {} was promoted meanwhile; deploy or rebuild with --hold to compare first",
+            other.id
+        );
+        ensure_it_moves(found)?;
+        Ok(if found.position >= goal {
+            Verdict::Over(())
+        } else {
+            Verdict::NotYet
+        })
+    });
+    tokio::select! {
+        built = built => built,
+        attended = attending => attended,
+    }
+}
+
+fn say(
+    context: &Context,
+    name: &str,
+    live: &Generation,
+    other: &Generation,
+    comparison: &Comparison,
+    sides: Sides,
+) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout();
+    if context.json {
+        let shown = json!({
+            "name": name,
+            "live": live.id,
+            sides.json: other.id,
+            "equal": comparison.is_equal(),
+            "position": comparison.position,
+            "tables": comparison.tables,
+        });
+        writeln!(stdout, "{shown}")?;
+        return Ok(());
+    }
+    write_comparison(&mut stdout, name, comparison, sides)
+}
+
+/// A host in this process that does what a comparison needs, where no other
+/// host is there.
+struct Helper {
+    supervisor: Supervisor,
+}
+
+/// How often it is looked whether a host is there.
+const HOST_POLL: Duration = Duration::from_millis(100);
+/// How long a host that has just started may take to say that it is there.
+const HOST_STARTS: Duration = Duration::from_secs(5);
+
+impl Helper {
+    async fn start_if_needed(
+        context: &Context,
+        target: &Arc<dyn Target>,
+        generations: &[GenerationId],
+    ) -> anyhow::Result<Option<Self>> {
+        let started = Instant::now();
+        let mut refused_since = None;
+        loop {
+            if has_host(&**target).await? {
+                // A host that was killed seems to be there for some seconds, and
+                // then nothing would move.
+                let known = target.generations().await?;
+                let is_held = known
+                    .iter()
+                    .any(|known| generations.contains(&known.id) && known.host.is_some());
+                if is_held || started.elapsed() > ATTENDED_FOR {
+                    return Ok(None);
+                }
+            } else {
+                match Self::start(context, target, generations).await {
+                    Ok(helper) => return Ok(Some(helper)),
+                    // Perhaps a host has come in between.
+                    Err(error) => {
+                        let since = *refused_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() > HOST_STARTS {
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(HOST_POLL).await;
+        }
+    }
+
+    async fn start(
+        context: &Context,
+        target: &Arc<dyn Target>,
+        generations: &[GenerationId],
+    ) -> anyhow::Result<Self> {
+        let mut parts = host::parts(context).await?;
+        parts.target = Arc::clone(target);
+        let ours: BTreeSet<GenerationId> = generations.iter().copied().collect();
+        let supervisor =
+            Supervisor::start(parts, Scope::Generations(ours), Shutdown::default()).await?;
+        Ok(Self { supervisor })
+    }
+
+    async fn stop(helper: Option<Self>) {
+        if let Some(helper) = helper {
+            helper.supervisor.stop().await;
+        }
+    }
+}

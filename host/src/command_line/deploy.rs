@@ -1,0 +1,126 @@
+//! `gnomon deploy`: a module into the registry.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::promote::wait_until_live;
+use super::waiting::has_host;
+use super::{Context, host, wait};
+use crate::configuration::Limits;
+use crate::deployment::{Deployed, deploy};
+use crate::generation::{GenerationId, Goal, Module};
+use crate::supervisor::limits_of_guest;
+use crate::{source, target};
+
+/// Deploys a module
+///
+/// The module goes into the registry in the read-model database, and every
+/// host converges on it: with the version that is live, and the same tables and
+/// subscription, the next batch runs the new code; a higher version is built
+/// beside the live one and promoted when it has caught up.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon deploy order-summary.wasm
+  gnomon deploy order-summary.wasm --wait         until readers see it
+  gnomon deploy order-summary.wasm --hold         then gnomon diff, gnomon promote")]
+pub(super) struct Deploy {
+    /// The module
+    file: PathBuf,
+    /// Builds it, but leaves the promotion to `gnomon promote`
+    #[arg(long)]
+    hold: bool,
+    /// Waits until readers see it
+    #[arg(long, conflicts_with = "hold")]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
+    timeout: Option<Duration>,
+}
+
+impl Deploy {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let file = self.file.display();
+        let bytes = std::fs::read(&self.file).with_context(|| format!("{file} cannot be read"))?;
+        let guest = host::engine()?
+            .load(&bytes, limits_of_guest(&Limits::default()))
+            .with_context(|| format!("{file} is refused"))?;
+        let module = Module {
+            hash: guest.hash().clone(),
+            bytes,
+            description: (**guest.description()).clone(),
+        };
+        let configuration = context.configuration()?;
+        let target = target::open(&configuration.read_models).await?;
+        let start = source::start(&configuration.events);
+        let goal = if self.hold { Goal::Hold } else { Goal::Promote };
+        let deployed = deploy(&*target, &module, &start, goal)
+            .await
+            .with_context(|| format!("{file} is refused"))?;
+        let name = &module.description.name;
+        let has_host = has_host(&*target).await?;
+        say(context, &module, &deployed, self.hold, has_host)?;
+        if let Deployed::Building(generation) = deployed
+            && self.wait
+        {
+            wait_until_live(context, &*target, name, generation, self.timeout).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn say(
+    context: &Context,
+    module: &Module,
+    deployed: &Deployed,
+    hold: bool,
+    has_host: bool,
+) -> anyhow::Result<()> {
+    let name = &module.description.name;
+    let version = module.description.version;
+    let (action, generations): (&str, Vec<GenerationId>) = match deployed {
+        Deployed::Nothing => ("nothing", Vec::new()),
+        Deployed::Reloaded(generations) => ("reloaded", generations.clone()),
+        Deployed::Building(generation) => ("building", vec![*generation]),
+    };
+    let mut stdout = anstream::stdout();
+    if context.json {
+        let shown = json!({
+            "name": name,
+            "version": version,
+            "module": module.hash,
+            "action": action,
+            "generations": generations,
+            "has_host": has_host,
+        });
+        writeln!(stdout, "{shown}")?;
+        return Ok(());
+    }
+    let hash = module.hash.short();
+    let later = if has_host {
+        ""
+    } else {
+        "; no host is running, so that begins with `gnomon run`"
+    };
+    match deployed {
+        Deployed::Nothing => writeln!(stdout, "{name}: module {hash} is deployed already")?,
+        Deployed::Reloaded(_) => writeln!(
+            stdout,
+            "{name}: the next batch runs module {hash} (version {version}){later}"
+        )?,
+        Deployed::Building(generation) => writeln!(
+            stdout,
+            "{name}: version {version} is built as generation {generation}, and {}{later}",
+            if hold {
+                format!("then waits for `gnomon promote {name}`")
+            } else {
+                "promoted when it has caught up".to_owned()
+            }
+        )?,
+    }
+    Ok(())
+}

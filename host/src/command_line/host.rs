@@ -1,0 +1,49 @@
+//! What a host in this process is made of: for `gnomon run`, and for commands
+//! that find no host to leave the work to.
+
+use std::sync::Arc;
+
+use super::Context;
+use crate::guest::{GuestEngine, NativeCodeCache};
+use crate::supervisor::Parts;
+use crate::{source, target};
+
+/// Connects to both databases and starts the WebAssembly engine.
+pub(super) async fn parts(context: &Context) -> anyhow::Result<Parts> {
+    let configuration = context.configuration()?.clone();
+    let source = source::open(&configuration.events).await?;
+    let target = target::open(&configuration.read_models).await?;
+    Ok(Parts {
+        configuration,
+        source,
+        target,
+        engine: Arc::new(engine()?),
+        host: name(),
+    })
+}
+
+/// The engine, with the user's cache of compiled modules.
+pub(super) fn engine() -> anyhow::Result<GuestEngine> {
+    GuestEngine::new(native_code_cache())
+        .map_err(|error| anyhow::anyhow!("the WebAssembly engine does not start: {error:#}"))
+}
+
+/// The user's cache of compiled modules, or none where it cannot be trusted.
+fn native_code_cache() -> Option<NativeCodeCache> {
+    let directory = NativeCodeCache::default_directory()?;
+    NativeCodeCache::open(&directory)
+        .inspect_err(|error| tracing::warn!("modules are compiled anew at every start: {error}"))
+        .ok()
+}
+
+/// The machine, the process, and a random part: unique among hosts, and
+/// helpful to whoever looks for the one that holds a lease.
+pub(super) fn name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "host".to_owned());
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    let unique = unique.get(..6).unwrap_or_default();
+    format!("{}-{}-{unique}", machine.trim(), std::process::id())
+}

@@ -1,0 +1,201 @@
+//! `gnomon promote` and `gnomon rollback`: which generation readers see.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
+use super::{Context, wait};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal};
+use crate::target::{self, Promotion, Target};
+
+/// Lets readers see the generation that was built
+///
+/// A candidate that has not caught up is promoted when it has.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon promote order_summary
+  gnomon promote order_summary --cascade    drops views of yours that cannot stay")]
+pub(super) struct Promote {
+    /// The projection
+    name: String,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Goes back to the generation that was live before
+///
+/// It catches up first, while readers see what they see now.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon rollback order_summary")]
+pub(super) struct Rollback {
+    /// The projection
+    name: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Drops views of users that stand on columns which the generation lacks
+    #[arg(long)]
+    cascade: bool,
+    /// How long to wait for it at most; it stays wanted
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait::duration)]
+    timeout: Duration,
+}
+
+impl How {
+    const fn goal(&self) -> Goal {
+        if self.cascade {
+            Goal::PromoteCascade
+        } else {
+            Goal::Promote
+        }
+    }
+}
+
+impl Promote {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let target = target::open(&context.configuration()?.read_models).await?;
+        let own = Own::read(&*target, &self.name).await?;
+        let candidate = own.candidate().with_context(|| {
+            format!(
+                "{0} has no candidate; `gnomon rebuild {0}` or `gnomon deploy` makes one",
+                self.name
+            )
+        })?;
+        switch(context, &*target, candidate, &self.how).await
+    }
+}
+
+impl Rollback {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let target = target::open(&context.configuration()?.read_models).await?;
+        let own = Own::read(&*target, &self.name).await?;
+        let retired = own.retired().with_context(|| {
+            format!(
+                "{} has no retired generation to go back to; projections.keep-generations says how \
+                 many are kept",
+                self.name
+            )
+        })?;
+        switch(context, &*target, retired, &self.how).await
+    }
+}
+
+async fn switch(
+    context: &Context,
+    target: &dyn Target,
+    generation: &Generation,
+    how: &How,
+) -> anyhow::Result<ExitCode> {
+    let name = &generation.projection;
+    target.set_goal(generation.id, how.goal()).await?;
+    if has_host(target).await? {
+        if generation.state == GenerationState::Building {
+            say(
+                context,
+                generation,
+                "building",
+                "it is promoted when it has caught up",
+            )?;
+        } else {
+            wait_until_live(context, target, name, generation.id, Some(how.timeout)).await?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Nobody moves it, so this process may switch as well as a host.
+    let is_complete = generation.state != GenerationState::Building;
+    let promotion = if is_complete {
+        target.promote(generation.id).await?
+    } else {
+        Promotion::Behind
+    };
+    match promotion {
+        Promotion::Done => say(context, generation, "live", "readers see it now")?,
+        Promotion::Refused(reason) => anyhow::bail!(refused(name, &reason)),
+        Promotion::NotWanted => anyhow::bail!("{name}: somebody else wants something else now"),
+        Promotion::Behind => say(
+            context,
+            generation,
+            generation.state.name(),
+            "it has to catch up first; no host is running, so that happens with `gnomon run`",
+        )?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until readers see a generation, and says so.
+pub(super) async fn wait_until_live(
+    context: &Context,
+    target: &dyn Target,
+    name: &str,
+    generation: GenerationId,
+    limit: Option<Duration>,
+) -> anyhow::Result<()> {
+    let goal = target
+        .generations()
+        .await?
+        .iter()
+        .filter(|known| known.projection == name)
+        .map(|known| known.position.get())
+        .max();
+    let waiting = Waiting {
+        target,
+        generation,
+        projection: name,
+        limit,
+        goal: goal.unwrap_or_default(),
+    };
+    let live = waiting
+        .wait(|found| {
+            let found = found.with_context(|| {
+                format!("{name}: generation {generation} was dropped before readers saw it")
+            })?;
+            if found.state == GenerationState::Live {
+                return Ok(Verdict::Over(found.clone()));
+            }
+            if let Some(reason) = &found.obstacle {
+                anyhow::bail!(refused(name, reason));
+            }
+            ensure_it_moves(found)?;
+            Ok(Verdict::NotYet)
+        })
+        .await?;
+    say(context, &live, "live", "readers see it now")
+}
+
+fn refused(name: &str, reason: &str) -> String {
+    format!("{name}: it is not promoted: {reason}")
+}
+
+fn say(context: &Context, generation: &Generation, state: &str, words: &str) -> anyhow::Result<()> {
+    let Generation {
+        id,
+        projection,
+        description,
+        ..
+    } = generation;
+    let version = description.version;
+    let mut stdout = anstream::stdout();
+    if context.json {
+        let shown = json!({
+            "name": projection,
+            "generation": id,
+            "version": version,
+            "state": state,
+        });
+        writeln!(stdout, "{shown}")?;
+    } else {
+        writeln!(
+            stdout,
+            "{projection}: generation {id} (version {version}): {words}"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! `gnomon rebuild`: a read model anew, from the first event.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gnomon_model::Position;
+use serde_json::json;
+
+use super::promote::wait_until_live;
+use super::waiting::{Own, has_host};
+use super::{Context, wait};
+use crate::configuration::Configuration;
+use crate::generation::Goal;
+use crate::target::NewGeneration;
+use crate::{source, target};
+
+/// Builds a read model anew, from the first event
+///
+/// The new generation is built beside the live one, which goes on serving, and
+/// promoted when it has caught up. With --until and --as it becomes a read model
+/// of its own, as it stood at an earlier time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon rebuild order_summary
+  gnomon rebuild order_summary --hold                then gnomon diff, gnomon promote
+  gnomon rebuild order_summary --until 2026-01-31T23:59:59Z --as orders_in_january
+  gnomon rebuild order_summary --until 120000 --as orders_before_the_incident")]
+pub(super) struct Rebuild {
+    /// The projection
+    name: String,
+    /// Leaves the promotion to `gnomon promote`
+    #[arg(long, conflicts_with = "copy")]
+    hold: bool,
+    /// The last event of the copy: a position, or a time in RFC 3339
+    #[arg(long, value_name = "POSITION|TIME", requires = "copy", value_parser = until)]
+    until: Option<Until>,
+    /// The name of the copy
+    #[arg(long = "as", id = "copy", value_name = "NAME", requires = "until")]
+    copy: Option<String>,
+    /// Waits until readers see it
+    #[arg(long, conflicts_with = "hold")]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
+    timeout: Option<Duration>,
+}
+
+/// Where a copy ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Position(Position),
+    /// Microseconds since the Unix epoch.
+    Time(i64),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    if let Some(position) = text.parse().ok().and_then(Position::new) {
+        return Ok(Until::Position(position));
+    }
+    text.parse::<jiff::Timestamp>()
+        .map(|time| Until::Time(time.as_microsecond()))
+        .map_err(|_| "it is neither a position nor a time such as 2026-01-31T23:59:59Z".to_owned())
+}
+
+impl Rebuild {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let configuration = context.configuration()?;
+        let target = target::open(&configuration.read_models).await?;
+        let own = Own::read(&*target, &self.name).await?;
+        let original = own
+            .shown()
+            .with_context(|| format!("{} has no generation that could be rebuilt", self.name))?;
+        let until = match self.until {
+            Some(until) => Some(last_position(configuration, until).await?),
+            None => original.until,
+        };
+        let projection = self.copy.as_deref().unwrap_or(&self.name);
+        if self.copy.is_some() {
+            check_copy_name(projection)?;
+        }
+        let newest = match &self.copy {
+            Some(copy) => {
+                let taken = target.generations().await?;
+                let is_taken = taken.iter().any(|known| known.projection == *copy);
+                anyhow::ensure!(
+                    !is_taken,
+                    "there is a projection `{copy}` already; choose another name, or remove it with \
+                     `gnomon remove {copy} --drop`"
+                );
+                None
+            }
+            None => own.newest(),
+        };
+        let module = target
+            .module(&original.module)
+            .await?
+            .context("the registry has lost the module of the projection; deploy it again")?;
+        let generation = target
+            .create_generation(NewGeneration {
+                projection,
+                module: &module.hash,
+                description: &module.description,
+                goal: if self.hold { Goal::Hold } else { Goal::Promote },
+                until,
+                newest,
+                start: &source::start(&configuration.events),
+            })
+            .await?;
+        let has_host = has_host(&*target).await?;
+        let mut stdout = anstream::stdout();
+        if context.json {
+            let shown = json!({
+                "name": projection,
+                "version": generation.description.version,
+                "module": generation.module,
+                "generation": generation.id,
+                "until": until,
+                "has_host": has_host,
+            });
+            writeln!(stdout, "{shown}")?;
+        } else {
+            let end = until.map_or_else(String::new, |until| format!(" up to event {until}"));
+            let later = if has_host {
+                ""
+            } else {
+                "; no host is running, so that begins with `gnomon run`"
+            };
+            writeln!(
+                stdout,
+                "{projection}: generation {} is built{end}{later}",
+                generation.id
+            )?;
+        }
+        if self.wait {
+            wait_until_live(context, &*target, projection, generation.id, self.timeout).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The position up to which a copy goes.
+async fn last_position(configuration: &Configuration, until: Until) -> anyhow::Result<Position> {
+    let source = source::open(&configuration.events).await?;
+    let head = source.look().await?.head;
+    let position = match until {
+        Until::Position(position) => position,
+        Until::Time(time) => source.position_at(time).await?,
+    };
+    anyhow::ensure!(
+        position <= head,
+        "the event store ends at position {head}, so nothing is known of position {position} yet"
+    );
+    Ok(position)
+}
+
+/// A copy's name follows the rules of a projection's.
+fn check_copy_name(name: &str) -> anyhow::Result<()> {
+    const NAME_BYTES_MAX: usize = 40;
+    let begins_well = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    let is_well_formed = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    anyhow::ensure!(
+        begins_well && is_well_formed && name.len() <= NAME_BYTES_MAX,
+        "`{name}` cannot name a copy: a name has lower-case letters, digits and `_`, begins with a \
+         letter, and has at most {NAME_BYTES_MAX} characters"
+    );
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! The window of a build, over a real SQLite file: what is folded is read like
+//! what is committed, and written once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_model::{
+    Column, ColumnType, CommittedRows as _, DeclaredTable, Description, Key, Position, Row,
+    Subscription, TableWrites, Value,
+};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::{GenerationRows, Step};
+use crate::database_url::DatabaseUrl;
+use crate::dead_letter::DeadLetterChanges;
+use crate::generation::{Goal, Module, ModuleHash};
+use crate::source::Checkpoint;
+use crate::target::{self, Acquired, NewGeneration};
+
+const CACHE_BYTES: usize = 1 << 20;
+
+struct Built {
+    rows: GenerationRows,
+    file: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+    _runtime: Runtime,
+    _lost: watch::Sender<bool>,
+}
+
+fn description() -> Description {
+    let column = |name: &str, column_type| Column {
+        name: name.to_owned(),
+        column_type,
+        nullable: false,
+    };
+    let table = DeclaredTable {
+        name: "customers".to_owned(),
+        columns: vec![
+            column("id", ColumnType::Integer),
+            column("city", ColumnType::Text),
+        ],
+        primary_key: vec!["id".to_owned()],
+        indexes: vec![vec!["city".to_owned()]],
+    };
+    Description::check(
+        "customers".to_owned(),
+        1,
+        Subscription::default(),
+        vec![table],
+    )
+    .unwrap()
+}
+
+fn at(number: u64) -> Checkpoint {
+    Checkpoint::behind(Position::new(number).unwrap())
+}
+
+/// The rows of a new generation, which has none.
+fn built() -> Built {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("read-models.db");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, lost) = watch::channel(false);
+    let description = description();
+    let writer = runtime.block_on(async {
+        let target = target::open(&DatabaseUrl::Sqlite(file.clone()))
+            .await
+            .unwrap();
+        let module = Module {
+            hash: ModuleHash::of(b"module"),
+            bytes: b"module".to_vec(),
+            description: description.clone(),
+        };
+        target.add_module(&module).await.unwrap();
+        let generation = target
+            .create_generation(NewGeneration {
+                projection: "customers",
+                module: &module.hash,
+                description: &description,
+                goal: Goal::Promote,
+                until: None,
+                newest: None,
+                start: &at(0),
+            })
+            .await
+            .unwrap();
+        let lease = target
+            .acquire(generation.id, "host", Duration::from_secs(600))
+            .await
+            .unwrap();
+        let Acquired::Lease(lease) = lease else {
+            panic!("{lease:?}")
+        };
+        target
+            .writer(lease, Arc::new(description.clone()))
+            .await
+            .unwrap()
+    });
+    let rows = GenerationRows::open(
+        writer,
+        Arc::new(description),
+        runtime.handle().clone(),
+        lost,
+        CACHE_BYTES,
+        &at(0),
+    )
+    .unwrap();
+    Built {
+        rows,
+        file,
+        _directory: directory,
+        _runtime: runtime,
+        _lost: sender,
+    }
+}
+
+fn row(id: i64, city: &str) -> Row {
+    vec![Value::Integer(id), Value::Text(city.into())]
+}
+
+fn key(id: i64) -> Key {
+    Key::new(vec![Value::Integer(id)])
+}
+
+impl Built {
+    fn fold(&self, upserts: Vec<Row>, deletes: Vec<Key>, position: u64) {
+        let writes = TableWrites {
+            table: 0,
+            upserts,
+            deletes,
+        };
+        let reached = Position::new(position).unwrap();
+        self.rows.fold(vec![writes], at(position), reached, 1.0);
+    }
+
+    fn get(&self, ids: &[i64]) -> Vec<Option<Row>> {
+        let keys: Vec<Key> = ids.iter().map(|id| key(*id)).collect();
+        self.rows.clone().get_many(0, &keys).unwrap()
+    }
+
+    /// The rows in the file, as others see them.
+    fn stored(&self) -> Vec<(i64, String)> {
+        let connection = rusqlite::Connection::open(&self.file).unwrap();
+        let mut statement = connection
+            .prepare("SELECT id, city FROM gnomon_1_customers ORDER BY id")
+            .unwrap();
+        statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+}
+
+#[test]
+fn what_is_folded_is_read_and_is_not_in_the_database() {
+    let built = built();
+    built.fold(vec![row(1, "Bern"), row(2, "Oslo")], vec![], 5);
+    assert_eq!(
+        built.get(&[2, 3, 1]),
+        [Some(row(2, "Oslo")), None, Some(row(1, "Bern"))]
+    );
+    assert!(built.stored().is_empty());
+    assert_eq!(built.rows.checkpoint(), at(0));
+    assert_eq!(built.rows.folded_to(), Position::new(5));
+}
+
+#[test]
+fn the_last_write_of_a_row_wins_and_the_checkpoint_goes_with_it() {
+    let built = built();
+    built.fold(vec![row(1, "Bern"), row(2, "Oslo")], vec![], 5);
+    built.fold(vec![row(1, "Rome"), row(3, "Lima")], vec![key(2)], 9);
+    built.fold(vec![row(2, "Riga")], vec![key(3)], 12);
+    built.rows.flush().unwrap();
+    let expected = [(1, "Rome".to_owned()), (2, "Riga".to_owned())];
+    assert_eq!(built.stored(), expected);
+    assert_eq!(built.rows.checkpoint(), at(12));
+    assert_eq!(built.rows.folded(), None);
+    assert_eq!(built.get(&[1, 3]), [Some(row(1, "Rome")), None]);
+}
+
+#[test]
+fn a_row_that_was_committed_before_is_read_after_a_later_window() {
+    let built = built();
+    built.fold((0..50).map(|id| row(id, "Bern")).collect(), vec![], 5);
+    built.rows.flush().unwrap();
+    built.fold(vec![row(7, "Oslo")], vec![key(8)], 6);
+    assert_eq!(
+        built.get(&[6, 7, 8]),
+        [Some(row(6, "Bern")), Some(row(7, "Oslo")), None]
+    );
+    built.rows.flush().unwrap();
+    assert_eq!(
+        built.get(&[6, 7, 8]),
+        [Some(row(6, "Bern")), Some(row(7, "Oslo")), None]
+    );
+    assert_eq!(built.stored().len(), 49);
+}
+
+#[test]
+fn an_index_finds_what_is_folded() {
+    let built = built();
+    built.fold(
+        vec![row(1, "Bern"), row(2, "Oslo"), row(3, "Bern")],
+        vec![],
+        5,
+    );
+    let city = [Value::Text("Bern".into())];
+    let found = built.rows.clone().find(0, 0, &city, None, 10).unwrap();
+    assert_eq!(found, [row(1, "Bern"), row(3, "Bern")]);
+}
+
+#[test]
+fn a_commit_takes_what_is_folded_with_it() {
+    let built = built();
+    built.fold(vec![row(1, "Bern")], vec![], 5);
+    let writes = [TableWrites {
+        table: 0,
+        upserts: vec![row(2, "Oslo")],
+        deletes: vec![],
+    }];
+    built
+        .rows
+        .commit(Step {
+            writes: &writes,
+            dead_letters: DeadLetterChanges::default(),
+            next: &at(8),
+            position: Position::new(8).unwrap(),
+            rate: 1.0,
+        })
+        .unwrap();
+    assert_eq!(
+        built.stored(),
+        [(1, "Bern".to_owned()), (2, "Oslo".to_owned())]
+    );
+    assert_eq!(built.rows.checkpoint(), at(8));
+}
+
+#[test]
+fn the_window_knows_its_size() {
+    let built = built();
+    assert_eq!(built.rows.folded(), None);
+    built.fold(vec![row(1, &"x".repeat(10_000))], vec![], 1);
+    let (large, _) = built.rows.folded().unwrap();
+    assert!(large > 10_000, "{large}");
+    built.fold(vec![row(1, "y")], vec![], 2);
+    let (small, _) = built.rows.folded().unwrap();
+    assert!(small < 1_000, "{small}");
+}

@@ -1,0 +1,139 @@
+//! The window of a build: what many batches write, each row once.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use gnomon_model::{Description, Key, Position, Row, TableWrites, Value};
+
+use crate::source::Checkpoint;
+
+/// What a slot of a hash table and the headers of key and row cost.
+const ENTRY_BYTES: usize = 112;
+
+/// Folded rows of each table; `None` is a row that is to be removed.
+pub(super) struct Window {
+    tables: Vec<HashMap<Key, Option<Row>>>,
+    bytes: usize,
+    end: Option<End>,
+}
+
+struct End {
+    next: Checkpoint,
+    position: Position,
+    rate: f64,
+    since: Instant,
+}
+
+/// What a window held, to be committed in one go.
+pub(super) struct Folded {
+    /// Each row once, sorted by key.
+    pub(super) writes: Vec<TableWrites>,
+    pub(super) next: Checkpoint,
+    pub(super) position: Position,
+    pub(super) rate: f64,
+}
+
+impl Window {
+    pub(super) fn new(tables: usize) -> Self {
+        Self {
+            tables: (0..tables).map(|_| HashMap::new()).collect(),
+            bytes: 0,
+            end: None,
+        }
+    }
+
+    pub(super) fn fold(
+        &mut self,
+        description: &Description,
+        writes: Vec<TableWrites>,
+        next: Checkpoint,
+        position: Position,
+        rate: f64,
+    ) {
+        for writes in writes {
+            let Some(declared) = description.tables.get(writes.table) else {
+                continue;
+            };
+            for row in writes.upserts {
+                self.set(writes.table, declared.key_of(&row), Some(row));
+            }
+            for key in writes.deletes {
+                self.set(writes.table, key, None);
+            }
+        }
+        let since = self.end.as_ref().map_or_else(Instant::now, |end| end.since);
+        self.end = Some(End {
+            next,
+            position,
+            rate,
+            since,
+        });
+    }
+
+    fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
+        let Some(rows) = self.tables.get_mut(table) else {
+            return;
+        };
+        let key_bytes = key.size();
+        self.bytes += row_bytes(row.as_ref());
+        match rows.insert(key, row) {
+            Some(old) => self.bytes = self.bytes.saturating_sub(row_bytes(old.as_ref())),
+            None => self.bytes += key_bytes + ENTRY_BYTES,
+        }
+    }
+
+    /// What is folded under a key, if anything is.
+    pub(super) fn get(&self, table: usize, key: &Key) -> Option<&Option<Row>> {
+        self.tables.get(table)?.get(key)
+    }
+
+    /// Bytes of memory, and since when there is something.
+    pub(super) fn size(&self) -> Option<(usize, Instant)> {
+        self.end.as_ref().map(|end| (self.bytes, end.since))
+    }
+
+    /// The position behind what is folded.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.end.as_ref().map(|end| end.position)
+    }
+
+    /// Everything, sorted by key; the window is empty then.
+    pub(super) fn take(&mut self) -> Option<Folded> {
+        let End {
+            next,
+            position,
+            rate,
+            ..
+        } = self.end.take()?;
+        self.bytes = 0;
+        let mut writes = Vec::new();
+        for (table, rows) in self.tables.iter_mut().enumerate() {
+            let mut rows: Vec<(Key, Option<Row>)> = std::mem::take(rows).into_iter().collect();
+            if rows.is_empty() {
+                continue;
+            }
+            rows.sort_unstable_by(|(first, _), (second, _)| first.cmp(second));
+            let mut of_table = TableWrites {
+                table,
+                ..TableWrites::default()
+            };
+            for (key, row) in rows {
+                match row {
+                    Some(row) => of_table.upserts.push(row),
+                    None => of_table.deletes.push(key),
+                }
+            }
+            writes.push(of_table);
+        }
+        Some(Folded {
+            writes,
+            next,
+            position,
+            rate,
+        })
+    }
+}
+
+fn row_bytes(row: Option<&Row>) -> usize {
+    row.map_or(0, |row| row.iter().map(Value::size).sum())
+}

@@ -1,0 +1,59 @@
+//! What a runner works with, and how far it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_model::Position;
+use tokio::sync::watch;
+
+use super::{Controls, Heartbeats};
+use crate::configuration::OnError;
+use crate::generation::{Generation, RunReport};
+use crate::guest::{Guest, GuestLimits};
+use crate::source::{BatchLimits, Source};
+use crate::target::Target;
+
+/// How far a runner is, for whoever watches it in the same process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What it does, and why it is not moving.
+    pub report: RunReport,
+    /// Where its checkpoint stands.
+    pub position: Position,
+    /// Events applied since the runner was started.
+    pub events: u64,
+    /// Whether readers see the generation.
+    pub is_live: bool,
+}
+
+/// What a runner works with.
+#[derive(Clone)]
+pub struct Assignment {
+    /// The generation to run.
+    pub generation: Generation,
+    /// Its module, loaded. The next batch runs what is sent here.
+    pub guest: watch::Receiver<Guest>,
+    /// Where events come from.
+    pub source: Arc<dyn Source>,
+    /// Where rows go.
+    pub target: Arc<dyn Target>,
+    /// What one call may use.
+    pub guest_limits: GuestLimits,
+    /// How large a batch may be.
+    pub batch_limits: BatchLimits,
+    /// How long a lease runs without being renewed. A host that was killed is
+    /// replaced after this time.
+    pub lease_time: Duration,
+    /// Size of the row cache, in bytes.
+    pub row_cache: usize,
+    /// Bytes of rows that a build folds before it commits them.
+    pub build_window: usize,
+    /// What happens when it cannot apply an event.
+    pub on_error: OnError,
+    /// This host's name, unique among hosts.
+    pub host: String,
+    /// What users want of every generation.
+    pub controls: Controls,
+    /// What keeps the leases of this host.
+    pub heartbeats: Arc<Heartbeats>,
+}

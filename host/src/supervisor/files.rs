@@ -1,0 +1,404 @@
+//! The modules of the watched directory: each file is read when it has come to
+//! rest, loaded in the background, and deployed.
+//!
+//! ```text
+//! new or changed ──> Settling ──> Loading ──> Loaded ──> Done
+//!                       ↑            │           │      (deployed, known, refused)
+//!                       └── changed ─┴───────────┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+
+use super::Shared;
+use super::directory::DirectoryWatch;
+use super::loading::load;
+use super::refusal::Refusal;
+use crate::deployment::{DeployError, deploy};
+use crate::generation::{Goal, Module, ModuleHash};
+use crate::guest::Guest;
+use crate::target::{TargetErrorKind, in_time};
+
+/// A file that has not changed for this long is complete.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// How long a file that is loaded waits for others that are still being read:
+/// one of them may bear its name.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);
+/// How long a deployment waits after the database was out of reach.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the system says of a file, to notice that it is another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Fingerprint {
+    bytes: u64,
+    modified: SystemTime,
+    inode: u64,
+}
+
+struct Watched {
+    fingerprint: Fingerprint,
+    since: Instant,
+    stage: Stage,
+    /// What it held when it was last deployed.
+    deployed: Option<ModuleHash>,
+    /// The projection that it held last.
+    projection: Option<String>,
+}
+
+enum Stage {
+    Settling,
+    Loading,
+    Loaded(Box<LoadedFile>),
+    Done,
+}
+
+struct LoadedFile {
+    bytes: Vec<u8>,
+    guest: Guest,
+    since: Instant,
+}
+
+/// What became of loading a file.
+struct Outcome {
+    name: String,
+    fingerprint: Fingerprint,
+    result: Result<Box<LoadedFile>, Refusal>,
+}
+
+/// Looks after the directory until the host stops. `has_settled` becomes true
+/// when everything that was there at the start has been dealt with.
+pub(super) async fn watch(shared: Arc<Shared>, has_settled: watch::Sender<bool>) {
+    let directory = shared.parts.configuration.projections_directory.clone();
+    let mut changes = DirectoryWatch::start(&directory);
+    let (sender, mut outcomes) = mpsc::channel(16);
+    let mut files = Files {
+        directory,
+        files: BTreeMap::new(),
+        noted: BTreeMap::new(),
+        outcomes: sender,
+        shared: Arc::clone(&shared),
+        is_first_look: true,
+    };
+    files.read_notes().await;
+    loop {
+        files.look();
+        files.load_settled();
+        let is_waiting = files.deploy_loaded().await;
+        if files.are_at_rest() {
+            has_settled.send_replace(true);
+        }
+        tokio::select! {
+            () = shared.shutdown.begun() => return,
+            () = changes.changed() => {}
+            Some(outcome) = outcomes.recv() => files.take(outcome),
+            () = tokio::time::sleep(SETTLED_AFTER), if files.are_settling() => {}
+            () = tokio::time::sleep(RETRY), if is_waiting => {}
+        }
+    }
+}
+
+struct Files {
+    directory: PathBuf,
+    files: BTreeMap<String, Watched>,
+    /// What files held when they were last deployed by a host before this one.
+    noted: BTreeMap<String, ModuleHash>,
+    outcomes: mpsc::Sender<Outcome>,
+    shared: Arc<Shared>,
+    is_first_look: bool,
+}
+
+impl Files {
+    async fn read_notes(&mut self) {
+        match in_time(self.shared.parts.target.noted_files()).await {
+            Ok(noted) => self.noted = noted.into_iter().collect(),
+            // Deploying what runs already does nothing.
+            Err(error) => tracing::debug!("the notes on files were not read: {error}"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Takes in what is in the directory now.
+    fn look(&mut self) {
+        let found = match modules_in(&self.directory) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!("{} cannot be read: {error}", self.directory.display());
+                return;
+            }
+        };
+        let gone: Vec<String> = self
+            .files
+            .keys()
+            .filter(|name| !found.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            // What it brought stays deployed.
+            self.files.remove(&name);
+            self.shared.refusals.remove(&self.place(&name));
+        }
+        for (name, fingerprint) in found {
+            match self.files.get_mut(&name) {
+                Some(known) if known.fingerprint == fingerprint => {}
+                Some(known) => {
+                    known.fingerprint = fingerprint;
+                    known.since = Instant::now();
+                    known.stage = Stage::Settling;
+                }
+                None => {
+                    let age = fingerprint.modified.elapsed().unwrap_or_default();
+                    // One that was there before the host is not being copied.
+                    let rested = if self.is_first_look {
+                        age
+                    } else {
+                        Duration::ZERO
+                    };
+                    let since = Instant::now().checked_sub(rested.min(SETTLED_AFTER));
+                    let watched = Watched {
+                        fingerprint,
+                        since: since.unwrap_or_else(Instant::now),
+                        stage: Stage::Settling,
+                        deployed: self.noted.remove(&name),
+                        projection: None,
+                    };
+                    self.files.insert(name, watched);
+                }
+            }
+        }
+        self.is_first_look = false;
+    }
+
+    /// Loads, in the background, the files that have come to rest.
+    fn load_settled(&mut self) {
+        for (name, watched) in &mut self.files {
+            if !matches!(watched.stage, Stage::Settling) || watched.since.elapsed() < SETTLED_AFTER
+            {
+                continue;
+            }
+            watched.stage = Stage::Loading;
+            tokio::spawn(load_file(
+                Arc::clone(&self.shared),
+                self.directory.join(name),
+                name.clone(),
+                watched.fingerprint,
+                self.outcomes.clone(),
+            ));
+        }
+    }
+
+    /// Takes in what became of loading a file, if it is still the same file.
+    fn take(&mut self, outcome: Outcome) {
+        let place = self.place(&outcome.name);
+        let Some(watched) = self.files.get_mut(&outcome.name) else {
+            return;
+        };
+        if watched.fingerprint != outcome.fingerprint {
+            return;
+        }
+        match outcome.result {
+            Ok(loaded) => {
+                self.shared.guests.add(loaded.guest.clone());
+                watched.projection = Some(loaded.guest.description().name.clone());
+                if watched.deployed.as_ref() == Some(loaded.guest.hash()) {
+                    watched.stage = Stage::Done;
+                    self.shared.refusals.remove(&place);
+                } else {
+                    watched.stage = Stage::Loaded(loaded);
+                }
+            }
+            Err(refusal) => {
+                watched.stage = Stage::Done;
+                self.shared.refusals.add(place, &refusal);
+            }
+        }
+    }
+
+    /// Deploys what is loaded. Says whether something has to be looked at
+    /// again soon.
+    async fn deploy_loaded(&mut self) -> bool {
+        let others_are_coming = self
+            .files
+            .values()
+            .any(|watched| matches!(watched.stage, Stage::Settling | Stage::Loading));
+        let loaded: Vec<(String, Instant)> = self
+            .files
+            .iter()
+            .filter_map(|(name, watched)| match &watched.stage {
+                Stage::Loaded(loaded) => Some((name.clone(), loaded.since)),
+                _ => None,
+            })
+            .collect();
+        let mut is_waiting = false;
+        for (name, since) in loaded {
+            let waits = others_are_coming && since.elapsed() < PATIENCE_WITH_OTHERS;
+            is_waiting |= waits || !self.deploy(&name).await;
+        }
+        is_waiting
+    }
+
+    /// Deploys a loaded file; says whether that is settled, one way or the
+    /// other.
+    async fn deploy(&mut self, name: &str) -> bool {
+        let place = self.place(name);
+        let file = self.path(name);
+        let other = self.other_of_this_name(name);
+        let Some(watched) = self.files.get_mut(name) else {
+            return true;
+        };
+        let Stage::Loaded(loaded) = &watched.stage else {
+            return true;
+        };
+        let description = loaded.guest.description();
+        if let Some(other) = other {
+            let refusal = Refusal::SameName {
+                name: description.name.clone(),
+                first: self.directory.join(other),
+                second: file,
+            };
+            // It stays loaded: the other one may go.
+            self.shared.refusals.add(place, &refusal);
+            return true;
+        }
+        let module = Module {
+            hash: loaded.guest.hash().clone(),
+            bytes: loaded.bytes.clone(),
+            description: (**description).clone(),
+        };
+        let parts = &self.shared.parts;
+        let start = parts.source.start();
+        let refusal = match deploy(&*parts.target, &module, &start, Goal::Promote).await {
+            Ok(deployed) => {
+                tracing::debug!("{place}: {deployed:?}");
+                None
+            }
+            Err(DeployError::Refused(reason)) => Some(Refusal::Deployment {
+                file,
+                projection: module.description.name.clone(),
+                reason,
+            }),
+            Err(DeployError::Target(reason)) if reason.kind() == TargetErrorKind::Retry => {
+                tracing::debug!("{place} is deployed later: {reason}");
+                return false;
+            }
+            Err(DeployError::Target(reason)) => Some(Refusal::Target {
+                file,
+                projection: module.description.name.clone(),
+                reason,
+            }),
+        };
+        match refusal {
+            Some(refusal) => self.shared.refusals.add(place, &refusal),
+            None => {
+                self.shared.refusals.remove(&place);
+                if let Err(error) = in_time(parts.target.note_file(name, &module.hash)).await {
+                    // It will be news after a restart, and do nothing then.
+                    tracing::debug!("{place} was not noted: {error}");
+                }
+                watched.deployed = Some(module.hash);
+                if let Err(error) = self.shared.controls.refresh().await {
+                    tracing::debug!("the controls were not read: {error}");
+                }
+            }
+        }
+        watched.stage = Stage::Done;
+        true
+    }
+
+    /// Another file that holds a projection of the same name.
+    fn other_of_this_name(&self, name: &str) -> Option<String> {
+        let projection = self.files.get(name)?.projection.as_ref()?;
+        self.files
+            .iter()
+            .find(|(other, watched)| {
+                other.as_str() != name && watched.projection.as_ref() == Some(projection)
+            })
+            .map(|(other, _)| other.clone())
+    }
+
+    fn are_settling(&self) -> bool {
+        self.files
+            .values()
+            .any(|watched| matches!(watched.stage, Stage::Settling))
+    }
+
+    /// Whether nothing is left to do that could be done now.
+    fn are_at_rest(&self) -> bool {
+        self.files
+            .iter()
+            .all(|(name, watched)| match watched.stage {
+                Stage::Done => true,
+                Stage::Loaded(_) => self.other_of_this_name(name).is_some(),
+                Stage::Settling | Stage::Loading => false,
+            })
+    }
+}
+
+/// Reads and loads a file.
+async fn load_file(
+    shared: Arc<Shared>,
+    file: PathBuf,
+    name: String,
+    fingerprint: Fingerprint,
+    outcomes: mpsc::Sender<Outcome>,
+) {
+    let result = match tokio::fs::read(&file).await {
+        Err(source) => Err(Refusal::File { file, source }),
+        Ok(bytes) => {
+            let (bytes, loaded) = load(&shared.parts, bytes).await;
+            match loaded {
+                Ok(guest) => Ok(Box::new(LoadedFile {
+                    bytes,
+                    guest,
+                    since: Instant::now(),
+                })),
+                Err(reason) => Err(Refusal::Module { file, reason }),
+            }
+        }
+    };
+    // Nobody listens when the host is stopping.
+    let _ = outcomes
+        .send(Outcome {
+            name,
+            fingerprint,
+            result,
+        })
+        .await;
+}
+
+/// The `*.wasm` files of a directory. One that vanishes meanwhile, or a link
+/// to nowhere, is left out.
+fn modules_in(directory: &Path) -> io::Result<BTreeMap<String, Fingerprint>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
+        let fingerprint = Fingerprint {
+            bytes: metadata.len(),
+            modified: metadata.modified()?,
+            inode: metadata.ino(),
+        };
+        files.insert(name.to_owned(), fingerprint);
+    }
+    Ok(files)
+}

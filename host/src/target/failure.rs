@@ -1,0 +1,68 @@
+//! Why a target fails, and what to do about it.
+
+/// What to do about a [`TargetError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetErrorKind {
+    /// Try again later: a lost connection, a serialization failure, a full
+    /// disk. In doubt, an error is of this kind.
+    Retry,
+    /// The database refuses the batch's values; the event at fault has to be
+    /// found.
+    Rejected,
+    /// Another host owns the generation, or it is gone. Stop at once.
+    Fenced,
+    /// It will not change by itself: a wrong password, a name that is taken.
+    Refused,
+}
+
+/// A target cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TargetError {
+    kind: TargetErrorKind,
+    message: String,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl TargetError {
+    /// An error of this kind, without a cause.
+    pub fn new(kind: TargetErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    /// An error of this kind and what the driver said.
+    pub fn caused(
+        kind: TargetErrorKind,
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            cause: Some(cause.into()),
+        }
+    }
+
+    /// What failed and why, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut said = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(next) = cause {
+            said = format!("{said}: {next}");
+            cause = next.source();
+        }
+        said
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn kind(&self) -> TargetErrorKind {
+        self.kind
+    }
+}

@@ -1,0 +1,28 @@
+//! Which module a watched file held when it was last deployed.
+
+use sqlx::PgPool;
+
+use crate::generation::ModuleHash;
+
+pub(super) async fn note(pool: &PgPool, file: &str, module: &ModuleHash) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO gnomon.files (name, module) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET module = excluded.module",
+    )
+    .bind(file)
+    .bind(module.as_str())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn noted(pool: &PgPool) -> sqlx::Result<Vec<(String, ModuleHash)>> {
+    let files: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, module FROM gnomon.files ORDER BY name COLLATE \"C\"")
+            .fetch_all(pool)
+            .await?;
+    Ok(files
+        .into_iter()
+        .map(|(name, module)| (name, ModuleHash::from_stored(module)))
+        .collect())
+}

@@ -1,0 +1,76 @@
+//! What is wanted of one generation.
+
+use std::time::Duration;
+
+use gnomon_model::Position;
+use sqlx::PgPool;
+
+use super::failure::Failure;
+use super::lease::{milliseconds, ours};
+use crate::generation::{GenerationId, GenerationState, Goal, Lease};
+use crate::target::registry::{check_goal, unknown_generation};
+
+pub(super) async fn set_goal(
+    pool: &PgPool,
+    generation: GenerationId,
+    goal: Goal,
+) -> Result<(), Failure> {
+    let mut transaction = pool.begin().await?;
+    let found: Option<(String, String)> =
+        sqlx::query_as("SELECT state, goal FROM gnomon.generations WHERE id = $1 FOR UPDATE")
+            .bind(generation.to_sql())
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let found = found.and_then(|(state, before)| {
+        GenerationState::from_name(&state).zip(Goal::from_name(&before))
+    });
+    let (state, before) = found.ok_or_else(|| unknown_generation(generation))?;
+    check_goal(generation, state, before, goal)?;
+    sqlx::query("UPDATE gnomon.generations SET goal = $2, obstacle = NULL WHERE id = $1")
+        .bind(generation.to_sql())
+        .bind(goal.name())
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn set_ready(pool: &PgPool, lease: Lease) -> Result<(), Failure> {
+    let held: i64 = sqlx::query_scalar(
+        "WITH held AS (
+             SELECT generation FROM gnomon.leases
+             WHERE generation = $1 AND epoch = $2 AND host IS NOT NULL
+         ), ready AS (
+             UPDATE gnomon.generations SET state = 'ready'
+             WHERE id IN (SELECT generation FROM held) AND state = 'building'
+         )
+         SELECT count(*) FROM held",
+    )
+    .bind(lease.generation.to_sql())
+    .bind(lease.epoch)
+    .fetch_one(pool)
+    .await?;
+    ours(lease, held.unsigned_abs())
+}
+
+pub(super) async fn attend(
+    pool: &PgPool,
+    generation: GenerationId,
+    stop_at: Option<Position>,
+    duration: Duration,
+) -> Result<(), Failure> {
+    let changed = sqlx::query(
+        "UPDATE gnomon.generations
+         SET stop_at = $2, attended_until = clock_timestamp() + $3 * interval '1 ms'
+         WHERE id = $1 AND state <> 'dropped'",
+    )
+    .bind(generation.to_sql())
+    .bind(stop_at.map(Position::to_sql))
+    .bind(milliseconds(duration))
+    .execute(pool)
+    .await?;
+    match changed.rows_affected() {
+        0 => Err(unknown_generation(generation).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,211 @@
+//! Making a generation the live one.
+
+use gnomon_model::Description;
+use sqlx::{Executor, PgConnection, PgPool};
+
+use super::error::{LOCK_TIMEOUT, has_state};
+use super::failure::Failure;
+use super::generations::{live, named};
+use super::schema::lock_structure;
+use super::{dependents, public_names, views};
+use crate::generation::{GenerationId, GenerationState, Goal};
+use crate::target::registry::read_description;
+use crate::target::{Promotion, TargetError, TargetErrorKind};
+
+/// Readers queue behind a transaction that waits for one of them, so it waits
+/// briefly and the caller tries again.
+pub(super) const WAIT_BRIEFLY: &str = "SET LOCAL lock_timeout = '150ms'";
+
+/// A generation that somebody wants to be the live one.
+struct Candidate {
+    id: GenerationId,
+    goal: Goal,
+    /// Whether readers may be taken back to an earlier position.
+    may_be_behind: bool,
+    description: Description,
+}
+
+pub(super) async fn promote(
+    pool: &PgPool,
+    place: &str,
+    generation: GenerationId,
+) -> Result<Promotion, TargetError> {
+    let failed = |failure: Failure| failure.into_error(place, "promote a generation in");
+    let mut transaction = pool.begin().await.map_err(|error| failed(error.into()))?;
+    let candidate = match wanted(&mut transaction, generation).await.map_err(failed)? {
+        Ok(candidate) => candidate,
+        Err(answer) => return Ok(answer),
+    };
+    match take_over(&mut transaction, &candidate).await {
+        Ok(Step::Behind) => Ok(Promotion::Behind),
+        Ok(Step::Done) => {
+            transaction
+                .commit()
+                .await
+                .map_err(|error| failed(error.into()))?;
+            Ok(Promotion::Done)
+        }
+        Ok(Step::Blocked { views, error }) => {
+            let _ = transaction.rollback().await;
+            let projection = &candidate.description.name;
+            Err(dependents::blocked(pool, projection, &views, error).await)
+        }
+        Err(failure) => {
+            let _ = transaction.rollback().await;
+            let error = failed(failure);
+            if error.kind() != TargetErrorKind::Refused {
+                return Err(error);
+            }
+            let reason = error.sentence();
+            refuse(pool, &candidate, reason)
+                .await
+                .map_err(|error| failed(error.into()))
+        }
+    }
+}
+
+/// The generation if it is to be promoted, or else the answer.
+async fn wanted(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+) -> Result<Result<Candidate, Promotion>, Failure> {
+    lock_structure(connection).await?;
+    let found: Option<(String, String, String, bool, String)> = sqlx::query_as(
+        "SELECT g.projection, g.state, g.goal, g.until IS NOT NULL, m.description
+         FROM gnomon.generations g
+         JOIN gnomon.modules m ON m.hash = g.module
+         JOIN gnomon.projections p ON p.name = g.projection
+         WHERE g.id = $1 AND p.desired_state <> 'removed'",
+    )
+    .bind(generation.to_sql())
+    .fetch_optional(connection)
+    .await?;
+    let Some((projection, state, goal, has_end, description)) = found else {
+        return Ok(Err(Promotion::NotWanted));
+    };
+    match GenerationState::from_name(&state) {
+        Some(GenerationState::Live) => return Ok(Err(Promotion::Done)),
+        Some(GenerationState::Building | GenerationState::Ready | GenerationState::Retired) => {}
+        Some(GenerationState::Dropped) | None => return Ok(Err(Promotion::NotWanted)),
+    }
+    let Some(goal) = Goal::from_name(&goal).filter(|goal| goal.is_promotion()) else {
+        return Ok(Err(Promotion::NotWanted));
+    };
+    let description = read_description(&description)?;
+    Ok(Ok(Candidate {
+        id: generation,
+        goal,
+        may_be_behind: has_end || description.name != projection,
+        description: named(description, &projection),
+    }))
+}
+
+/// How far a promotion got.
+enum Step {
+    Done,
+    Behind,
+    /// Somebody reads one of the views that are to change.
+    Blocked {
+        views: Vec<String>,
+        error: sqlx::Error,
+    },
+}
+
+async fn take_over(connection: &mut PgConnection, candidate: &Candidate) -> Result<Step, Failure> {
+    let description = &candidate.description;
+    let live = live(connection, &description.name).await?;
+    let shown = live.as_ref().map(|(_, description)| description);
+    public_names::claim_schema(connection, &description.name, true).await?;
+    public_names::check(connection, description, shown).await?;
+    let cascade = candidate.goal == Goal::PromoteCascade;
+    let change = views::change(connection, candidate.id, description, shown, cascade).await?;
+    if !cascade && !change.dependents.is_empty() {
+        let what = format!(
+            "generation {} has other columns or tables than `{}` shows now",
+            candidate.id, description.name
+        );
+        return Err(dependents::in_the_way(&what, &change.dependents).into());
+    }
+    connection.execute(WAIT_BRIEFLY).await?;
+    let replaced = live.as_ref().map(|(id, _)| *id);
+    if let Some(replaced) = replaced.filter(|_| !candidate.may_be_behind)
+        && is_behind(connection, candidate.id, replaced).await?
+    {
+        return Ok(Step::Behind);
+    }
+    record(connection, candidate.id, replaced).await?;
+    let views = [Some(description), shown].into_iter().flatten();
+    let views = views.flat_map(public_names::table_names).collect();
+    // Last, because readers wait from here on. `LOCK TABLE` would be sooner,
+    // but on a view it takes the tables below it too, and their vacuum.
+    match change.run(connection).await {
+        Ok(()) => Ok(Step::Done),
+        Err(error) if has_state(&error, LOCK_TIMEOUT) => Ok(Step::Blocked { views, error }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether readers would see the read model go back. No batch of the two
+/// generations is committed from here to the end of the transaction.
+async fn is_behind(
+    connection: &mut PgConnection,
+    candidate: GenerationId,
+    live: GenerationId,
+) -> sqlx::Result<bool> {
+    let positions: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT generation, position FROM gnomon.checkpoints
+         WHERE generation = ANY ($1) ORDER BY generation FOR UPDATE",
+    )
+    .bind([candidate.to_sql(), live.to_sql()])
+    .fetch_all(connection)
+    .await?;
+    let position = |id: GenerationId| {
+        let found = positions.iter().find(|found| found.0 == id.to_sql());
+        found.map(|found| found.1)
+    };
+    Ok(position(candidate) < position(live))
+}
+
+async fn record(
+    connection: &mut PgConnection,
+    promoted: GenerationId,
+    replaced: Option<GenerationId>,
+) -> sqlx::Result<()> {
+    if let Some(replaced) = replaced {
+        sqlx::query(
+            "UPDATE gnomon.generations SET state = 'retired', goal = 'rest', retired_at = now()
+             WHERE id = $1",
+        )
+        .bind(replaced.to_sql())
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query(
+        "UPDATE gnomon.generations
+         SET state = 'live', goal = 'rest', obstacle = NULL, promoted_at = now(), retired_at = NULL
+         WHERE id = $1",
+    )
+    .bind(promoted.to_sql())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records why it was not promoted, unless somebody wants something else by
+/// now.
+async fn refuse(pool: &PgPool, candidate: &Candidate, reason: String) -> sqlx::Result<Promotion> {
+    let recorded = sqlx::query(
+        "UPDATE gnomon.generations
+         SET obstacle = $3, goal = CASE state WHEN 'retired' THEN 'rest' ELSE 'hold' END
+         WHERE id = $1 AND goal = $2 AND state IN ('building', 'ready', 'retired')",
+    )
+    .bind(candidate.id.to_sql())
+    .bind(candidate.goal.name())
+    .bind(&reason)
+    .execute(pool)
+    .await?;
+    Ok(match recorded.rows_affected() {
+        0 => Promotion::NotWanted,
+        _ => Promotion::Refused(reason),
+    })
+}

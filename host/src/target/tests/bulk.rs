@@ -1,0 +1,128 @@
+//! Filling tables that are empty.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+on_both!(
+    rows_that_fill_an_empty_table_are_there,
+    a_bulk_commit_is_all_or_nothing,
+    a_bulk_commit_by_a_stale_epoch_writes_nothing,
+);
+
+/// Commits the first batch of a build.
+async fn fill(started: &mut Started, writes: &[TableWrites]) -> Result<(), TargetError> {
+    started
+        .writer
+        .commit(Commit {
+            writes,
+            expected: &checkpoint(0),
+            next: &checkpoint(1),
+            position: Position::new(1).unwrap(),
+            dead_letters: DeadLetterChanges::default(),
+            rate: 0.0,
+            into_empty: true,
+        })
+        .await
+}
+
+/// More than one message's worth, with every type, nulls, and what text
+/// formats would have to escape.
+async fn rows_that_fill_an_empty_table_are_there(database: &Database) {
+    const ROWS: i64 = 20_000;
+    let types = [
+        ColumnType::Boolean,
+        ColumnType::Float,
+        ColumnType::Decimal,
+        ColumnType::Text,
+        ColumnType::Bytes,
+        ColumnType::Timestamp,
+        ColumnType::Date,
+        ColumnType::Uuid,
+        ColumnType::Json,
+    ];
+    let mut columns = vec![column("id", ColumnType::Integer, false)];
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    columns.extend(
+        names
+            .iter()
+            .zip(types)
+            .map(|(name, column_type)| column(name, column_type, true)),
+    );
+    let wide = description("wide", 1, vec![table("wide", columns, &["id"], &[])]);
+    let row = |id: i64| -> Row {
+        if id % 7 == 0 {
+            let nulls = std::iter::repeat_n(Value::Null, names.len());
+            return std::iter::once(Value::Integer(id)).chain(nulls).collect();
+        }
+        vec![
+            Value::Integer(id),
+            Value::Boolean(id % 2 == 0),
+            Value::Float(id as f64 / 3.0),
+            Value::Decimal(format!("{id}.50").parse().unwrap()),
+            text(&format!("\\N\t{id}\r\n, \"x\" ü")),
+            Value::Bytes(vec![0, 255, 10, 92, id as u8]),
+            Value::Timestamp(id * 1_000_003),
+            Value::Date(id as i32),
+            Value::Uuid(uuid::Uuid::from_u128(id as u128)),
+            Value::Json(format!("{{\"id\": {id}}}")),
+        ]
+    };
+    let rows: BTreeMap<i64, Row> = (0..ROWS).map(|id| (id, row(id))).collect();
+    let mut started = started(database, &wide).await;
+    let writes = TableWrites {
+        table: 0,
+        upserts: rows.values().cloned().collect(),
+        // There is nothing to delete yet.
+        deletes: vec![Key::new(vec![Value::Integer(-1)])],
+    };
+    fill(&mut started, &[writes]).await.unwrap();
+    assert_eq!(started.writer.checkpoint().await.unwrap(), checkpoint(1));
+    let keys: Vec<Key> = rows
+        .keys()
+        .map(|id| Key::new(vec![Value::Integer(*id)]))
+        .collect();
+    let found = started.writer.rows(0, &keys).await.unwrap();
+    for (found, expected) in found.into_iter().zip(rows.into_values()) {
+        assert_eq!(found, Some(expected));
+    }
+}
+
+async fn a_bulk_commit_is_all_or_nothing(database: &Database) {
+    let one = |name| table(name, orders().tables[0].columns.clone(), &["id"], &[]);
+    let two = description("two", 1, vec![one("first"), one("second")]);
+    let mut started = started(database, &two).await;
+    // A null in SQLite's rowid would mean "the next number".
+    let id = if database.is_postgres() {
+        Value::Null
+    } else {
+        text("two")
+    };
+    let writes = [
+        upserts(0, vec![order(1, "ada")]),
+        upserts(1, vec![order(1, "ada"), vec![id, text("nobody")]]),
+    ];
+    let Err(error) = fill(&mut started, &writes).await else {
+        panic!("it was not refused")
+    };
+    assert_eq!(error.kind(), TargetErrorKind::Rejected, "{}", chain(&error));
+    assert_eq!(started.writer.checkpoint().await.unwrap(), checkpoint(0));
+    assert_eq!(started.row(vec![Value::Integer(1)]).await, None);
+    // The connection can be used again.
+    fill(&mut started, &writes[..1]).await.unwrap();
+    let row = started.row(vec![Value::Integer(1)]).await;
+    assert_eq!(row, Some(order(1, "ada")));
+}
+
+async fn a_bulk_commit_by_a_stale_epoch_writes_nothing(database: &Database) {
+    let mut started = started(database, &orders()).await;
+    let newer = acquired(&*started.target, started.generation.id, "host-a").await;
+    let result = fill(&mut started, &[upserts(0, vec![order(1, "ada")])]).await;
+    refused(result, TargetErrorKind::Fenced, "no longer ours");
+    started.writer = started
+        .target
+        .writer(newer, Arc::new(orders()))
+        .await
+        .unwrap();
+    assert_eq!(started.row(vec![Value::Integer(1)]).await, None);
+}

@@ -1,0 +1,352 @@
+//! What users and hosts want and say is there for all others to read.
+
+use super::*;
+use crate::dead_letter::DeadLetterAction;
+use crate::generation::GenerationState;
+use crate::target::{Control, HostNotes, RefusedFile};
+
+on_both!(
+    a_new_candidate_takes_the_place_of_the_old_one,
+    a_comparison_takes_the_place_of_comparisons_only,
+    a_goal_can_be_set_where_there_is_a_choice,
+    controls_say_what_is_wanted,
+    an_end_is_remembered,
+    a_generation_stands_still_while_somebody_attends_to_it,
+    a_hot_reload_changes_the_module_and_tries_again,
+    only_its_host_makes_a_generation_ready,
+    a_removed_projection_stands_still_and_can_come_back,
+    a_new_generation_brings_a_removed_projection_back,
+    a_projection_that_is_not_there_cannot_be_controlled,
+    hosts_are_there_until_they_leave_or_fall_silent,
+    noted_files_are_remembered,
+    the_rate_is_told_while_it_is_fresh,
+);
+
+async fn control(target: &dyn Target, id: GenerationId) -> Option<Control> {
+    let controls = target.controls().await.unwrap();
+    controls
+        .into_iter()
+        .find(|control| control.generation == id)
+}
+
+async fn ids(target: &dyn Target) -> Vec<GenerationId> {
+    let generations = target.generations().await.unwrap();
+    generations.iter().map(|generation| generation.id).collect()
+}
+
+async fn a_new_candidate_takes_the_place_of_the_old_one(database: &Database) {
+    let target = database.open().await;
+    let live = created(&*target, &orders()).await.unwrap().id;
+    promoted(&*target, live).await;
+    let hold = created_for(&*target, &orders(), Goal::Hold)
+        .await
+        .unwrap()
+        .id;
+    let comparison = created_for(&*target, &orders(), Goal::Compare)
+        .await
+        .unwrap()
+        .id;
+    assert_eq!(ids(&*target).await, [live, hold, comparison]);
+    let new = created(&*target, &orders()).await.unwrap().id;
+    assert_eq!(ids(&*target).await, [live, comparison, new]);
+    assert_eq!(control(&*target, hold).await, None);
+    assert_eq!(target.promote(hold).await.unwrap(), Promotion::NotWanted);
+}
+
+async fn a_comparison_takes_the_place_of_comparisons_only(database: &Database) {
+    let target = database.open().await;
+    let candidate = created(&*target, &orders()).await.unwrap().id;
+    created_for(&*target, &orders(), Goal::Compare)
+        .await
+        .unwrap();
+    let new = created_for(&*target, &orders(), Goal::Compare)
+        .await
+        .unwrap();
+    assert_eq!(ids(&*target).await, [candidate, new.id]);
+    assert_eq!(stored(&*target, new.id).await, Some(new));
+}
+
+async fn a_goal_can_be_set_where_there_is_a_choice(database: &Database) {
+    let target = database.open().await;
+    let retired = created(&*target, &orders()).await.unwrap().id;
+    promoted(&*target, retired).await;
+    let live = created(&*target, &orders()).await.unwrap().id;
+    promoted(&*target, live).await;
+    let comparison = created_for(&*target, &orders(), Goal::Compare)
+        .await
+        .unwrap()
+        .id;
+    let candidate = created_for(&*target, &orders(), Goal::Hold)
+        .await
+        .unwrap()
+        .id;
+    for (generation, goal) in [
+        (candidate, Goal::Promote),
+        (candidate, Goal::PromoteCascade),
+        (candidate, Goal::Hold),
+        (retired, Goal::Promote),
+        (retired, Goal::PromoteCascade),
+        (retired, Goal::Rest),
+    ] {
+        target.set_goal(generation, goal).await.unwrap();
+        assert_eq!(stored(&*target, generation).await.unwrap().goal, goal);
+    }
+    for (generation, goal, words) in [
+        (retired, Goal::Hold, "retired"),
+        (retired, Goal::Compare, "retired"),
+        (live, Goal::Promote, "live"),
+        (comparison, Goal::Promote, "compared"),
+        (GenerationId::from_sql(99), Goal::Promote, "generation 99"),
+    ] {
+        let result = target.set_goal(generation, goal).await;
+        refused(result, TargetErrorKind::Refused, words);
+    }
+    target.drop_generation(candidate).await.unwrap();
+    let result = target.set_goal(candidate, Goal::Promote).await;
+    refused(result, TargetErrorKind::Refused, "dropped");
+}
+
+async fn controls_say_what_is_wanted(database: &Database) {
+    let target = database.open().await;
+    let live = created(&*target, &orders()).await.unwrap();
+    promoted(&*target, live.id).await;
+    let candidate = created_for(&*target, &orders(), Goal::Hold).await.unwrap();
+    let wanted = |generation: &Generation| Control {
+        projection: "orders_by_customer".to_owned(),
+        generation: generation.id,
+        module: generation.module.clone(),
+        state: GenerationState::Live,
+        goal: Goal::Rest,
+        until: None,
+        stop_at: None,
+        paused: false,
+        resumes: 0,
+        requests: 0,
+    };
+    let candidate_wanted = Control {
+        state: GenerationState::Building,
+        goal: Goal::Hold,
+        ..wanted(&candidate)
+    };
+    assert_eq!(
+        target.controls().await.unwrap(),
+        [wanted(&live), candidate_wanted]
+    );
+
+    target.pause("orders_by_customer").await.unwrap();
+    for control in target.controls().await.unwrap() {
+        assert!(control.paused);
+    }
+    target.resume("orders_by_customer").await.unwrap();
+    for control in target.controls().await.unwrap() {
+        assert_eq!((control.paused, control.resumes), (false, 1));
+    }
+    // A request is about one generation.
+    target
+        .request(live.id, DeadLetterAction::Retry, Some("Order-1"))
+        .await
+        .unwrap();
+    assert!(control(&*target, live.id).await.unwrap().requests > 0);
+    assert_eq!(control(&*target, candidate.id).await.unwrap().requests, 0);
+}
+
+async fn an_end_is_remembered(database: &Database) {
+    let target = database.open().await;
+    let module = added(&*target, &orders()).await.unwrap();
+    let description = orders();
+    let mut new = new_generation(&module, &description);
+    new.until = Position::new(7);
+    let made = target.create_generation(new).await.unwrap();
+    assert_eq!(stored(&*target, made.id).await.unwrap(), made);
+    assert_eq!(
+        control(&*target, made.id).await.unwrap().until,
+        Position::new(7)
+    );
+}
+
+async fn a_generation_stands_still_while_somebody_attends_to_it(database: &Database) {
+    let target = database.open().await;
+    let id = created(&*target, &orders()).await.unwrap().id;
+    let stop_at = Position::new(7);
+    target.attend(id, stop_at, A_MINUTE).await.unwrap();
+    assert_eq!(control(&*target, id).await.unwrap().stop_at, stop_at);
+    target.attend(id, None, A_MINUTE).await.unwrap();
+    assert_eq!(control(&*target, id).await.unwrap().stop_at, None);
+    target.attend(id, stop_at, Duration::ZERO).await.unwrap();
+    assert_eq!(control(&*target, id).await.unwrap().stop_at, None);
+    target.drop_generation(id).await.unwrap();
+    refused(
+        target.attend(id, None, A_MINUTE).await,
+        TargetErrorKind::Refused,
+        "dropped",
+    );
+}
+
+async fn a_hot_reload_changes_the_module_and_tries_again(database: &Database) {
+    let target = database.open().await;
+    let retired = created(&*target, &orders()).await.unwrap();
+    promoted(&*target, retired.id).await;
+    let live = created(&*target, &orders()).await.unwrap();
+    promoted(&*target, live.id).await;
+    // Other bytes of the same declaration.
+    let module = Module {
+        hash: ModuleHash::of(b"mended"),
+        bytes: b"mended".to_vec(),
+        description: orders(),
+    };
+    refused(
+        target.set_module(&[live.id], &module.hash).await,
+        TargetErrorKind::Refused,
+        "not in the registry",
+    );
+    target.add_module(&module).await.unwrap();
+    target
+        .set_module(&[live.id, retired.id], &module.hash)
+        .await
+        .unwrap();
+    for control in target.controls().await.unwrap() {
+        assert_eq!((&control.module, control.resumes), (&module.hash, 1));
+    }
+    assert_eq!(stored(&*target, live.id).await.unwrap().module, module.hash);
+}
+
+async fn only_its_host_makes_a_generation_ready(database: &Database) {
+    let target = database.open().await;
+    let id = created_for(&*target, &orders(), Goal::Hold)
+        .await
+        .unwrap()
+        .id;
+    let stale = acquired(&*target, id, "host-a").await;
+    let lease = acquired(&*target, id, "host-a").await;
+    refused(
+        target.set_ready(stale).await,
+        TargetErrorKind::Fenced,
+        "no longer ours",
+    );
+    let state = async || stored(&*target, id).await.unwrap().state;
+    assert_eq!(state().await, GenerationState::Building);
+    target.set_ready(lease).await.unwrap();
+    assert_eq!(state().await, GenerationState::Ready);
+    target.set_goal(id, Goal::Promote).await.unwrap();
+    promoted(&*target, id).await;
+    target.set_ready(lease).await.unwrap();
+    assert_eq!(state().await, GenerationState::Live);
+}
+
+async fn a_removed_projection_stands_still_and_can_come_back(database: &Database) {
+    let mut started = started(database, &orders()).await;
+    let (target, id) = (Arc::clone(&started.target), started.generation.id);
+    started.put(vec![order(1, "ada")]).await.unwrap();
+    promoted(&*target, id).await;
+    target.remove("orders_by_customer").await.unwrap();
+    assert_eq!(target.controls().await.unwrap(), []);
+    let removed = stored(&*target, id).await.unwrap();
+    assert!(removed.is_removed && !removed.is_active());
+    // Its readers are left what they had.
+    let orders = database.public("orders_by_customer", "orders");
+    let customers = format!("SELECT customer FROM {orders}");
+    assert_eq!(database.texts(&customers).await, ["ada"]);
+    assert_eq!(target.tidy(0).await.unwrap(), []);
+
+    target.resume("orders_by_customer").await.unwrap();
+    assert!(!stored(&*target, id).await.unwrap().is_removed);
+    let control = control(&*target, id).await.unwrap();
+    assert_eq!((control.paused, control.resumes), (false, 1));
+}
+
+async fn a_new_generation_brings_a_removed_projection_back(database: &Database) {
+    let target = database.open().await;
+    let live = created(&*target, &orders()).await.unwrap().id;
+    promoted(&*target, live).await;
+    target.remove("orders_by_customer").await.unwrap();
+    let new = created(&*target, &orders()).await.unwrap().id;
+    let controls = target.controls().await.unwrap();
+    let ids: Vec<_> = controls.iter().map(|control| control.generation).collect();
+    assert_eq!(ids, [live, new]);
+    assert!(!controls[0].paused);
+}
+
+async fn a_projection_that_is_not_there_cannot_be_controlled(database: &Database) {
+    let target = database.open().await;
+    for result in [
+        target.pause("nobody").await,
+        target.resume("nobody").await,
+        target.remove("nobody").await,
+    ] {
+        refused(result, TargetErrorKind::Refused, "`nobody`");
+    }
+}
+
+async fn hosts_are_there_until_they_leave_or_fall_silent(database: &Database) {
+    let target = database.open().await;
+    let notes = HostNotes {
+        refused: vec![RefusedFile {
+            place: "a 'b'.wasm".to_owned(),
+            projection: None,
+            reason: "it is no component".to_owned(),
+        }],
+        rolled_back: 7,
+    };
+    let names = async || -> Vec<String> {
+        let hosts = target.hosts().await.unwrap();
+        hosts.into_iter().map(|host| host.name).collect()
+    };
+    target.announce("b", &notes, A_MINUTE).await.unwrap();
+    target
+        .announce("a", &HostNotes::default(), A_MINUTE)
+        .await
+        .unwrap();
+    assert_eq!(names().await, ["a", "b"]);
+    assert_eq!(target.hosts().await.unwrap()[1].notes, notes);
+    target
+        .announce("b", &HostNotes::default(), A_MINUTE)
+        .await
+        .unwrap();
+    assert_eq!(target.hosts().await.unwrap()[1].notes, HostNotes::default());
+    target.leave("a").await.unwrap();
+    assert_eq!(names().await, ["b"]);
+    target.announce("b", &notes, Duration::ZERO).await.unwrap();
+    assert_eq!(names().await, [""; 0]);
+}
+
+async fn noted_files_are_remembered(database: &Database) {
+    let target = database.open().await;
+    let (first, second) = (ModuleHash::of(b"1"), ModuleHash::of(b"2"));
+    target.note_file("b.wasm", &first).await.unwrap();
+    target.note_file("a.wasm", &first).await.unwrap();
+    target.note_file("b.wasm", &second).await.unwrap();
+    assert_eq!(
+        database.open().await.noted_files().await.unwrap(),
+        [("a.wasm".to_owned(), first), ("b.wasm".to_owned(), second)]
+    );
+}
+
+async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
+    let mut started = started(database, &orders()).await;
+    let id = started.generation.id;
+    let rate = async |target: &dyn Target| stored(target, id).await.unwrap().rate;
+    assert_eq!(rate(&*started.target).await, None);
+    let next = checkpoint(1);
+    started
+        .writer
+        .commit(Commit {
+            writes: &[],
+            expected: &checkpoint(0),
+            next: &next,
+            position: Position::new(1).unwrap(),
+            dead_letters: DeadLetterChanges::default(),
+            rate: 1234.5,
+            into_empty: false,
+        })
+        .await
+        .unwrap();
+    let update = |at: &str| {
+        let checkpoints = database.registry("checkpoints");
+        format!("UPDATE {checkpoints} SET updated_at = '{at}'")
+    };
+    // Neither a slow nor a quick machine decides this.
+    database.execute(&update("2999-01-01T00:00:00.000Z")).await;
+    assert_eq!(rate(&*started.target).await, Some(1234.5));
+    database.execute(&update("2025-01-01T00:00:00.000Z")).await;
+    assert_eq!(rate(&*started.target).await, None);
+}

@@ -1,0 +1,152 @@
+//! A registry that an older Gnomon made is brought up to date.
+
+use super::*;
+use crate::generation::GenerationState;
+
+on_both!(
+    a_registry_of_format_1_is_brought_up_to_date,
+    hosts_that_open_an_old_registry_at_once_agree,
+    a_registry_that_was_brought_up_to_date_works,
+);
+
+const FORMAT_1_SQLITE: &str = include_str!("migrations/format_1.sqlite.sql");
+const FORMAT_1_POSTGRES: &str = include_str!("migrations/format_1.postgres.sql");
+
+/// A registry of format 1 with a paused projection of three generations: one
+/// retired, one live, one that is being built and has waiting events.
+async fn old_registry(database: &Database) {
+    let registry = if database.is_postgres() {
+        FORMAT_1_POSTGRES
+    } else {
+        FORMAT_1_SQLITE
+    };
+    let description = serde_json::to_string(&orders()).unwrap();
+    let format = if database.is_postgres() { "true" } else { "1" };
+    let insert =
+        |table: &str, rest: &str| format!("INSERT INTO {} {rest};", database.registry(table));
+    let statements = [
+        registry.to_owned(),
+        insert("registry", &format!("VALUES ({format}, 1)")),
+        insert(
+            "modules",
+            &format!("(hash, description, bytes) VALUES ('old', '{description}', '')"),
+        )
+        .replace(
+            "'')",
+            if database.is_postgres() {
+                "'')"
+            } else {
+                "x'')"
+            },
+        ),
+        insert(
+            "projections",
+            "(name, desired_state, resumes) VALUES ('orders_by_customer', 'paused', 3)",
+        ),
+        insert(
+            "generations",
+            "(projection, module, version, state, run_state, cause, promoted_at) VALUES
+             ('orders_by_customer', 'old', 1, 'retired', NULL, NULL, '2025-01-01T00:00:00Z'),
+             ('orders_by_customer', 'old', 1, 'live', 'halted', 'event 7', '2025-01-02T00:00:00Z'),
+             ('orders_by_customer', 'old', 1, 'building', NULL, NULL, NULL)",
+        ),
+        insert(
+            "checkpoints",
+            "(generation, checkpoint, position, epoch)
+             VALUES (1, '3', 3, 1), (2, '7', 7, 4), (3, '5', 5, 1)",
+        ),
+        insert(
+            "leases",
+            &format!(
+                "(generation, host, epoch, expires_at)
+                 VALUES (1, NULL, 1, {0}), (2, 'gone', 4, {0}), (3, NULL, 1, {0})",
+                if database.is_postgres() { "now()" } else { "0" }
+            ),
+        ),
+        insert(
+            "dead_letter_requests",
+            "(generation, action) VALUES (3, 'retry')",
+        ),
+    ];
+    database.execute(&statements.concat()).await;
+}
+
+async fn a_registry_of_format_1_is_brought_up_to_date(database: &Database) {
+    old_registry(database).await;
+    let target = database.open().await;
+    let generations = target.generations().await.unwrap();
+    let stand: Vec<_> = generations
+        .iter()
+        .map(|generation| (generation.state, generation.goal, generation.position.get()))
+        .collect();
+    assert_eq!(
+        stand,
+        [
+            (GenerationState::Retired, Goal::Rest, 3),
+            (GenerationState::Live, Goal::Rest, 7),
+            (GenerationState::Building, Goal::Promote, 5),
+        ]
+    );
+    let live = &generations[1];
+    assert_eq!(
+        live.report.as_ref().unwrap().cause.as_deref(),
+        Some("event 7")
+    );
+    assert_eq!(live.description, orders());
+    assert_eq!(
+        (live.until, live.is_removed, &live.obstacle),
+        (None, false, &None)
+    );
+    let controls = target.controls().await.unwrap();
+    assert_eq!(controls.len(), 3);
+    assert!(
+        controls
+            .iter()
+            .all(|control| control.paused && control.resumes == 3)
+    );
+    assert_eq!(
+        controls
+            .iter()
+            .map(|control| control.requests > 0)
+            .collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    let format = format!("SELECT format FROM {}", database.registry("registry"));
+    assert_eq!(database.texts(&format).await, ["2"]);
+}
+
+async fn hosts_that_open_an_old_registry_at_once_agree(database: &Database) {
+    old_registry(database).await;
+    let hosts: Vec<_> = (0..8)
+        .map(|_| {
+            let url = database.url();
+            tokio::spawn(async move { crate::target::open(&url).await })
+        })
+        .collect();
+    for host in hosts {
+        let target = host.await.unwrap().unwrap();
+        assert_eq!(target.generations().await.unwrap().len(), 3);
+    }
+}
+
+async fn a_registry_that_was_brought_up_to_date_works(database: &Database) {
+    old_registry(database).await;
+    let target = database.open().await;
+    target.remove("orders_by_customer").await.unwrap();
+    target.resume("orders_by_customer").await.unwrap();
+    let new = created(&*target, &orders()).await.unwrap();
+    assert!(new.id > GenerationId::from_sql(3), "{}", new.id);
+    let live = acquired(&*target, GenerationId::from_sql(2), "host-a").await;
+    assert!(live.epoch > 4);
+    // The one that it replaces is gone, with its request.
+    target.tidy(1).await.unwrap();
+    let ids: Vec<_> = (target.generations().await.unwrap().iter())
+        .map(|generation| generation.id.to_sql())
+        .collect();
+    assert_eq!(ids, [1, 2, new.id.to_sql()]);
+    target
+        .drop_projection("orders_by_customer", false)
+        .await
+        .unwrap();
+    assert_eq!(target.generations().await.unwrap(), []);
+}
