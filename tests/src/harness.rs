@@ -9,25 +9,35 @@
 mod chance;
 mod commits;
 mod database;
+mod deployment;
 mod disk;
 mod feed;
+mod generations;
 mod host;
 mod installation;
 mod log;
 mod module;
 mod proxy;
 mod read_model;
+mod readers;
 mod server;
+mod spending;
 
 pub use chance::{Chance, is_soak, rounds};
 pub use commits::Commits;
 pub use database::{Database, Rows, System};
+pub use deployment::PATIENCE;
 pub use disk::Disk;
 pub use feed::{Fed, Feed};
+pub use generations::Stored;
 pub use host::{Host, signal};
-pub use installation::{Finished, Installation, guest};
+pub use installation::{Finished, Installation, example, guest};
 pub use log::shared_log;
-pub use module::{Declaration, DeclaredTable, component, component_of_world, core_module};
+pub use module::{
+    Declaration, DeclaredTable, another_build, component, component_of_world, core_module,
+};
 pub use proxy::{Point, Proxy};
 pub use read_model::{CUSTOMER_VALUE, DAILY_REVENUE, ORDER_SUMMARY, READ_MODELS, ReadModel};
+pub use readers::Readers;
 pub use server::{Server, Stop};
+pub use spending::Spending;

@@ -88,19 +88,9 @@ impl Installation {
     }
 
     /// With one of the example projections, by its folder's name.
-    ///
-    /// # Panics
-    /// When it was not built.
     #[must_use]
     pub fn with_example(self, folder: &str) -> Self {
-        let module = examples().join(format!("{folder}.wasm"));
-        let bytes = fs::read(&module).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; `make test` builds the modules",
-                module.display()
-            )
-        });
-        self.with_module(&format!("{folder}.wasm"), &bytes)
+        self.with_module(&format!("{folder}.wasm"), &example(folder))
     }
 
     /// With a module of `tests/guests`.
@@ -421,9 +411,21 @@ pub fn guest(name: &str) -> Vec<u8> {
     })
 }
 
-fn examples() -> PathBuf {
-    std::env::var_os("GNOMON_TEST_PROJECTIONS").map_or_else(
+/// The bytes of an example projection.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn example(folder: &str) -> Vec<u8> {
+    let directory = std::env::var_os("GNOMON_TEST_PROJECTIONS").map_or_else(
         || profile_directory().with_file_name("projections"),
         PathBuf::from,
-    )
+    );
+    let file = directory.join(folder).with_extension("wasm");
+    fs::read(&file).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `make test` builds the modules",
+            file.display()
+        )
+    })
 }

@@ -2,8 +2,9 @@
 //! apply every event by doing nothing.
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, MemorySection, MemoryType, Module, TypeSection, ValType,
+    CodeSection, ComponentSection as _, ConstExpr, CustomSection, DataSection, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
+    Module, TypeSection, ValType,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -21,6 +22,8 @@ pub struct Declaration {
     pub name: String,
     /// Its version.
     pub version: u32,
+    /// The event types that it asks for; none for all.
+    pub event_types: Vec<String>,
     /// Its tables.
     pub tables: Vec<DeclaredTable>,
 }
@@ -46,6 +49,7 @@ impl Declaration {
         Self {
             name: name.to_owned(),
             version: 1,
+            event_types: Vec::new(),
             tables: vec![DeclaredTable {
                 name: table.to_owned(),
                 columns: strings(&["id", "note"]),
@@ -78,6 +82,18 @@ pub fn component_of_world(core: &[u8], wit: &str, world: &str) -> Vec<u8> {
         .unwrap()
         .encode()
         .unwrap()
+}
+
+/// The same component from another build: other bytes, the same behaviour.
+#[must_use]
+pub fn another_build(component: &[u8], number: u32) -> Vec<u8> {
+    let mut bytes = component.to_vec();
+    CustomSection {
+        name: "build".into(),
+        data: (&number.to_le_bytes()[..]).into(),
+    }
+    .append_to_component(&mut bytes);
+    bytes
 }
 
 /// The core module behind [`component`], which is not a component.
@@ -192,7 +208,10 @@ impl Memory {
         let tables = memory.list(&tables);
         memory.bytes[..8].copy_from_slice(&name);
         memory.bytes[8..12].copy_from_slice(&declaration.version.to_le_bytes());
-        // Bytes 12 to 32 are the subscription: two empty lists, no metadata.
+        let event_types = memory.strings(&declaration.event_types);
+        memory.bytes[12..20].copy_from_slice(&event_types);
+        // Bytes 20 to 32 are the rest of the subscription: no categories, no
+        // metadata.
         memory.bytes[32..40].copy_from_slice(&tables);
         memory
     }

@@ -107,27 +107,20 @@ impl ReadModel {
     /// # Panics
     /// With the first row that differs.
     pub fn assert_right(&self, events: &Database, read_models: &Database, when: &str) {
-        let (expected, found) = (self.expected(events), self.rows(read_models));
-        assert!(
-            !expected.is_empty(),
-            "the events ask for no row of {}",
-            self.table
-        );
-        if let Some((expected, found)) = expected
-            .iter()
-            .zip(&found)
-            .find(|(left, right)| left != right)
-        {
-            panic!(
-                "{}, {when}: first difference\nexpected {expected:?}\nfound    {found:?}",
-                self.table
-            );
-        }
-        assert_eq!(
-            found.len(),
-            expected.len(),
-            "rows of {}, {when}",
-            self.table
-        );
+        let what = format!("{}, {when}", self.table);
+        assert_same(&what, &self.expected(events), &self.rows(read_models));
     }
+}
+
+/// Panics where rows are not those that were expected, or none were.
+pub(super) fn assert_same(what: &str, expected: &Rows, found: &Rows) {
+    assert!(!expected.is_empty(), "the events ask for no row of {what}");
+    if let Some((expected, found)) = expected
+        .iter()
+        .zip(found)
+        .find(|(left, right)| left != right)
+    {
+        panic!("{what}: first difference\nexpected {expected:?}\nfound    {found:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "rows of {what}");
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gnomon_tests::harness::{Database, Installation, READ_MODELS, System, shared_log};
+use gnomon_tests::harness::{Database, Installation, READ_MODELS, Spending, System, shared_log};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -13,6 +13,8 @@ const KILLS: usize = 50;
 /// Small enough that a run takes many batches, so that many moments are in the
 /// middle of something.
 const BATCH_EVENTS: usize = 200;
+/// What a build folds before it commits: some batches.
+const BUILD_WINDOW: &str = "64KiB";
 /// After this many kills the next host waits for the dead one's leases to run
 /// out; after the others that time is put forward.
 const KILLS_WITH_LEASES: usize = 2;
@@ -25,6 +27,65 @@ fn fifty_kills_leave_the_rows_of_the_group_by_on_sqlite() {
 #[test]
 fn fifty_kills_leave_the_rows_of_the_group_by_on_postgres() {
     kill_at_random_moments(System::Postgres);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_bulk_copy_leaves_no_row_of_it() {
+    let installation = Installation::new(System::Postgres, System::Postgres)
+        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", BATCH_EVENTS);
+    installation.append_orders(3_000, 1);
+    Spending::version(1).deploy(&installation, &[]);
+    let read_models = &installation.read_models;
+    let candidate = installation.candidate().unwrap().id;
+    let table = read_models.physical_table(candidate, "spending");
+    // The copy stops at its hundredth row, until this session lets it go on.
+    read_models.execute(&format!(
+        "CREATE SEQUENCE public.copied;
+         CREATE FUNCTION public.stop_halfway() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('public.copied') = 100 THEN
+                 PERFORM pg_advisory_xact_lock(1);
+             END IF;
+             RETURN new;
+         END $$;
+         CREATE TRIGGER stop_halfway BEFORE INSERT ON {table}
+         FOR EACH ROW EXECUTE FUNCTION public.stop_halfway();
+         SELECT pg_advisory_lock(1)"
+    ));
+    let host = installation.start_host();
+    wait_for_number(
+        read_models,
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE wait_event = 'advisory' AND query LIKE 'COPY%' AND datname = current_database()",
+        1,
+    );
+    let _ = host.kill();
+    read_models.execute("SELECT pg_advisory_unlock(1)");
+    wait_for_number(
+        read_models,
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND query LIKE 'COPY%'",
+        0,
+    );
+    assert_eq!(
+        read_models.number(&format!("SELECT count(*) FROM {table}")),
+        0
+    );
+    assert_eq!(committed(&installation), 0);
+    installation.succeed(&["run", "--until-caught-up"]);
+    Spending::version(1).assert_right(&installation, "after a copy that was killed");
+}
+
+fn wait_for_number(database: &Database, sql: &str, number: i64) {
+    const LIMIT: Duration = Duration::from_secs(120);
+    let started = Instant::now();
+    while database.number(sql) != number {
+        assert!(
+            started.elapsed() < LIMIT,
+            "not {number} within {LIMIT:?}: {sql}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A run that ends before the last kill is checked, and another one begins.
@@ -41,7 +102,8 @@ fn kill_at_random_moments(system: System) {
     while kills < KILLS {
         let installation = Installation::on(Arc::clone(&log), Arc::new(Database::new(system)))
             .with_examples()
-            .with_variable("GNOMON_LIMITS_BATCH_EVENTS", BATCH_EVENTS);
+            .with_variable("GNOMON_LIMITS_BATCH_EVENTS", BATCH_EVENTS)
+            .with_variable("GNOMON_LIMITS_BUILD_WINDOW", BUILD_WINDOW);
         let head = installation.head();
         let mut reached = 0;
         while kills < KILLS && slowest_position(&installation) < head {
@@ -99,7 +161,7 @@ fn committed(installation: &Installation) -> i64 {
 }
 
 fn wait_for_a_commit(installation: &Installation, after: i64) {
-    const LIMIT: Duration = Duration::from_secs(30);
+    const LIMIT: Duration = Duration::from_secs(120);
     let started = Instant::now();
     while committed(installation) <= after {
         assert!(

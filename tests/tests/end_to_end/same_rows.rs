@@ -7,14 +7,29 @@ use gnomon_tests::harness::{Database, Installation, System, shared_log};
 
 use System::{Postgres, Sqlite};
 
+/// What a build folds at most before it writes, when nothing else is said.
+const WINDOW: &str = "64MiB";
+
 fn project(source: System, target: System, events: usize, batch_events: usize) {
+    project_in_windows(source, target, events, batch_events, WINDOW);
+}
+
+fn project_in_windows(
+    source: System,
+    target: System,
+    events: usize,
+    batch_events: usize,
+    window: &str,
+) {
     let log = shared_log(source, events);
     let installation = Installation::on(log, Arc::new(Database::new(target)))
         .with_examples()
-        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", batch_events);
+        .with_variable("GNOMON_LIMITS_BATCH_EVENTS", batch_events)
+        .with_variable("GNOMON_LIMITS_BUILD_WINDOW", window);
     installation.succeed(&["run", "--until-caught-up"]);
     installation.assert_rows_are_right(&format!(
-        "{source:?} to {target:?}, {events} events in batches of {batch_events}"
+        "{source:?} to {target:?}, {events} events in batches of {batch_events}, \
+         windows of {window}"
     ));
 }
 
@@ -57,6 +72,16 @@ fn in_any_mix(events: usize, batch_events: usize) {
     for source in [Sqlite, Postgres] {
         for target in [Sqlite, Postgres] {
             project(source, target, events, batch_events);
+        }
+    }
+}
+
+#[test]
+fn whatever_a_build_folds_before_it_writes_the_rows_are_those_of_the_group_by() {
+    // None, each batch, some batches.
+    for window in ["0", "1KiB", "256KiB"] {
+        for target in [Sqlite, Postgres] {
+            project_in_windows(Sqlite, target, 10_000, 50, window);
         }
     }
 }
