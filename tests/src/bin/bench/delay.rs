@@ -22,7 +22,7 @@ use crate::statistics::{Summary, Times};
 /// measured, and shorter rests take the processor from the host.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// Orders before the first that counts: connections, caches, plans.
-const WARM_UP_ORDERS: usize = 200;
+pub(crate) const WARM_UP_ORDERS: usize = 200;
 /// A row that is not there by then never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -162,7 +162,7 @@ async fn measure_all(
 }
 
 /// Writes orders in a rhythm, and waits until all of them are rows.
-async fn write(
+pub(crate) async fn write(
     writer: &mut Writer,
     orders: &mut impl Iterator<Item = Placed>,
     every: Duration,
@@ -178,7 +178,7 @@ async fn write(
     watcher.wait_for_all().await
 }
 
-enum Writer {
+pub(crate) enum Writer {
     Own(Arc<dyn EventStore>),
     Foreign(PgConnection),
 }
@@ -212,7 +212,7 @@ impl Writer {
 }
 
 /// A thread that looks for rows again and again, on a connection of its own.
-struct Watcher {
+pub(crate) struct Watcher {
     watched: Arc<Mutex<Watched>>,
     thread: JoinHandle<Result<()>>,
 }
@@ -226,7 +226,7 @@ struct Watched {
 }
 
 impl Watcher {
-    fn start(url: String) -> Self {
+    pub(crate) fn start(url: String) -> Self {
         let watched = Arc::new(Mutex::new(Watched::default()));
         let shared = Arc::clone(&watched);
         let thread = std::thread::spawn(move || watch(&url, &shared));
@@ -257,7 +257,7 @@ impl Watcher {
         }
     }
 
-    fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         lock(&self.watched).ends = true;
         self.thread
             .join()

@@ -8,10 +8,14 @@ use std::io::Write as _;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod beside;
+mod contenders;
 mod databases;
 mod delay;
 mod idle;
 mod log;
+mod rebuild;
+mod reload;
 mod report;
 mod statistics;
 mod waking;
@@ -33,6 +37,12 @@ enum Measurement {
     Delay(delay::Arguments),
     /// What waking the reader costs the writers
     Waking(waking::Arguments),
+    /// How fast read models are rebuilt, beside code written by hand
+    Rebuild(rebuild::Arguments),
+    /// The delay of a live read model while it is rebuilt
+    Beside(beside::Arguments),
+    /// How long a projection pauses for hot reloads
+    Reload(reload::Arguments),
     /// What a host that has nothing to do asks of its databases
     Idle(idle::Arguments),
 }
@@ -53,14 +63,20 @@ fn measure(measurement: &Measurement, json: bool) -> Result<()> {
     match measurement {
         Measurement::Delay(arguments) => report::print(&delay::measure(arguments)?, json),
         Measurement::Waking(arguments) => report::print(&waking::measure(arguments)?, json),
+        Measurement::Rebuild(arguments) => report::print(&rebuild::measure(arguments)?, json),
+        Measurement::Beside(arguments) => report::print(&beside::measure(arguments)?, json),
+        Measurement::Reload(arguments) => report::print(&reload::measure(arguments)?, json),
         Measurement::Idle(arguments) => report::print(&idle::measure(arguments)?, json),
     }
 }
 
-fn all() -> [Measurement; 3] {
+fn all() -> [Measurement; 6] {
     [
         Measurement::Delay(delay::Arguments::default()),
         Measurement::Waking(waking::Arguments::default()),
+        Measurement::Rebuild(rebuild::Arguments::default()),
+        Measurement::Beside(beside::Arguments::default()),
+        Measurement::Reload(reload::Arguments::default()),
         Measurement::Idle(idle::Arguments::default()),
     ]
 }

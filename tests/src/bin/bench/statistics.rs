@@ -27,6 +27,13 @@ impl FromIterator<Duration> for Times {
 }
 
 impl Times {
+    /// Those of several measurements.
+    pub(crate) fn together(all: Vec<Self>) -> Self {
+        let mut milliseconds: Vec<f64> = all.into_iter().flat_map(|times| times.0).collect();
+        milliseconds.sort_by(f64::total_cmp);
+        Self(milliseconds)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

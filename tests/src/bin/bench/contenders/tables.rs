@@ -1,0 +1,104 @@
+//! The tables that the contenders fill, in a schema of their own, as Gnomon
+//! makes them.
+
+use anyhow::Result;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use super::models::Models;
+
+/// The schema.
+pub(crate) const SCHEMA: &str = "by_hand";
+
+/// Makes the tables anew, with a checkpoint.
+pub(crate) async fn make(connection: &mut PgConnection, models: Models, keys: bool) -> Result<()> {
+    let mut statements = vec![
+        format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"),
+        format!("CREATE SCHEMA {SCHEMA}"),
+        format!("CREATE TABLE {SCHEMA}.checkpoint (position bigint NOT NULL)"),
+        format!("INSERT INTO {SCHEMA}.checkpoint VALUES (0)"),
+    ];
+    let tables = [
+        (
+            models.orders,
+            "order_summaries (order_id uuid NOT NULL, customer_id text COLLATE \"C\" NOT NULL, \
+             total_cents bigint NOT NULL, status text COLLATE \"C\" NOT NULL, \
+             placed_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, \
+             item_count bigint NOT NULL)",
+        ),
+        (
+            models.customers,
+            "customer_value (customer_id text COLLATE \"C\" NOT NULL, orders bigint NOT NULL, \
+             paid_cents bigint NOT NULL, cancelled bigint NOT NULL, last_order_at timestamptz)",
+        ),
+        (
+            models.days,
+            "daily_revenue (day date NOT NULL, revenue_cents bigint NOT NULL, \
+             payments bigint NOT NULL)",
+        ),
+    ];
+    statements.extend(
+        tables
+            .iter()
+            .filter(|(wanted, _)| *wanted)
+            .map(|(_, table)| format!("CREATE TABLE {SCHEMA}.{table}")),
+    );
+    for statement in statements {
+        connection.execute(AssertSqlSafe(statement)).await?;
+    }
+    if keys {
+        add_keys(connection, models).await?;
+    }
+    Ok(())
+}
+
+/// SQL for a time that was bound in microseconds since the Unix epoch.
+pub(crate) fn timestamp(microseconds: &str) -> String {
+    format!("TIMESTAMPTZ 'epoch' + {microseconds} * INTERVAL '1 microsecond'")
+}
+
+/// Adds the primary keys.
+pub(crate) async fn add_keys(connection: &mut PgConnection, models: Models) -> Result<()> {
+    let keys = [
+        (models.orders, "order_summaries", "order_id"),
+        (models.customers, "customer_value", "customer_id"),
+        (models.days, "daily_revenue", "day"),
+    ];
+    for (_, table, key) in keys.iter().filter(|(wanted, ..)| *wanted) {
+        let add = format!("ALTER TABLE {SCHEMA}.{table} ADD PRIMARY KEY ({key})");
+        connection.execute(AssertSqlSafe(add)).await?;
+    }
+    Ok(())
+}
+
+/// Adds the secondary index that `order_summary` declares.
+pub(crate) async fn add_indexes(connection: &mut PgConnection, models: Models) -> Result<()> {
+    if models.orders {
+        let index = format!("CREATE INDEX ON {SCHEMA}.order_summaries (customer_id, order_id)");
+        connection.execute(AssertSqlSafe(index)).await?;
+    }
+    Ok(())
+}
+
+/// Rows that the tables have and Gnomon's views lack, or the other way round.
+pub(crate) async fn differences(connection: &mut PgConnection, models: Models) -> Result<i64> {
+    let views = [
+        (models.orders, "order_summaries", "order_summary"),
+        (models.customers, "customer_value", "customer_value"),
+        (models.days, "daily_revenue", "daily_revenue"),
+    ];
+    let mut differences = 0;
+    for (_, table, projection) in views.iter().filter(|(wanted, ..)| *wanted) {
+        let (own, theirs) = (
+            format!("SELECT * FROM {SCHEMA}.{table}"),
+            format!("SELECT * FROM {projection}.{table}"),
+        );
+        for (first, second) in [(&own, &theirs), (&theirs, &own)] {
+            let count = format!("SELECT count(*) FROM ({first} EXCEPT {second}) AS rows");
+            differences += sqlx::query_scalar::<_, i64>(AssertSqlSafe(count))
+                .fetch_one(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(differences)
+}
