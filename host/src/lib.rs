@@ -42,6 +42,7 @@
 pub mod command_line;
 pub mod comparison;
 pub mod configuration;
+mod connections;
 pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gnomon_model::{Event, Position, json};
-use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Appended, CheckedFile, EventStore, EventStoreError, ExpectedVersion, Imported, InvalidEvent,
     NewEvent, OnProgress, Snapshot, StreamId,
 };
+use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 
 mod append;
@@ -37,7 +37,7 @@ const MAX_CONNECTIONS: u32 = 16;
 
 /// An event store in PostgreSQL.
 pub struct PostgresEventStore {
-    pool: PgPool,
+    pool: Connections,
     layout: Layout,
     url: PostgresUrl,
     waking: Waking,
@@ -141,10 +141,9 @@ impl EventStore for PostgresEventStore {
             cause,
         })?;
         let saving = |error| self.error("save a snapshot in", error);
-        let mut connection = self.pool.acquire().await.map_err(saving)?;
-        schema::ensure_snapshots(&mut connection)
-            .await
-            .map_err(saving)?;
+        let mut lent = self.pool.lend().await.map_err(saving)?;
+        let ensured = schema::ensure_snapshots(&mut lent).await;
+        lent.end_with(ensured).map_err(saving)?;
         sqlx::query(
             "INSERT INTO snapshots (stream_id, stream_type, snapshot_data, version, created_at) \
              VALUES ($1, $2, $3::text::jsonb, $4, clock_timestamp()) \
@@ -156,7 +155,7 @@ impl EventStore for PostgresEventStore {
         .bind(stream.category())
         .bind(data)
         .bind(i64::try_from(version).unwrap_or(i64::MAX))
-        .execute(&mut *connection)
+        .execute(&self.pool)
         .await
         .map_err(saving)?;
         Ok(())
@@ -164,11 +163,9 @@ impl EventStore for PostgresEventStore {
 
     async fn load_snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, EventStoreError> {
         let loading = |error| self.error("load a snapshot from", error);
-        let mut connection = self.pool.acquire().await.map_err(loading)?;
-        if !schema::has_snapshots(&mut connection)
-            .await
-            .map_err(loading)?
-        {
+        let mut lent = self.pool.lend().await.map_err(loading)?;
+        let is_there = schema::has_snapshots(&mut lent).await;
+        if !lent.end_with(is_there).map_err(loading)? {
             return Ok(None);
         }
         sqlx::query(
@@ -185,7 +182,7 @@ impl EventStore for PostgresEventStore {
                 saved_at: row.try_get(2)?,
             })
         })
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&self.pool)
         .await
         .map_err(loading)
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use gnomon_model::{Position, Subscription};
-use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Filling, nothing_new, window_end};
 use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
+use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{
     Layout, connect, ensure, event_columns, layout, pool, read_event, sql_limit, store_error,
@@ -44,7 +44,7 @@ const ALONG_THE_INDEX: [(&str, &str); 3] = [
 
 /// A PostgreSQL table of events as a source.
 pub struct PostgresSource {
-    pool: PgPool,
+    pool: Connections,
     layout: Layout,
     url: PostgresUrl,
     frontier: watch::Receiver<Frontier>,
@@ -131,18 +131,20 @@ impl Source for PostgresSource {
         let query: Arc<str> = query.into();
         let read = || async {
             let mut filling = Filling::new(limits);
+            let mut lent = self.pool.lend().await?;
             let mut rows = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
                 .bind(after.to_sql())
                 .bind(end.to_sql())
                 .bind(sql_limit(filling.wanted()))
                 .bind(&subscription.event_types)
                 .bind(&subscription.categories)
-                .fetch(&self.pool);
+                .fetch(&mut *lent);
+            let mut is_full = false;
             while let Some(row) = rows.try_next().await? {
-                if !filling.add(read_event(&row)?) {
-                    break;
-                }
+                is_full = is_full || !filling.add(read_event(&row)?);
             }
+            drop(rows);
+            lent.end();
             Ok(filling.finish(end, safe))
         };
         self.silence

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gnomon_model::{Description, Floats, Position};
+use sqlx::Connection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgPool};
 
 use self::error::failed;
 use self::writer::PostgresWriter;
@@ -21,6 +21,7 @@ use super::{
     Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
     TargetError, Writer,
 };
+use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
@@ -58,8 +59,8 @@ mod writer;
 pub struct PostgresTarget {
     /// The URL without its password, for messages.
     place: Arc<str>,
-    registry: PgPool,
-    writers: PgPool,
+    registry: Connections,
+    writers: Connections,
     options: PgConnectOptions,
     silence: Arc<Silence>,
 }

@@ -22,6 +22,7 @@ mod comparisons;
 mod copies;
 mod database;
 mod desired;
+mod given_up;
 mod indexes;
 mod leases;
 mod migrations;

@@ -59,8 +59,19 @@ async fn attempt(
     expected: ExpectedVersion,
     events: &[NewEvent],
 ) -> Result<Result<Vec<Appended>, EventStoreError>, sqlx::Error> {
-    let mut connection = store.pool.acquire().await?;
-    let (actual, found) = look(&mut connection, &store.layout, stream, events).await?;
+    let mut lent = store.pool.lend().await?;
+    let appended = attempt_on(&mut lent, &store.layout, stream, expected, events).await;
+    lent.end_with(appended)
+}
+
+async fn attempt_on(
+    connection: &mut PgConnection,
+    layout: &Layout,
+    stream: &StreamId,
+    expected: ExpectedVersion,
+    events: &[NewEvent],
+) -> Result<Result<Vec<Appended>, EventStoreError>, sqlx::Error> {
+    let (actual, found) = look(connection, layout, stream, events).await?;
     match already_there(stream, events, &found) {
         Ok(None) => {}
         Ok(Some(appended)) => return Ok(Ok(appended)),
@@ -79,7 +90,7 @@ async fn attempt(
     for (event, version) in events.iter().zip(actual + 1..) {
         rows.push(stream, version, event);
     }
-    rows.insert(&mut connection, &store.layout).await.map(Ok)
+    rows.insert(connection, layout).await.map(Ok)
 }
 
 /// The version of a stream, and the events that have one of the new ids.

@@ -5,9 +5,10 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Error};
 
+use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::{EventStoreError, EventStoreErrorKind};
 use crate::silence::Silence;
@@ -52,9 +53,9 @@ pub(crate) fn pool(
     max_connections: u32,
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
-) -> Result<PgPool, EventStoreError> {
+) -> Result<Connections, EventStoreError> {
     let silence = Arc::clone(silence);
-    Ok(PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(CONNECT_TIMEOUT)
         .test_before_acquire(false)
@@ -62,7 +63,8 @@ pub(crate) fn pool(
             let silence = Arc::clone(&silence);
             Box::pin(async move { silence.allows(connection, metadata.idle_for).await })
         })
-        .connect_lazy_with(options(url)?.options(settings.iter().copied())))
+        .connect_lazy_with(options(url)?.options(settings.iter().copied()));
+    Ok(Connections::of(pool))
 }
 
 /// The SQLSTATE of an error that the server sent.

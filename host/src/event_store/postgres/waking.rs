@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgPool;
+use crate::connections::Connections;
 
 /// The channel on which readers are woken.
 pub(crate) const CHANNEL: &str = "gnomon_events";
@@ -27,7 +27,7 @@ pub(super) struct Waking {
 impl Waking {
     /// Something was appended: wakes readers where it has been quiet. Only a
     /// hint, so a failure does not matter.
-    pub(super) async fn appended(&self, pool: &PgPool) {
+    pub(super) async fn appended(&self, pool: &Connections) {
         if self.ends_the_quiet(Instant::now()) {
             let woken = sqlx::query(
                 "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')",

@@ -46,9 +46,9 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and checks that the table can be read without loss.
     pub(super) async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
-        let pool = pool(url, 1, &[], &Arc::default())?;
+        let connections = pool(url, 1, &[], &Arc::default())?;
         let open = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
+            let mut listener = connections.listener().await?;
             // A silent reconnect would keep samples of another server life.
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;

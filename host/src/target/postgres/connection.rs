@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::error::failed;
+use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::silence::Silence;
 use crate::target::TargetError;
@@ -70,23 +71,24 @@ pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnec
 }
 
 /// The pool for the registry.
-pub(super) fn registry_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> PgPool {
-    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS], silence).connect_lazy_with(options)
+pub(super) fn registry_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
+    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS], options, silence)
 }
 
 /// The pool that the writers share.
-pub(super) fn writer_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> PgPool {
+pub(super) fn writer_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
     let settings = &[SETTINGS, WRITER_SETTINGS];
-    pool(WRITER_CONNECTIONS_MAX, settings, silence).connect_lazy_with(options)
+    pool(WRITER_CONNECTIONS_MAX, settings, options, silence)
 }
 
 fn pool(
     connections_max: u32,
     settings: &'static [&'static str],
+    options: PgConnectOptions,
     silence: &Arc<Silence>,
-) -> PgPoolOptions {
+) -> Connections {
     let (before, after) = (Arc::clone(silence), Arc::clone(silence));
-    PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
@@ -115,4 +117,6 @@ fn pool(
                 Ok(())
             })
         })
+        .connect_lazy_with(options);
+    Connections::of(pool)
 }

@@ -1,15 +1,16 @@
 //! What users want: paused or running, another try, and requests about dead
 //! letters.
 
-use sqlx::{PgPool, Row as _};
+use sqlx::Row as _;
 
 use super::failure::Failure;
+use crate::connections::Connections;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::GenerationId;
 use crate::target::Control;
 use crate::target::registry::{StoredControl, unknown_projection};
 
-pub(super) async fn all(pool: &PgPool) -> Result<Vec<Control>, Failure> {
+pub(super) async fn all(pool: &Connections) -> Result<Vec<Control>, Failure> {
     let rows = sqlx::query(
         "SELECT g.projection, g.id, g.module, g.state, g.goal, g.until, p.resumes,
                 CASE WHEN g.attended_until > clock_timestamp() THEN g.stop_at END AS stop_at,
@@ -41,24 +42,28 @@ pub(super) async fn all(pool: &PgPool) -> Result<Vec<Control>, Failure> {
     Ok(controls)
 }
 
-pub(super) async fn pause(pool: &PgPool, projection: &str) -> Result<(), Failure> {
+pub(super) async fn pause(pool: &Connections, projection: &str) -> Result<(), Failure> {
     let change = "UPDATE gnomon.projections SET desired_state = 'paused'
                   WHERE name = $1 AND desired_state <> 'removed'";
     control(pool, projection, change).await
 }
 
-pub(super) async fn remove(pool: &PgPool, projection: &str) -> Result<(), Failure> {
+pub(super) async fn remove(pool: &Connections, projection: &str) -> Result<(), Failure> {
     let change = "UPDATE gnomon.projections SET desired_state = 'removed' WHERE name = $1";
     control(pool, projection, change).await
 }
 
-pub(super) async fn resume(pool: &PgPool, projection: &str) -> Result<(), Failure> {
+pub(super) async fn resume(pool: &Connections, projection: &str) -> Result<(), Failure> {
     let change = "UPDATE gnomon.projections
                   SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1";
     control(pool, projection, change).await
 }
 
-async fn control(pool: &PgPool, projection: &str, change: &'static str) -> Result<(), Failure> {
+async fn control(
+    pool: &Connections,
+    projection: &str,
+    change: &'static str,
+) -> Result<(), Failure> {
     let changed = sqlx::query(change).bind(projection).execute(pool).await?;
     match changed.rows_affected() {
         0 => Err(unknown_projection(projection).into()),
@@ -67,7 +72,7 @@ async fn control(pool: &PgPool, projection: &str, change: &'static str) -> Resul
 }
 
 pub(super) async fn request(
-    pool: &PgPool,
+    pool: &Connections,
     generation: GenerationId,
     action: DeadLetterAction,
     stream: Option<&str>,

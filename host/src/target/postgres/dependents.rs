@@ -1,8 +1,9 @@
 //! What of users stands on a public view, and who reads it.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::error::cause;
+use crate::connections::Connections;
 use crate::target::{TargetError, TargetErrorKind};
 
 /// What would go with a view: other views, functions, triggers, rules,
@@ -62,7 +63,7 @@ pub(super) fn in_the_way(what: &str, dependents: &[String]) -> TargetError {
 
 /// Says who holds a lock on one of these views.
 pub(super) async fn blocked(
-    pool: &PgPool,
+    pool: &Connections,
     schema: &str,
     views: &[String],
     error: sqlx::Error,

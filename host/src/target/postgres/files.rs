@@ -1,10 +1,9 @@
 //! Which module a watched file held when it was last deployed.
 
-use sqlx::PgPool;
-
+use crate::connections::Connections;
 use crate::generation::ModuleHash;
 
-pub(super) async fn note(pool: &PgPool, file: &str, module: &ModuleHash) -> sqlx::Result<()> {
+pub(super) async fn note(pool: &Connections, file: &str, module: &ModuleHash) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO gnomon.files (name, module) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET module = excluded.module",
@@ -16,7 +15,7 @@ pub(super) async fn note(pool: &PgPool, file: &str, module: &ModuleHash) -> sqlx
     Ok(())
 }
 
-pub(super) async fn noted(pool: &PgPool) -> sqlx::Result<Vec<(String, ModuleHash)>> {
+pub(super) async fn noted(pool: &Connections) -> sqlx::Result<Vec<(String, ModuleHash)>> {
     let files: Vec<(String, String)> =
         sqlx::query_as("SELECT name, module FROM gnomon.files ORDER BY name COLLATE \"C\"")
             .fetch_all(pool)

@@ -1,16 +1,20 @@
 //! Generations in the registry: how they are made and read.
 
 use gnomon_model::{Description, Position};
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::failure::Failure;
 use super::schema::lock_structure;
 use super::{modules, public_names, removal, tables};
+use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
 use crate::target::registry::{StoredGeneration, check_newest, read_description};
 
-pub(super) async fn create(pool: &PgPool, new: NewGeneration<'_>) -> Result<Generation, Failure> {
+pub(super) async fn create(
+    pool: &Connections,
+    new: NewGeneration<'_>,
+) -> Result<Generation, Failure> {
     let description = named(new.description.clone(), new.projection);
     let mut transaction = pool.begin().await?;
     lock_structure(&mut transaction).await?;
@@ -125,7 +129,7 @@ async fn insert(
     Ok(GenerationId::from_sql(id))
 }
 
-pub(super) async fn all(pool: &PgPool) -> Result<Vec<Generation>, Failure> {
+pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> {
     let rows = sqlx::query(
         "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until, g.obstacle,
                 p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use gnomon_model::Position;
-use sqlx::PgPool;
 
 use super::failure::Failure;
 use super::lease::{milliseconds, ours};
+use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal, Lease};
 use crate::target::registry::{check_goal, unknown_generation};
 
 pub(super) async fn set_goal(
-    pool: &PgPool,
+    pool: &Connections,
     generation: GenerationId,
     goal: Goal,
 ) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub(super) async fn set_goal(
     Ok(())
 }
 
-pub(super) async fn set_ready(pool: &PgPool, lease: Lease) -> Result<(), Failure> {
+pub(super) async fn set_ready(pool: &Connections, lease: Lease) -> Result<(), Failure> {
     let held: i64 = sqlx::query_scalar(
         "WITH held AS (
              SELECT generation FROM gnomon.leases
@@ -54,7 +54,7 @@ pub(super) async fn set_ready(pool: &PgPool, lease: Lease) -> Result<(), Failure
 }
 
 pub(super) async fn attend(
-    pool: &PgPool,
+    pool: &Connections,
     generation: GenerationId,
     stop_at: Option<Position>,
     duration: Duration,

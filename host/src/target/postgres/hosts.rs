@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-
 use super::failure::Failure;
 use super::lease::milliseconds;
+use crate::connections::Connections;
 use crate::target::{HostNotes, PresentHost, TargetError, TargetErrorKind};
 
 /// Forgets hosts that left without a word, too.
 pub(super) async fn announce(
-    pool: &PgPool,
+    pool: &Connections,
     host: &str,
     notes: &HostNotes,
     duration: Duration,
@@ -41,7 +40,7 @@ pub(super) async fn announce(
     Ok(())
 }
 
-pub(super) async fn leave(pool: &PgPool, host: &str) -> sqlx::Result<()> {
+pub(super) async fn leave(pool: &Connections, host: &str) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM gnomon.hosts WHERE name = $1")
         .bind(host)
         .execute(pool)
@@ -49,7 +48,7 @@ pub(super) async fn leave(pool: &PgPool, host: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
-pub(super) async fn present(pool: &PgPool) -> Result<Vec<PresentHost>, Failure> {
+pub(super) async fn present(pool: &Connections) -> Result<Vec<PresentHost>, Failure> {
     let hosts: Vec<(String, String)> = sqlx::query_as(
         "SELECT name, notes FROM gnomon.hosts
          WHERE expires_at > clock_timestamp() ORDER BY name COLLATE \"C\"",

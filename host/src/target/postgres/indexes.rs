@@ -2,10 +2,11 @@
 //! first needs one.
 
 use gnomon_model::{Description, Table};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::failure::Failure;
 use super::tables::{index_name, physical_schema, schema_name};
+use crate::connections::Connections;
 use crate::generation::Lease;
 use crate::target::identifier::{column_names, quoted};
 use crate::target::registry::{fenced, unknown};
@@ -18,11 +19,11 @@ const MAINTENANCE_MEMORY: &str = "SET LOCAL maintenance_work_mem = '256MB'";
 /// Makes all indexes that are missing or unusable, and then the statistics
 /// that readers' plans go by.
 pub(super) async fn complete(
-    pool: &PgPool,
+    pool: &Connections,
     lease: Lease,
     description: &Description,
 ) -> Result<(), Failure> {
-    check_lease(pool.acquire().await?.as_mut(), lease).await?;
+    check_lease(pool, lease).await?;
     let schema = physical_schema(&description.name, lease.generation);
     for (number, table) in description.tables.iter().enumerate() {
         for index in 0..table.indexes.len() {
@@ -37,7 +38,7 @@ pub(super) async fn complete(
 /// Makes one index if it is missing or unusable. An attempt that is
 /// interrupted leaves nothing behind.
 pub(super) async fn ensure(
-    pool: &PgPool,
+    pool: &Connections,
     lease: Lease,
     description: &Description,
     table_number: usize,
@@ -51,9 +52,9 @@ pub(super) async fn ensure(
     let name = index_name(table_number, table, &index_number.to_string());
     let mut transaction = pool.begin().await?;
     if is_usable(&mut transaction, &schema, &name).await? == Some(true) {
-        return Ok(());
+        return Ok(transaction.rollback().await?);
     }
-    check_lease(&mut transaction, lease).await?;
+    check_lease(&mut *transaction, lease).await?;
     transaction.execute(MAINTENANCE_MEMORY).await?;
     let qualified = format!("{}.{}", quoted(&schema), quoted(&table.name));
     // Whoever else makes it, a host that was fenced meanwhile, has finished
@@ -114,7 +115,7 @@ async fn is_usable(
     .await
 }
 
-async fn check_lease(connection: &mut PgConnection, lease: Lease) -> Result<(), Failure> {
+async fn check_lease(connection: impl sqlx::PgExecutor<'_>, lease: Lease) -> Result<(), Failure> {
     let is_ours: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 AND epoch = $2)",
     )

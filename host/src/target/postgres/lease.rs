@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-
 use super::failure::Failure;
+use crate::connections::Connections;
 use crate::generation::{GenerationId, Lease, RunReport};
 use crate::target::Acquired;
 use crate::target::registry::fenced;
 
 pub(super) async fn acquire(
-    pool: &PgPool,
+    pool: &Connections,
     generation: GenerationId,
     host: &str,
     duration: Duration,
@@ -27,6 +26,7 @@ pub(super) async fn acquire(
         return Err(fenced(generation).into());
     };
     if let Some(holder) = holder.filter(|holder| holder != host && remaining > 0) {
+        transaction.rollback().await?;
         return Ok(Acquired::HeldBy {
             host: holder,
             remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)),
@@ -59,7 +59,7 @@ pub(super) async fn acquire(
 /// neither renewed nor lost: a new owner may wait there for a long commit, and
 /// the other leases must not wait with it.
 pub(super) async fn renew(
-    pool: &PgPool,
+    pool: &Connections,
     leases: &[(Lease, Duration)],
 ) -> Result<Vec<Lease>, Failure> {
     let generations: Vec<i64> = leases.iter().map(|(l, _)| l.generation.to_sql()).collect();
@@ -97,7 +97,7 @@ pub(super) async fn renew(
         .collect())
 }
 
-pub(super) async fn release(pool: &PgPool, lease: Lease) -> Result<(), Failure> {
+pub(super) async fn release(pool: &Connections, lease: Lease) -> Result<(), Failure> {
     sqlx::query(
         "UPDATE gnomon.leases SET host = NULL, expires_at = clock_timestamp()
          WHERE generation = $1 AND epoch = $2",
@@ -109,7 +109,11 @@ pub(super) async fn release(pool: &PgPool, lease: Lease) -> Result<(), Failure> 
     Ok(())
 }
 
-pub(super) async fn report(pool: &PgPool, lease: Lease, report: &RunReport) -> Result<(), Failure> {
+pub(super) async fn report(
+    pool: &Connections,
+    lease: Lease,
+    report: &RunReport,
+) -> Result<(), Failure> {
     let recorded = sqlx::query(
         "UPDATE gnomon.generations g SET run_state = $3, cause = $4, reported_at = now()
          FROM gnomon.leases l

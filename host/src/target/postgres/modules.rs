@@ -1,14 +1,15 @@
 //! Modules in the registry. `added_at` is when one was last added or let go.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::failure::Failure;
+use crate::connections::Connections;
 use crate::generation::{GenerationId, Module, ModuleHash};
 use crate::target::registry::{read_description, stored_description, unknown_module};
 
 /// One that is there counts as used, so that it is not deleted before its
 /// generation is made.
-pub(super) async fn add(pool: &PgPool, module: &Module) -> Result<(), Failure> {
+pub(super) async fn add(pool: &Connections, module: &Module) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO gnomon.modules (hash, description, bytes) VALUES ($1, $2, $3)
          ON CONFLICT (hash) DO UPDATE SET added_at = now()",
@@ -21,7 +22,7 @@ pub(super) async fn add(pool: &PgPool, module: &Module) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn get(pool: &PgPool, hash: &ModuleHash) -> Result<Option<Module>, Failure> {
+pub(super) async fn get(pool: &Connections, hash: &ModuleHash) -> Result<Option<Module>, Failure> {
     let stored: Option<(String, Vec<u8>)> =
         sqlx::query_as("SELECT description, bytes FROM gnomon.modules WHERE hash = $1")
             .bind(hash.as_str())
@@ -51,7 +52,7 @@ pub(super) async fn hold(connection: &mut PgConnection, hash: &ModuleHash) -> Re
 
 /// Makes generations run another module, and lets their projections go on.
 pub(super) async fn set(
-    pool: &PgPool,
+    pool: &Connections,
     generations: &[GenerationId],
     hash: &ModuleHash,
 ) -> Result<(), Failure> {
@@ -91,7 +92,7 @@ pub(super) async fn release(
 }
 
 /// Deletes those of these modules that no generation refers to.
-pub(super) async fn delete_unused(pool: &PgPool, hashes: &[String]) -> sqlx::Result<()> {
+pub(super) async fn delete_unused(pool: &Connections, hashes: &[String]) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
     // A generation that is being made holds its module.
     let free: Vec<String> = sqlx::query_scalar(

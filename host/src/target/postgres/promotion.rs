@@ -1,13 +1,14 @@
 //! Making a generation the live one.
 
 use gnomon_model::Description;
-use sqlx::{Executor, PgConnection, PgPool};
+use sqlx::{Executor, PgConnection};
 
 use super::error::{LOCK_TIMEOUT, has_state};
 use super::failure::Failure;
 use super::generations::{live, named};
 use super::schema::lock_structure;
 use super::{dependents, public_names, views};
+use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal};
 use crate::target::registry::read_description;
 use crate::target::{Promotion, TargetError, TargetErrorKind};
@@ -26,7 +27,7 @@ struct Candidate {
 }
 
 pub(super) async fn promote(
-    pool: &PgPool,
+    pool: &Connections,
     place: &str,
     generation: GenerationId,
 ) -> Result<Promotion, TargetError> {
@@ -34,10 +35,16 @@ pub(super) async fn promote(
     let mut transaction = pool.begin().await.map_err(|error| failed(error.into()))?;
     let candidate = match wanted(&mut transaction, generation).await.map_err(failed)? {
         Ok(candidate) => candidate,
-        Err(answer) => return Ok(answer),
+        Err(answer) => {
+            let _ = transaction.rollback().await;
+            return Ok(answer);
+        }
     };
     match take_over(&mut transaction, &candidate).await {
-        Ok(Step::Behind) => Ok(Promotion::Behind),
+        Ok(Step::Behind) => {
+            let _ = transaction.rollback().await;
+            Ok(Promotion::Behind)
+        }
         Ok(Step::Done) => {
             transaction
                 .commit()
@@ -193,7 +200,11 @@ async fn record(
 
 /// Records why it was not promoted, unless somebody wants something else by
 /// now.
-async fn refuse(pool: &PgPool, candidate: &Candidate, reason: String) -> sqlx::Result<Promotion> {
+async fn refuse(
+    pool: &Connections,
+    candidate: &Candidate,
+    reason: String,
+) -> sqlx::Result<Promotion> {
     let recorded = sqlx::query(
         "UPDATE gnomon.generations
          SET obstacle = $3, goal = CASE state WHEN 'retired' THEN 'rest' ELSE 'hold' END

@@ -4,7 +4,7 @@
 //! works on them stops. Then their tables go, one by one, and last their
 //! records: whatever interrupts this, [`tidy`] finds the rest.
 
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::error::{LOCK_TIMEOUT, has_state};
 use super::failure::Failure;
@@ -13,6 +13,7 @@ use super::promotion::WAIT_BRIEFLY;
 use super::schema::lock_structure;
 use super::tables::{self, physical_schema};
 use super::{dependents, modules, public_names, views};
+use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::target::registry::unknown_projection;
 use crate::target::{TargetError, TargetErrorKind};
@@ -54,7 +55,7 @@ pub(super) async fn mark(connection: &mut PgConnection, generations: &[i64]) -> 
 }
 
 pub(super) async fn drop_generation(
-    pool: &PgPool,
+    pool: &Connections,
     generation: GenerationId,
 ) -> Result<(), Failure> {
     let mut transaction = pool.begin().await?;
@@ -66,7 +67,7 @@ pub(super) async fn drop_generation(
             .await?;
     // Who wants it gone has what they want.
     let Some((projection, state)) = found else {
-        return Ok(());
+        return Ok(transaction.rollback().await?);
     };
     if state == "live" {
         return Err(TargetError::new(
@@ -80,7 +81,7 @@ pub(super) async fn drop_generation(
     clear(pool, generation, &projection).await
 }
 
-pub(super) async fn tidy(pool: &PgPool, keep: usize) -> Result<Vec<GenerationId>, Failure> {
+pub(super) async fn tidy(pool: &Connections, keep: usize) -> Result<Vec<GenerationId>, Failure> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
     let mut doomed: Vec<Doomed> = sqlx::query_as(DOOMED).bind(keep).fetch_all(pool).await?;
     if doomed.iter().any(|(_, _, is_marked)| !is_marked) {
@@ -114,7 +115,7 @@ pub(super) async fn tidy(pool: &PgPool, keep: usize) -> Result<Vec<GenerationId>
 
 /// Modules that nothing refers to for an hour, and removed projections that
 /// have nothing left.
-async fn clear_registry(pool: &PgPool) -> Result<(), Failure> {
+async fn clear_registry(pool: &Connections) -> Result<(), Failure> {
     let (hashes, projections): (Vec<String>, Vec<String>) = sqlx::query_as(
         "SELECT array(SELECT hash FROM gnomon.modules m WHERE added_at < now() - interval '1 h'
                       AND NOT EXISTS (
@@ -135,7 +136,11 @@ async fn clear_registry(pool: &PgPool) -> Result<(), Failure> {
 }
 
 /// Drops what a marked generation has, and its records.
-async fn clear(pool: &PgPool, generation: GenerationId, projection: &str) -> Result<(), Failure> {
+async fn clear(
+    pool: &Connections,
+    generation: GenerationId,
+    projection: &str,
+) -> Result<(), Failure> {
     tables::drop_all(pool, projection, generation).await?;
     let mut transaction = pool.begin().await?;
     lock_structure(&mut transaction).await?;
@@ -162,7 +167,7 @@ async fn clear(pool: &PgPool, generation: GenerationId, projection: &str) -> Res
 }
 
 pub(super) async fn drop_projection(
-    pool: &PgPool,
+    pool: &Connections,
     projection: &str,
     cascade: bool,
 ) -> Result<(), Failure> {
@@ -210,7 +215,7 @@ pub(super) async fn drop_projection(
 
 /// Forgets a removed projection that has no generation left, unless it has
 /// come back.
-async fn forget_projection(pool: &PgPool, projection: &str) -> Result<(), Failure> {
+async fn forget_projection(pool: &Connections, projection: &str) -> Result<(), Failure> {
     let mut transaction = pool.begin().await?;
     lock_structure(&mut transaction).await?;
     let forgotten = sqlx::query(

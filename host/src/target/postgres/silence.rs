@@ -9,9 +9,8 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-
 use super::failure::Failure;
+use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::silence::Silence;
 
@@ -27,7 +26,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 pub(super) async fn unless_silent<T>(
     commit: impl Future<Output = Result<T, Failure>>,
     generation: GenerationId,
-    registry: &PgPool,
+    registry: &Connections,
     silence: &Silence,
 ) -> Result<T, Failure> {
     tokio::select! {
@@ -44,7 +43,7 @@ pub(super) async fn unless_silent<T>(
     }
 }
 
-async fn nobody_commits(generation: GenerationId, registry: &PgPool) {
+async fn nobody_commits(generation: GenerationId, registry: &Connections) {
     tokio::time::sleep(ASK_AFTER).await;
     loop {
         let asked = tokio::time::timeout(ANSWER_TIME, is_free(generation, registry)).await;
@@ -56,7 +55,7 @@ async fn nobody_commits(generation: GenerationId, registry: &PgPool) {
 }
 
 /// Whether no transaction holds the checkpoint's row.
-async fn is_free(generation: GenerationId, registry: &PgPool) -> sqlx::Result<bool> {
+async fn is_free(generation: GenerationId, registry: &Connections) -> sqlx::Result<bool> {
     let free: Option<i32> = sqlx::query_scalar(
         "SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 FOR SHARE SKIP LOCKED",
     )

@@ -1,9 +1,10 @@
 //! The tables of generations.
 
 use gnomon_model::{ColumnType, Description, Table};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::binary::sql_type;
+use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::target::identifier::{column_names, quoted};
 
@@ -41,7 +42,7 @@ pub(super) async fn create(
 /// Drops the tables of a generation, each in a transaction of its own: what
 /// is large takes its time, and nothing else has to wait for it.
 pub(super) async fn drop_all(
-    pool: &PgPool,
+    pool: &Connections,
     projection: &str,
     generation: GenerationId,
 ) -> sqlx::Result<()> {

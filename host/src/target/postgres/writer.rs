@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use gnomon_model::{Column, Description, Key, Position, Row, Table, TableWrites, Value};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
 
 use super::binary::{Cell, Cells, ColumnArray, decode};
 use super::dead_letters;
@@ -18,6 +18,7 @@ use super::silence::unless_silent;
 use super::statements::Statements;
 use super::tables::physical_schema;
 use super::{copy, indexes};
+use crate::connections::{Connections, Lent};
 use crate::dead_letter::{DeadLetter, DeadLetterRequest};
 use crate::generation::Lease;
 use crate::silence::Silence;
@@ -31,9 +32,9 @@ const STATEMENT_ROWS_MAX: usize = 10_000;
 const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct PostgresWriter {
-    pool: PgPool,
+    pool: Connections,
     /// Where the server is asked about a connection of `pool`.
-    registry: PgPool,
+    registry: Connections,
     silence: Arc<Silence>,
     place: Arc<str>,
     lease: Lease,
@@ -45,8 +46,8 @@ pub(super) struct PostgresWriter {
 
 impl PostgresWriter {
     pub(super) fn new(
-        pool: PgPool,
-        registry: PgPool,
+        pool: Connections,
+        registry: Connections,
         silence: Arc<Silence>,
         place: Arc<str>,
         lease: Lease,
@@ -159,9 +160,9 @@ impl PostgresWriter {
 
     async fn write(&self, commit: Commit<'_>) -> Result<(), Failure> {
         // To wait for one's turn is not a silence.
-        let mut connection = self.pool.acquire().await?;
+        let lent = self.pool.lend().await?;
         unless_silent(
-            self.write_on(&mut connection, commit),
+            self.write_on(lent, commit),
             self.lease.generation,
             &self.registry,
             &self.silence,
@@ -169,12 +170,8 @@ impl PostgresWriter {
         .await
     }
 
-    async fn write_on(
-        &self,
-        connection: &mut PgConnection,
-        commit: Commit<'_>,
-    ) -> Result<(), Failure> {
-        let mut transaction = connection.begin().await?;
+    async fn write_on(&self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
+        let mut transaction = lent.begin().await?;
         // First: a host that was fenced does no work, and whoever gets past
         // this holds the checkpoint's row, so that no other commit and no new
         // owner comes between until the transaction ends.
