@@ -48,8 +48,13 @@ fn of_three_hosts_that_start_together_one_works_on_each_generation() {
         .iter()
         .map(|name| start(&installation, name))
         .collect();
+    // A build folds many batches into one commit, so events alone say little.
     wait_until("commits", FAIL_OVER_LIMIT, || {
-        installation.head() > 400 && holders(&installation).len() == READ_MODELS.len()
+        installation.read_models.number(
+            "SELECT count(*) FROM (SELECT 1 FROM public.commits GROUP BY generation
+             HAVING count(*) > 10) AS busy",
+        ) == READ_MODELS.len() as i64
+            && holders(&installation).len() == READ_MODELS.len()
     });
     let generations = installation
         .read_models
@@ -65,12 +70,12 @@ fn of_three_hosts_that_start_together_one_works_on_each_generation() {
         installation.wait_for(read_model.projection, installation.head());
     }
     let workers = installation.read_models.rows(
-        "SELECT generation, count(DISTINCT host), count(DISTINCT epoch), count(*) > 10
+        "SELECT generation, count(DISTINCT host), count(DISTINCT epoch)
          FROM public.commits GROUP BY generation",
     );
     for worker in &workers {
         let cells: Vec<&str> = worker[1..].iter().flatten().map(String::as_str).collect();
-        assert_eq!(cells, ["1", "1", "1"], "{workers:?}");
+        assert_eq!(cells, ["1", "1"], "{workers:?}");
     }
     let _ = commits.check("with three hosts");
     installation.assert_rows_are_right("with three hosts");
