@@ -1,5 +1,7 @@
 //! Whether a table of events can be read without loss.
 
+use std::sync::Arc;
+
 use gnomon_model::Position;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -12,6 +14,7 @@ use crate::source::SourceError;
 pub(super) struct Watched {
     /// The sequence of the positions, quoted.
     pub(super) sequence: String,
+    sequence_id: i64,
     /// The object ids of the sequence, the table and its partitions.
     pub(super) relations: Vec<i64>,
 }
@@ -49,8 +52,9 @@ pub(super) async fn watched(
     let watched = Watched {
         relations: relations(connection, url, sequence_id).await?,
         sequence,
+        sequence_id,
     };
-    refuse_unruly_sequence(connection, url, &watched, sequence_id).await?;
+    refuse_unruly_sequence(connection, url, &watched).await?;
     refuse_unruly_positions(connection, url, &watched).await?;
     Ok(watched)
 }
@@ -131,12 +135,11 @@ async fn refuse_unruly_sequence(
     connection: &mut PgConnection,
     url: &PostgresUrl,
     watched: &Watched,
-    sequence_id: i64,
 ) -> Result<(), SourceError> {
     let row = sqlx::query(
         "SELECT seqcache, seqincrement, seqcycle FROM pg_sequence WHERE seqrelid::bigint = $1",
     )
-    .bind(sequence_id)
+    .bind(watched.sequence_id)
     .fetch_one(connection)
     .await;
     let settings = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
@@ -216,16 +219,102 @@ async fn refuse_unruly_positions(
 }
 
 /// The last position that was handed out, by a transaction that may be open.
+///
+/// To select `last_value` from a sequence may show up to 32 more: every so many
+/// calls, `nextval` writes a number ahead to the log, and for that moment it
+/// stands in the sequence's row too, which a `SELECT` reads without a lock.
+/// Who believed it would pass positions that are yet to be handed out. The
+/// function reads under the lock of `nextval`.
 pub(super) async fn last_drawn(
     connection: &mut PgConnection,
     watched: &Watched,
 ) -> Result<Position, sqlx::Error> {
-    let query = format!("SELECT last_value, is_called FROM {}", watched.sequence);
-    let row = sqlx::query(AssertSqlSafe(query))
-        .fetch_one(connection)
-        .await?;
-    // A sequence that was never called shows the number that it will give.
-    let last: i64 = row.try_get(0)?;
-    let drawn = if row.try_get(1)? { last } else { last - 1 };
-    Ok(Position::from_sql(drawn).unwrap_or_default())
+    let query: Arc<str> = format!(
+        "SELECT pg_sequence_last_value($1::bigint::oid), last_value, is_called FROM {}",
+        watched.sequence
+    )
+    .into();
+    loop {
+        let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
+            .bind(watched.sequence_id)
+            .fetch_one(&mut *connection)
+            .await?;
+        let (drawn, next, is_called): (Option<i64>, i64, bool) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let drawn = match drawn {
+            Some(drawn) => drawn,
+            // One that was never called shows the number that it will give.
+            None if !is_called => next - 1,
+            // It was called for the first time in between.
+            None => continue,
+        };
+        return Ok(Position::from_sql(drawn).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::database_url::DatabaseUrl;
+    use crate::event_store;
+    use crate::test_database::{connect, postgres, run};
+
+    /// How often a plain `SELECT` must have been ahead for the test to show
+    /// anything, and how long that is waited for.
+    const AHEAD: usize = 12;
+    const LOOKS_MAX: usize = 1_000_000;
+
+    /// Draws numbers as fast as it can.
+    async fn draw(url: DatabaseUrl, stop: Arc<AtomicBool>) {
+        let mut connection = connect(&url).await;
+        while !stop.load(Ordering::Relaxed) {
+            run(
+                &mut connection,
+                "DO $$ BEGIN FOR i IN 1..20000 LOOP \
+                   PERFORM nextval('events_global_position_seq'); END LOOP; END $$",
+            )
+            .await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_number_is_believed_drawn_before_it_is() {
+        let url = postgres().await;
+        event_store::open(&url).await.unwrap();
+        let DatabaseUrl::Postgres(shown) = &url else {
+            panic!("{url} is not a PostgreSQL database");
+        };
+        let mut connection = connect(&url).await;
+        let watched = watched(&mut connection, shown).await.unwrap();
+        let first = last_drawn(&mut connection, &watched).await.unwrap();
+        assert_eq!(first, Position::START, "it was never called");
+        run(
+            &mut connection,
+            "SELECT nextval('events_global_position_seq')",
+        )
+        .await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = tokio::spawn(draw(url.clone(), Arc::clone(&stop)));
+        let (mut looks, mut believed_ahead, mut selected_ahead) = (0, 0, 0);
+        while selected_ahead < AHEAD && looks < LOOKS_MAX {
+            looks += 1;
+            let believed = last_drawn(&mut connection, &watched).await.unwrap();
+            let (selected, drawn): (i64, i64) = sqlx::query_as(
+                "SELECT last_value, pg_sequence_last_value('events_global_position_seq') \
+                 FROM events_global_position_seq",
+            )
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+            believed_ahead += usize::from(believed.to_sql() > drawn);
+            selected_ahead += usize::from(selected > drawn);
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.await.unwrap();
+        println!("of {looks} looks {selected_ahead} by `SELECT last_value` were ahead");
+        assert_eq!(selected_ahead, AHEAD, "this could not have failed");
+        assert_eq!(believed_ahead, 0);
+    }
 }
