@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Finished;
 use super::installation::Running;
+use super::{Finished, PATIENCE};
 
 /// A host; it is killed with this value.
 pub struct Host(Running);
@@ -41,6 +41,29 @@ impl Host {
     #[must_use]
     pub fn log(&self) -> String {
         self.0.log()
+    }
+
+    /// How often it has put other code in the place of a projection's.
+    #[must_use]
+    pub fn reloads(&self) -> usize {
+        self.log().matches("the next batch runs module").count()
+    }
+
+    /// Waits until it has reloaded so often.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn wait_for_reloads(&self, count: usize) {
+        let started = Instant::now();
+        while self.reloads() < count {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "only {} of {count} reloads: {}",
+                self.reloads(),
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Ends it by SIGTERM, and says how long it took.

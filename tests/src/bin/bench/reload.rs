@@ -85,7 +85,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Reload>> {
     for (file, bytes) in files.iter().zip(&builds) {
         std::fs::write(file, bytes)?;
     }
-    let _host = installation.start_host();
+    let host = installation.start_host();
     let fed = Arc::new(AtomicBool::new(true));
     let feeder = std::thread::spawn({
         let (url, fed, rate) = (installation.events.url(), Arc::clone(&fed), arguments.rate);
@@ -98,8 +98,10 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Reload>> {
         Ok(())
     })?;
     let reloaded = watched(&url, || {
-        for file in files.iter().cycle().take(arguments.reloads) {
+        let before = host.reloads();
+        for (round, file) in files.iter().cycle().take(arguments.reloads).enumerate() {
             installation.succeed(&["deploy", &file.display().to_string()]);
+            host.wait_for_reloads(before + round + 1);
         }
         Ok(())
     })?;
@@ -108,6 +110,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Reload>> {
         .join()
         .map_err(|_| anyhow!("the feeder panicked"))??;
     installation.wait_for("order_summary", installation.head());
+    installation.events.execute("ANALYZE events");
     ORDER_SUMMARY.assert_right(
         &installation.events,
         &installation.read_models,
