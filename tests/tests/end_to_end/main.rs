@@ -27,6 +27,7 @@ mod hostile_modules;
 mod hosts;
 mod hot_reload;
 mod kills;
+mod neighbours;
 mod outages;
 mod policies;
 mod promotions;
