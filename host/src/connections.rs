@@ -9,24 +9,56 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{
-    PgConnection, PgListener, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+    PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgQueryResult, PgRow,
+    PgStatement, PgTypeInfo,
 };
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
+
+use crate::silence::Silence;
 
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Connections(PgPool);
 
+/// A connection that rested longer is asked whether it still lives.
+const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
+
 impl Connections {
-    /// Those of a pool.
-    pub(crate) const fn of(pool: PgPool) -> Self {
-        Self(pool)
+    /// Makes connections when they are needed. One that may have fallen silent
+    /// meanwhile is asked first.
+    pub(crate) fn new(
+        pool: PgPoolOptions,
+        options: PgConnectOptions,
+        silence: &Arc<Silence>,
+    ) -> Self {
+        let (before, after) = (Arc::clone(silence), Arc::clone(silence));
+        let pool = pool
+            .test_before_acquire(false)
+            .before_acquire(move |connection, metadata| {
+                let silence = Arc::clone(&before);
+                Box::pin(async move {
+                    let rested = metadata.idle_for;
+                    if silence.was_noticed_in(rested) {
+                        return Ok(false);
+                    }
+                    Ok(rested <= TRUSTED_IDLE_TIME || silence.is_alive(connection).await?)
+                })
+            })
+            .after_release(move |connection, _| {
+                let silence = Arc::clone(&after);
+                // The pool asks it too, and waits without end: a connection that
+                // went silent would keep its place for many minutes.
+                Box::pin(async move { silence.is_alive(connection).await })
+            });
+        Self(pool.connect_lazy_with(options))
     }
 
     /// A connection for whatever takes more than one statement.

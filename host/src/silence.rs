@@ -35,15 +35,8 @@ impl Silence {
             .is_some_and(|noticed| noticed.elapsed() < time)
     }
 
-    /// Whether a connection that has rested for so long still works.
-    pub(crate) async fn allows(
-        &self,
-        connection: &mut PgConnection,
-        rested: Duration,
-    ) -> sqlx::Result<bool> {
-        if self.was_noticed_in(rested) {
-            return Ok(false);
-        }
+    /// Whether a connection answers. One that does not is a silence.
+    pub(crate) async fn is_alive(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
         if let Ok(answer) = tokio::time::timeout(PING_TIME, connection.ping()).await {
             return answer.map(|()| true);
         }

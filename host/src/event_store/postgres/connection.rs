@@ -54,17 +54,11 @@ pub(crate) fn pool(
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
 ) -> Result<Connections, EventStoreError> {
-    let silence = Arc::clone(silence);
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .test_before_acquire(false)
-        .before_acquire(move |connection, metadata| {
-            let silence = Arc::clone(&silence);
-            Box::pin(async move { silence.allows(connection, metadata.idle_for).await })
-        })
-        .connect_lazy_with(options(url)?.options(settings.iter().copied()));
-    Ok(Connections::of(pool))
+        .acquire_timeout(CONNECT_TIMEOUT);
+    let options = options(url)?.options(settings.iter().copied());
+    Ok(Connections::new(pool, options, silence))
 }
 
 /// The SQLSTATE of an error that the server sent.

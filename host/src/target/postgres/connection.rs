@@ -24,8 +24,6 @@ const WRITER_CONNECTIONS_MAX: u32 = 16;
 const PREPARED_STATEMENTS_MAX: usize = 500;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A connection that rested longer is asked whether it still lives.
-const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// What neither the role's nor the database's settings may change.
 ///
@@ -87,28 +85,10 @@ fn pool(
     options: PgConnectOptions,
     silence: &Arc<Silence>,
 ) -> Connections {
-    let (before, after) = (Arc::clone(silence), Arc::clone(silence));
     let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
-        .test_before_acquire(false)
-        .before_acquire(move |connection, metadata| {
-            let silence = Arc::clone(&before);
-            Box::pin(async move {
-                let rested = metadata.idle_for;
-                if rested <= TRUSTED_IDLE_TIME && !silence.was_noticed_in(rested) {
-                    return Ok(true);
-                }
-                silence.allows(connection, rested).await
-            })
-        })
-        .after_release(move |connection, _| {
-            let silence = Arc::clone(&after);
-            // The pool asks it too, and waits without end: a connection that
-            // went silent would keep its place for many minutes.
-            Box::pin(async move { silence.allows(connection, Duration::ZERO).await })
-        })
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 for statements in settings {
@@ -116,7 +96,6 @@ fn pool(
                 }
                 Ok(())
             })
-        })
-        .connect_lazy_with(options);
-    Connections::of(pool)
+        });
+    Connections::new(pool, options, silence)
 }

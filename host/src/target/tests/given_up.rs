@@ -25,7 +25,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
     let target = database.open().await;
     let soon = (0..60).map(|step| Duration::from_micros(25 * step));
     let later = (1..25).map(|step| Duration::from_millis(2 * step));
-    let (mut committed, mut undone) = (0, 0);
+    let mut committed = 0;
     for (round, time) in soon.chain(later).enumerate() {
         let name = format!("orders_{round}");
         let columns = vec![
@@ -53,9 +53,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
         let is_there = is_there(&*target, lease, &orders, &format!("{round}-")).await;
         assert!(is_there || !is_over, "it is over, and nothing is there");
         committed += usize::from(is_there);
-        undone += usize::from(!is_there);
     }
-    println!("{committed} commits were made, {undone} were not");
     assert!(committed > 0, "every one was given up too early");
 }
 
