@@ -30,5 +30,6 @@ fuzz: ## Feeds foreign bytes to what reads them: make fuzz SECONDS=600
 check: ## Checks format, lints and docs
 	cargo fmt --all --check
 	rustfmt --edition 2024 --check fuzz/targets/*.rs
+	cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
