@@ -100,7 +100,7 @@ impl EventStore for PostgresEventStore {
             .bind(stream.as_str())
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(sql_limit(limit))
-            .try_map(|row| read_event(&row))
+            .try_map(|row| read_event(&row, &self.layout))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))
@@ -114,7 +114,7 @@ impl EventStore for PostgresEventStore {
         sqlx::query(AssertSqlSafe(query))
             .bind(after.to_sql())
             .bind(sql_limit(limit))
-            .try_map(|row| read_event(&row))
+            .try_map(|row| read_event(&row, &self.layout))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))

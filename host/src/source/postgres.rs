@@ -141,7 +141,7 @@ impl Source for PostgresSource {
                 .fetch(&mut *lent);
             let mut is_full = false;
             while let Some(row) = rows.try_next().await? {
-                is_full = is_full || !filling.add(read_event(&row)?);
+                is_full = is_full || !filling.add(read_event(&row, &self.layout)?);
             }
             drop(rows);
             lent.end();

@@ -61,6 +61,20 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Whether ids are sent as 16 bytes.
+    pub(super) fn has_uuids(&self) -> bool {
+        self.id_type == "uuid"
+    }
+
+    /// Whether times are sent as microseconds. One without a time zone is taken
+    /// for UTC.
+    pub(super) fn has_timestamps(&self) -> bool {
+        matches!(
+            self.created_at_type.as_str(),
+            "timestamp with time zone" | "timestamp without time zone"
+        )
+    }
+
     /// Refuses events that need a column that is not there.
     pub(super) fn can_hold<'a>(
         &self,
