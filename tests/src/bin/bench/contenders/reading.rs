@@ -1,10 +1,13 @@
 //! Reading events in order, by hand.
 
-use anyhow::Result;
-use sqlx::Row as _;
+use anyhow::{Result, anyhow};
 use sqlx::postgres::{PgConnection, PgRow};
 
+use sqlx::{Row as _, ValueRef as _};
+
 use super::models::{Event, Models};
+
+const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 
 /// The next events, and the position of the last.
 pub(crate) async fn page(
@@ -14,8 +17,7 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<(Vec<Event>, i64)> {
     let rows = sqlx::query(
-        "SELECT global_position, event_type, event_data::text, \
-           (extract(epoch FROM created_at) * 1000000)::bigint FROM events \
+        "SELECT global_position, event_type, event_data::text, created_at FROM events \
          WHERE global_position > $1 AND event_type = ANY ($2) \
          ORDER BY global_position LIMIT $3",
     )
@@ -30,9 +32,12 @@ pub(crate) async fn page(
 }
 
 fn event(row: &PgRow) -> Result<Event> {
+    // Microseconds since 2000; nothing is cheaper for the server.
+    let at = row.try_get_raw(3)?;
+    let at = at.as_bytes().map_err(|error| anyhow!(error))?.try_into()?;
     Ok(Event {
         event_type: row.try_get(1)?,
         data: row.try_get(2)?,
-        at: row.try_get(3)?,
+        at: i64::from_be_bytes(at) + MICROSECONDS_TO_2000,
     })
 }
