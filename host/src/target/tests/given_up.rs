@@ -25,8 +25,8 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
     let target = database.open().await;
     let soon = (0..60).map(|step| Duration::from_micros(25 * step));
     let later = (1..25).map(|step| Duration::from_millis(2 * step));
-    let mut committed = 0;
-    for (round, time) in soon.chain(later).enumerate() {
+    let moments = soon.chain(later).chain([A_MINUTE]);
+    for (round, time) in moments.enumerate() {
         let name = format!("orders_{round}");
         let columns = vec![
             column("id", ColumnType::Integer, false),
@@ -52,9 +52,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
         let lease = acquired(&*target, started.generation.id, "host-a").await;
         let is_there = is_there(&*target, lease, &orders, &format!("{round}-")).await;
         assert!(is_there || !is_over, "it is over, and nothing is there");
-        committed += usize::from(is_there);
     }
-    assert!(committed > 0, "every one was given up too early");
 }
 
 /// Whether the rows are there, as many readers see it; all of them or none.
