@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use sqlx::postgres::{PgConnection, PgRow};
 
-use sqlx::{Row as _, ValueRef as _};
+use sqlx::Row as _;
 
 use super::models::{Event, Models};
 
