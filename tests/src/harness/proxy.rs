@@ -15,6 +15,8 @@ use url::Url;
 
 /// A client's `BEGIN`.
 const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
+/// How a client's `COPY` begins.
+const COPY: &[u8] = b"COPY ";
 /// A client's `COMMIT` as a message of the simple protocol.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The server's answer to it.
@@ -27,6 +29,8 @@ pub enum Point {
     /// A transaction begins, and the server does not hear it. Nothing is cut
     /// there: from then on the proxy stalls.
     Begin,
+    /// The server waits for the rows of a `COPY`.
+    Copy,
     /// The client has said `COMMIT`, and the server does not hear it.
     BeforeCommit,
     /// The server has committed, and the client does not hear it.
@@ -337,6 +341,12 @@ async fn pump(
         }
         if to.write_all(bytes).await.is_err() {
             return;
+        }
+        if way == Way::Up
+            && contains(bytes, COPY)
+            && let Some(action) = control.trigger(Point::Copy)
+        {
+            return control.strike(line, action).await;
         }
         if is_committed && let Some(action) = control.trigger(Point::AfterAcknowledgement) {
             return control.strike(line, action).await;

@@ -44,6 +44,25 @@ fn a_commit_whose_connection_alone_is_silent_is_given_up() {
     }
 }
 
+/// No time-out of the server counts while it waits for the rows of a `COPY`.
+#[test]
+fn a_bulk_copy_whose_connection_is_silent_is_given_up() {
+    let installation = in_one_postgres_database().with_examples();
+    installation.append_orders(200, 54);
+    let direct = installation.events.url();
+    let proxy = Proxy::before(&direct);
+    let url = proxy.url(&direct);
+    proxy.arm_silence(Point::Copy);
+    let _host = installation.start_host_with(&url, &url);
+    wait_for_strike(&proxy, 0);
+    let struck = Instant::now();
+    for read_model in READ_MODELS {
+        installation.wait_for(read_model.projection, 200);
+    }
+    println!("silence in a COPY: over after {:.1?}", struck.elapsed());
+    installation.assert_rows_are_right("after silence in a COPY");
+}
+
 fn wait_for_strike(proxy: &Proxy, before: u64) {
     let started = Instant::now();
     while proxy.strikes() == before {

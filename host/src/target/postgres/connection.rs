@@ -30,7 +30,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A host that is stopped inside a transaction, or cut off there, holds the
 /// checkpoint's lock; the idle time-out takes it away, so that its successor
 /// need not wait for it. Between two statements of a commit there are
-/// milliseconds.
+/// milliseconds. No time-out counts while the server waits for the rows of a
+/// `COPY`, so it asks a client that is gone without a word whether it lives.
 const SETTINGS: &str = "
 SET search_path = pg_catalog;
 SET default_transaction_isolation = 'read committed';
@@ -38,6 +39,9 @@ SET default_transaction_read_only = off;
 SET statement_timeout = 0;
 SET lock_timeout = '5s';
 SET idle_in_transaction_session_timeout = '3s';
+SET tcp_keepalives_idle = 10;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3;
 ";
 
 /// Writers go by keys and indexes only. A plan that was made and kept while a

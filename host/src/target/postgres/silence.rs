@@ -5,11 +5,16 @@
 //! The question is about the checkpoint's row: a commit locks it first and to
 //! its end. Where nobody holds it, the commit is over or has never begun. The
 //! server ends a transaction that waits for its client, so a commit that was
-//! cut off in the middle does not hold it for long.
+//! cut off in the middle does not hold it for long; but not one that waits for
+//! the rows of a `COPY`, for which no time-out counts. That session is ended
+//! from here.
 
 use std::time::Duration;
 
+use gnomon_model::Description;
+
 use super::failure::Failure;
+use super::tables::schema_name;
 use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::silence::Silence;
@@ -20,20 +25,29 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long the server may take to say so.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// After so many answers in a row by which a `COPY` waits for its client at the
+/// same byte, nothing more is on its way.
+const STANDSTILLS: u32 = 3;
+
+/// Where the server is asked about a generation's commits.
+pub(super) struct Asking<'a> {
+    pub(super) generation: GenerationId,
+    pub(super) description: &'a Description,
+    pub(super) registry: &'a Connections,
+    pub(super) silence: &'a Silence,
+}
 
 /// Waits for a commit. Where the server is not at work on it, it may have been
 /// made or not: only the checkpoint tells.
 pub(super) async fn unless_silent<T>(
     commit: impl Future<Output = Result<T, Failure>>,
-    generation: GenerationId,
-    registry: &Connections,
-    silence: &Silence,
+    asking: Asking<'_>,
 ) -> Result<T, Failure> {
     tokio::select! {
         biased;
         committed = commit => committed,
-        () = nobody_commits(generation, registry) => {
-            silence.notice();
+        () = nobody_commits(&asking) => {
+            asking.silence.notice();
             Err(sqlx::Error::Io(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
                 "the connection is silent, and the server does not work on the commit",
@@ -43,24 +57,75 @@ pub(super) async fn unless_silent<T>(
     }
 }
 
-async fn nobody_commits(generation: GenerationId, registry: &Connections) {
+async fn nobody_commits(asking: &Asking<'_>) {
     tokio::time::sleep(ASK_AFTER).await;
+    let mut last = None;
+    let mut standstills = 0;
     loop {
-        let asked = tokio::time::timeout(ANSWER_TIME, is_free(generation, registry)).await;
+        let asked = tokio::time::timeout(ANSWER_TIME, is_free(asking)).await;
         if matches!(asked, Ok(Ok(true))) {
             return;
         }
+        let asked = tokio::time::timeout(ANSWER_TIME, waiting_copy(asking)).await;
+        let waiting = asked.ok().and_then(Result::ok).flatten();
+        standstills = match &waiting {
+            Some(copy) if last.as_ref() == Some(copy) => standstills + 1,
+            _ => 0,
+        };
+        if let Some(copy) = waiting.as_ref().filter(|_| standstills >= STANDSTILLS) {
+            let ended = tokio::time::timeout(ANSWER_TIME, copy.end(asking.registry)).await;
+            if matches!(ended, Ok(Ok(()))) {
+                tracing::warn!(
+                    projection = asking.description.name,
+                    "the connection of a bulk copy is silent, its session was ended"
+                );
+            }
+        }
+        last = waiting;
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
 /// Whether no transaction holds the checkpoint's row.
-async fn is_free(generation: GenerationId, registry: &Connections) -> sqlx::Result<bool> {
+async fn is_free(asking: &Asking<'_>) -> sqlx::Result<bool> {
     let free: Option<i32> = sqlx::query_scalar(
         "SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 FOR SHARE SKIP LOCKED",
     )
-    .bind(generation.to_sql())
-    .fetch_optional(registry)
+    .bind(asking.generation.to_sql())
+    .fetch_optional(asking.registry)
     .await?;
     Ok(free.is_some())
+}
+
+/// A session that waits for the rows of a `COPY` from its client.
+#[derive(PartialEq, Eq)]
+struct WaitingCopy {
+    process: i32,
+    bytes: i64,
+}
+
+impl WaitingCopy {
+    async fn end(&self, registry: &Connections) -> sqlx::Result<()> {
+        sqlx::query("SELECT pg_terminate_backend($1)")
+            .bind(self.process)
+            .execute(registry)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The session that copies into one of the generation's tables, if it waits
+/// for its client.
+async fn waiting_copy(asking: &Asking<'_>) -> sqlx::Result<Option<WaitingCopy>> {
+    let found: Option<(i32, i64)> = sqlx::query_as(
+        "SELECT p.pid, p.bytes_processed FROM pg_stat_progress_copy p
+         JOIN pg_stat_activity a ON a.pid = p.pid AND a.wait_event = 'ClientRead'
+         JOIN pg_class c ON c.oid = p.relid
+         JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE p.datname = current_database() AND n.nspname = $1 LIMIT 1",
+    )
+    .bind(schema_name(&asking.description.name, asking.generation))
+    .fetch_optional(asking.registry)
+    .await?;
+    Ok(found.map(|(process, bytes)| WaitingCopy { process, bytes }))
 }

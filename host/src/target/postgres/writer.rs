@@ -14,7 +14,7 @@ use super::binary::{Cell, Cells, ColumnArray, decode};
 use super::dead_letters;
 use super::error::failed;
 use super::failure::Failure;
-use super::silence::unless_silent;
+use super::silence::{Asking, unless_silent};
 use super::statements::Statements;
 use super::tables::physical_schema;
 use super::{copy, indexes};
@@ -163,9 +163,12 @@ impl PostgresWriter {
         let lent = self.pool.lend().await?;
         unless_silent(
             self.write_on(lent, commit),
-            self.lease.generation,
-            &self.registry,
-            &self.silence,
+            Asking {
+                generation: self.lease.generation,
+                description: &self.description,
+                registry: &self.registry,
+                silence: &self.silence,
+            },
         )
         .await
     }
