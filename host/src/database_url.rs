@@ -28,6 +28,9 @@ pub enum InvalidDatabaseUrl {
     /// `sqlite:` without a file.
     #[error("`sqlite:` needs the name of a file, as in `sqlite:events.db`")]
     NoFile,
+    /// User and password behind a third slash.
+    #[error("it has no host; it looks like `postgres://user:password@host/database`")]
+    NoHost,
     /// A URL that does not parse.
     #[error("it is not a URL: {0}")]
     Syntax(#[from] url::ParseError),
@@ -53,8 +56,13 @@ impl FromStr for DatabaseUrl {
                 file => Ok(Self::Sqlite(PathBuf::from(file))),
             };
         }
-        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return Ok(Self::Postgres(PostgresUrl(Url::parse(text)?)));
+        // Without `//` all of it is a path, in which a password is not hidden.
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            let url = Url::parse(text)?;
+            if !url.has_host() && url.path().contains('@') {
+                return Err(InvalidDatabaseUrl::NoHost);
+            }
+            return Ok(Self::Postgres(PostgresUrl(url)));
         }
         Err(InvalidDatabaseUrl::Scheme)
     }
@@ -115,6 +123,30 @@ mod tests {
             assert!(!shown.contains("s3cret"), "{shown}");
             assert!(shown.contains("reader"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_password_in_the_wrong_place_is_refused_and_not_repeated() {
+        for (text, refusal) in [
+            (
+                "postgres:/reader:s3cret@localhost/events",
+                InvalidDatabaseUrl::Scheme,
+            ),
+            (
+                "postgres:;/reader:s3cret@localhost:u432/events",
+                InvalidDatabaseUrl::Scheme,
+            ),
+            (
+                "postgres:///reader:s3cret@localhost/events",
+                InvalidDatabaseUrl::NoHost,
+            ),
+        ] {
+            let found = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(!format!("{found} {found:?}").contains("s3cret"));
+            assert_eq!(found, refusal, "{text}");
+        }
+        let socket = "postgres:///events?host=/var/run/postgresql";
+        assert!(socket.parse::<DatabaseUrl>().is_ok());
     }
 
     #[test]
