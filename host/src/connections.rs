@@ -24,12 +24,12 @@ use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 
 use crate::silence::Silence;
 
+/// A connection that rested longer is asked whether it still lives.
+const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
+
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Connections(PgPool);
-
-/// A connection that rested longer is asked whether it still lives.
-const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
 
 impl Connections {
     /// Makes connections when they are needed. One that may have fallen silent

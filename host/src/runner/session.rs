@@ -281,14 +281,13 @@ impl Session {
         let (events, waiting) = parking::divide(self, events)?;
         let events = EventList::from(events);
         let last = events.last().unwrap_or(position);
-        let writes = match attempt(runner, &self.rows, &events) {
-            Ok(Attempt::Applied(writes)) => writes,
-            Ok(Attempt::Failed { place, message }) => {
+        let writes = match attempt(runner, &self.rows, &events)? {
+            Attempt::Applied(writes) => writes,
+            Attempt::Failed { place, message } => {
                 // What went well before is not to be done again in small parts.
                 self.flush()?;
                 return Err(self.approach(verdict(&events, place, last, message)));
             }
-            Err(end) => return Err(end),
         };
         if self.may_fold(runner, caught_up) && waiting.is_empty() {
             let rate = self.pace.reached(position);

@@ -48,18 +48,6 @@ impl TargetError {
         }
     }
 
-    /// What failed and why, in one sentence.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let mut said = self.message.clone();
-        let mut cause = std::error::Error::source(self);
-        while let Some(next) = cause {
-            said = format!("{said}: {next}");
-            cause = next.source();
-        }
-        said
-    }
-
     /// What to do about it.
     #[must_use]
     pub const fn kind(&self) -> TargetErrorKind {

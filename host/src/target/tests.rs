@@ -15,6 +15,7 @@ use super::{
 use crate::dead_letter::{DeadLetterAction, DeadLetterChanges};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash};
 use crate::source::Checkpoint;
+use crate::telemetry::chain;
 
 mod bulk;
 mod commits;
@@ -275,15 +276,4 @@ fn refused<T>(result: Result<T, TargetError>, kind: TargetErrorKind, words: &str
     let said = chain(&error);
     assert_eq!(error.kind(), kind, "{said}");
     assert!(said.contains(words), "`{words}` is not in: {said}");
-}
-
-/// An error and its causes.
-fn chain(error: &TargetError) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        said = format!("{said}: {next}");
-        cause = next.source();
-    }
-    said
 }

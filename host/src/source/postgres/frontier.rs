@@ -24,6 +24,7 @@ use super::session::{Patience, Session};
 use crate::database_url::PostgresUrl;
 use crate::silence::Silence;
 use crate::source::{Frontier, SourceError};
+use crate::telemetry::chain;
 
 /// How long to wait before connecting again, at first and at most.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -159,7 +160,7 @@ impl Task {
         let mut error = error;
         let mut backoff = BACKOFF;
         loop {
-            let reason = explained(&error);
+            let reason = chain(&error);
             tracing::warn!(%reason, "cannot watch the event store, connecting again");
             let mut frontier = self.sender.borrow().clone();
             frontier.out_of_reach = Some(reason.clone());
@@ -189,15 +190,3 @@ impl Task {
 #[derive(Debug, thiserror::Error)]
 #[error("connecting again")]
 struct Unavailable;
-
-/// A message with its causes.
-fn explained(error: &SourceError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

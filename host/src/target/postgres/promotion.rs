@@ -12,6 +12,7 @@ use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal};
 use crate::target::registry::read_description;
 use crate::target::{Promotion, TargetError, TargetErrorKind};
+use crate::telemetry::chain;
 
 /// Readers queue behind a transaction that waits for one of them, so it waits
 /// briefly and the caller tries again.
@@ -63,7 +64,7 @@ pub(super) async fn promote(
             if error.kind() != TargetErrorKind::Refused {
                 return Err(error);
             }
-            let reason = error.sentence();
+            let reason = chain(&error);
             refuse(pool, &candidate, reason)
                 .await
                 .map_err(|error| failed(error.into()))

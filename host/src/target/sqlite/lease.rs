@@ -11,6 +11,7 @@ use super::host_lock::Taken;
 use crate::generation::{GenerationId, Lease, RunReport, RunState};
 use crate::target::registry::{fenced, shown};
 use crate::target::{Acquired, TargetError, TargetErrorKind};
+use crate::telemetry::chain;
 
 /// The database's clock, in milliseconds since the Unix epoch.
 macro_rules! now {
@@ -76,7 +77,7 @@ pub(super) fn acquire(
         Err(error) if error.kind() == TargetErrorKind::Retry => {
             let unsaid = RunReport {
                 state: RunState::Retrying,
-                cause: Some(error.sentence()),
+                cause: Some(chain(&error)),
             };
             lock.note_of(host, generation, &unsaid);
         }

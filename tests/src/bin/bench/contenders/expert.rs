@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::models::{Folded, Models};
 use super::reading::page;
-use super::tables::{SCHEMA, add_indexes, make, timestamp};
+use super::tables::{SCHEMA, add_indexes, make, move_checkpoint, timestamp};
 
 /// Builds the read models in batches of so many events.
 pub(crate) async fn build(connection: &mut PgConnection, models: Models, batch: i64) -> Result<()> {
@@ -33,12 +33,7 @@ async fn write(connection: &mut PgConnection, folded: &Folded, last: i64) -> Res
     write_orders(&mut transaction, folded).await?;
     write_customers(&mut transaction, folded).await?;
     write_days(&mut transaction, folded).await?;
-    sqlx::query(AssertSqlSafe(format!(
-        "UPDATE {SCHEMA}.checkpoint SET position = $1"
-    )))
-    .bind(last)
-    .execute(&mut *transaction)
-    .await?;
+    move_checkpoint(&mut transaction, last).await?;
     transaction.commit().await?;
     Ok(())
 }

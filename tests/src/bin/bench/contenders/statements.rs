@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::models::{Event, Fact, Models, day};
 use super::reading::page;
-use super::tables::{SCHEMA, add_indexes, make, timestamp};
+use super::tables::{SCHEMA, add_indexes, make, move_checkpoint, timestamp};
 
 /// Events in a transaction.
 const BATCH: i64 = 1_000;
@@ -25,12 +25,7 @@ pub(crate) async fn build(connection: &mut PgConnection, models: Models, until: 
         for event in &events {
             apply(&mut transaction, models, event).await?;
         }
-        sqlx::query(AssertSqlSafe(format!(
-            "UPDATE {SCHEMA}.checkpoint SET position = $1"
-        )))
-        .bind(last)
-        .execute(&mut *transaction)
-        .await?;
+        move_checkpoint(&mut transaction, last).await?;
         transaction.commit().await?;
         after = last;
     }

@@ -102,3 +102,14 @@ pub(crate) async fn differences(connection: &mut PgConnection, models: Models) -
     }
     Ok(differences)
 }
+
+/// Moves the checkpoint, in the transaction of the rows.
+pub(crate) async fn move_checkpoint(connection: &mut PgConnection, to: i64) -> Result<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "UPDATE {SCHEMA}.checkpoint SET position = $1"
+    )))
+    .bind(to)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
