@@ -36,5 +36,5 @@ pub use description::{
 pub use event::{Event, Payload, Position, category};
 pub use memory::MemoryTables;
 pub use schema::{Column, Index, Row, Table, Violation};
-pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, Value};
+pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};
 pub use writes::{BatchWrites, CommittedRows, TableWrites, WriteError, WriteLimits};

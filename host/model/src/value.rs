@@ -18,7 +18,7 @@ mod key;
 
 pub use column_type::{ColumnType, Floats};
 pub use decimal::Decimal;
-pub use key::Key;
+pub use key::{Key, KeyMap};
 
 /// Days from 0001-01-01 to 1970-01-01, negated: the first date.
 const DATE_MIN: i32 = -719_162;

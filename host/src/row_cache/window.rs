@@ -1,9 +1,8 @@
 //! The window of a build: what many batches write, each row once.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
-use gnomon_model::{Description, Key, Position, Row, TableWrites, Value};
+use gnomon_model::{Description, Key, KeyMap, Position, Row, TableWrites, Value};
 
 use crate::source::Checkpoint;
 
@@ -12,7 +11,7 @@ const ENTRY_BYTES: usize = 112;
 
 /// Folded rows of each table; `None` is a row that is to be removed.
 pub(super) struct Window {
-    tables: Vec<HashMap<Key, Option<Row>>>,
+    tables: Vec<KeyMap<Option<Row>>>,
     bytes: usize,
     end: Option<End>,
 }
@@ -36,7 +35,7 @@ pub(super) struct Folded {
 impl Window {
     pub(super) fn new(tables: usize) -> Self {
         Self {
-            tables: (0..tables).map(|_| HashMap::new()).collect(),
+            tables: (0..tables).map(|_| KeyMap::default()).collect(),
             bytes: 0,
             end: None,
         }

@@ -1,8 +1,13 @@
 //! Primary keys.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::Value;
+
+/// A map by primary key. Each write looks keys up several times, so the hash is
+/// a quick one; its seed is another one in each process.
+pub type KeyMap<T> = HashMap<Key, T, foldhash::quality::RandomState>;
 
 /// The values of a primary key, canonical and in the key's order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::change::Changes;
 use crate::schema::{Row, Table, Violation};
-use crate::value::{Floats, Key, Value};
+use crate::value::{Floats, Key, KeyMap, Value};
 
 /// What is pending for one row.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Unread {
 
 #[derive(Debug, Default)]
 pub(super) struct PendingTable {
-    pub(super) rows: HashMap<Key, Pending>,
+    pub(super) rows: KeyMap<Pending>,
     /// Keys of `Unread` rows; some may have become `Known` since.
     pub(super) unread: Vec<Key>,
     /// For each index that a `find` used: the keys of `Known` rows by the

@@ -1,12 +1,11 @@
 //! Reads of the batch: committed rows under what is pending.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pending::Pending;
 use super::{BatchWrites, CommittedRows, FIND_PAGE_ROWS, WriteError, declared, row_size};
 use crate::schema::{Row, Violation};
-use crate::value::{Key, Value};
+use crate::value::{Key, KeyMap, Value};
 
 /// How many rows are read by key in one round trip. What is too much is seen
 /// before all of it is in memory.
@@ -50,7 +49,7 @@ impl BatchWrites {
         committed: &mut C,
         table: usize,
         keys: &[Key],
-    ) -> Result<HashMap<Key, Option<Row>>, WriteError<C::Error>> {
+    ) -> Result<KeyMap<Option<Row>>, WriteError<C::Error>> {
         let pending = self.pending(table)?;
         let mut untouched: Vec<Key> = keys
             .iter()
@@ -60,7 +59,7 @@ impl BatchWrites {
         untouched.sort_unstable();
         untouched.dedup();
         if untouched.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(KeyMap::default());
         }
         let rows = committed
             .get_many(table, &untouched)
