@@ -25,7 +25,7 @@ mod engine;
 mod instance;
 mod native_code;
 
-pub use convert::EventList;
+pub use convert::describe_event;
 pub use engine::GuestEngine;
 pub use instance::{Guest, ReadRows};
 pub use native_code::{NativeCodeCache, UnsafeCache};

@@ -8,11 +8,11 @@
 //!
 //! The modules, in the order in which the data flows:
 //!
-//! * [`database_url`], [`generation`]: the nouns that all others share; values,
-//!   schemas and events are in [`gnomon_model`].
+//! * [`database_url`], [`generation`], [`event_list`]: the nouns that all others
+//!   share; values, schemas and events are in [`gnomon_model`].
 //! * [`event_store`]: appending and reading events.
 //! * [`source`]: the seam to event stores, and how far they are final.
-//! * [`reader`]: the next batch, read ahead.
+//! * [`reader`]: the next batch, read ahead and once for all who are near.
 //! * [`guest`]: the sandbox.
 //! * [`target`]: the seam to read-model databases; [`row_cache`] is before it.
 //! * [`runner`]: one generation, batch by batch, exactly once.
@@ -46,6 +46,7 @@ mod connections;
 pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;
+pub mod event_list;
 pub mod event_store;
 pub mod generation;
 pub mod guest;

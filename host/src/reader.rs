@@ -1,43 +1,78 @@
 //! The reader of one generation: it reads the next batch while the current
 //! one is projected and committed.
+//!
+//! Readers that are near each other read together (see [`Convoy`]), so an
+//! event is fetched and decoded once, however many projections want it.
 
 use std::sync::Arc;
 
-use gnomon_model::Subscription;
+use gnomon_model::{Position, Subscription};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
+use crate::event_list::EventList;
+use crate::source::{Batch, BatchLimits, Checkpoint, SourceError};
+
+mod convoy;
+mod pages;
+#[cfg(test)]
+mod tests;
+
+pub use convoy::{Company, Convoy};
+
+use convoy::Member;
 
 /// Batches that wait to be projected. More would only hold memory.
 const BATCHES_AHEAD: usize = 1;
 
+/// The events of a batch for one projection.
+#[derive(Clone, Debug)]
+pub struct Portion {
+    /// Those that its subscription wants.
+    pub events: EventList,
+    /// The checkpoint behind them, and behind what it does not want.
+    pub next: Checkpoint,
+    /// The position of `next`.
+    pub position: Position,
+    /// Whether it reached to the frontier as it was when it was read, or to the
+    /// end that was set.
+    pub caught_up: bool,
+}
+
+/// What a reader reads.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The checkpoint to start behind.
+    pub from: Checkpoint,
+    /// Which events.
+    pub subscription: Subscription,
+    /// How many at a time, and until where.
+    pub limits: BatchLimits,
+    /// With whom.
+    pub company: Company,
+}
+
 /// Batches of one subscription, from one checkpoint on. The task that reads
 /// them ends when this is dropped.
 pub struct Reader {
-    batches: mpsc::Receiver<Result<Batch, SourceError>>,
+    portions: mpsc::Receiver<Result<Portion, SourceError>>,
     task: JoinHandle<()>,
 }
 
 impl Reader {
-    /// Starts to read after `from`.
+    /// Starts to read.
     #[must_use]
-    pub fn start(
-        runtime: &Handle,
-        source: Arc<dyn Source>,
-        from: Checkpoint,
-        subscription: Subscription,
-        limits: BatchLimits,
-    ) -> Self {
-        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    pub fn start(runtime: &Handle, convoy: &Arc<Convoy>, reading: Reading) -> Self {
+        let (sender, portions) = mpsc::channel(BATCHES_AHEAD);
+        let convoy = Arc::clone(convoy);
         let task = runtime.spawn(async move {
-            if let Err(error) = read(&*source, from, &subscription, limits, &sender).await {
+            if let Err(error) = read(&convoy, reading, &sender).await {
                 // The receiver is gone when the session has ended meanwhile.
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Self { batches, task }
+        Self { portions, task }
     }
 
     /// The next batch. When the source has nothing more, one empty batch that
@@ -46,8 +81,8 @@ impl Reader {
     /// # Errors
     /// When the source cannot be read; the reader has ended then. `None` only
     /// when the runtime is shutting down.
-    pub async fn next(&mut self) -> Option<Result<Batch, SourceError>> {
-        self.batches.recv().await
+    pub async fn next(&mut self) -> Option<Result<Portion, SourceError>> {
+        self.portions.recv().await
     }
 }
 
@@ -58,28 +93,39 @@ impl Drop for Reader {
 }
 
 async fn read(
-    source: &dyn Source,
-    from: Checkpoint,
-    subscription: &Subscription,
-    limits: BatchLimits,
-    batches: &mpsc::Sender<Result<Batch, SourceError>>,
+    convoy: &Convoy,
+    reading: Reading,
+    portions: &mpsc::Sender<Result<Portion, SourceError>>,
 ) -> Result<(), SourceError> {
+    let source = convoy.source();
     let mut frontier = source.frontier();
-    let mut checkpoint = from;
+    let mut position = source.position(&reading.from)?;
+    let mut checkpoint = reading.from.clone();
+    let member = Member::join(convoy, &reading, position);
     let mut said_caught_up = false;
     loop {
-        let batch = source.read(&checkpoint, subscription, limits).await?;
-        let has_moved = batch.next != checkpoint;
-        let caught_up = batch.caught_up;
-        let position = batch.position;
-        checkpoint = batch.next.clone();
+        let batch = member.read(&checkpoint, position).await?;
+        let Batch {
+            next, caught_up, ..
+        } = &*batch;
+        let caught_up = *caught_up;
+        let has_moved = *next != checkpoint;
         if has_moved || (caught_up && !said_caught_up) {
-            if batches.send(Ok(batch)).await.is_err() {
+            let portion = Portion {
+                events: EventList::pick(&batch.events, position, &reading.subscription),
+                next: next.clone(),
+                position: batch.position,
+                caught_up,
+            };
+            if portions.send(Ok(portion)).await.is_err() {
                 return Ok(());
             }
             said_caught_up = caught_up;
         }
-        if limits.until.is_some_and(|until| position >= until) {
+        checkpoint.clone_from(next);
+        position = batch.position;
+        drop(batch);
+        if (reading.limits.until).is_some_and(|until| position >= until) {
             // Nothing more is wanted of this reader; it is dropped some day.
             return std::future::pending().await;
         }

@@ -108,7 +108,7 @@ impl BatchLimits {
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Those after the checkpoint that the subscription wants.
-    pub events: Vec<Event>,
+    pub events: Arc<[Event]>,
     /// The checkpoint behind the batch. It also passes the events that the
     /// subscription left out.
     pub next: Checkpoint,
@@ -129,14 +129,14 @@ pub enum SourceErrorKind {
     Refused,
 }
 
-/// A source cannot be opened or read.
-#[derive(Debug, thiserror::Error)]
+/// A source cannot be opened or read. All who read together get the same.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
     kind: SourceErrorKind,
     message: String,
     #[source]
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl SourceError {
@@ -148,7 +148,7 @@ impl SourceError {
         Self {
             kind: SourceErrorKind::Retry,
             message: message.into(),
-            cause: Some(cause.into()),
+            cause: Some(cause.into().into()),
         }
     }
 
@@ -178,7 +178,7 @@ impl From<EventStoreError> for SourceError {
             EventStoreError::Other { message, cause, .. } => Self {
                 kind,
                 message,
-                cause,
+                cause: cause.map(Arc::from),
             },
             other => Self {
                 kind,

@@ -26,9 +26,10 @@ use self::runners::Runners;
 use crate::configuration::{Configuration, Limits};
 use crate::generation::GenerationId;
 use crate::guest::{GuestEngine, GuestLimits};
+use crate::reader::Convoy;
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
-use crate::source::{Source, SourceError};
+use crate::source::{BatchLimits, Source, SourceError};
 use crate::target::{Control, RefusedFile, Target, TargetError, TargetErrorKind};
 
 mod directory;
@@ -111,6 +112,7 @@ pub enum Scope {
 /// What the tasks of a host share.
 struct Shared {
     parts: Parts,
+    convoy: Arc<Convoy>,
     scope: Scope,
     shutdown: Shutdown,
     controls: Controls,
@@ -156,6 +158,10 @@ impl Supervisor {
         let controls = Controls::watch(target(), CONTROL_RHYTHM, shutdown.clone()).await?;
         let shared = Arc::new(Shared {
             heartbeats: Arc::new(Heartbeats::start(&Handle::current(), target())),
+            convoy: Convoy::new(
+                Arc::clone(&parts.source),
+                batch_limits(&parts.configuration.limits),
+            ),
             parts,
             scope,
             shutdown,
@@ -235,6 +241,15 @@ async fn claim(target: &dyn Target, shutdown: &Shutdown) -> Result<(), TargetErr
             return Err(refused);
         }
         tokio::time::sleep(CLAIM_POLL).await;
+    }
+}
+
+/// How much the limits allow to be read at a time.
+const fn batch_limits(limits: &Limits) -> BatchLimits {
+    BatchLimits {
+        events: limits.batch_events,
+        bytes: limits.batch_bytes,
+        until: None,
     }
 }
 

@@ -45,6 +45,35 @@ impl Subscription {
         passes(&self.event_types, &event.event_type)
             && passes(&self.categories, category(&event.stream_id))
     }
+
+    /// A subscription that wants whatever one of the two wants, and perhaps
+    /// more.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let union = |these: &[String], those: &[String]| match (these, those) {
+            ([], _) | (_, []) => Vec::new(),
+            _ => {
+                let more = those.iter().filter(|name| !these.contains(name));
+                these.iter().chain(more).cloned().collect()
+            }
+        };
+        Self {
+            event_types: union(&self.event_types, &other.event_types),
+            categories: union(&self.categories, &other.categories),
+            metadata: self.metadata || other.metadata,
+        }
+    }
+
+    /// Whether it wants all that the other one wants.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let covers = |these: &[String], those: &[String]| {
+            these.is_empty() || !those.is_empty() && those.iter().all(|name| these.contains(name))
+        };
+        covers(&self.event_types, &other.event_types)
+            && covers(&self.categories, &other.categories)
+            && (self.metadata || !other.metadata)
+    }
 }
 
 /// A projection's name, version, subscription and tables, checked.

@@ -11,5 +11,7 @@ wasmtime::component::bindgen!({
     path: "../wit",
     world: "projection",
     imports: { default: trappable },
+    // The events of a batch are lowered from where they are.
+    ownership: Borrowing { duplicate_if_necessary: true },
     with: { "gnomon:projection/read-model.table": super::call::TableHandle },
 });

@@ -3,72 +3,21 @@
 
 use gnomon_model::{
     Change, Column, ColumnType, Decimal, DeclaredTable, Description, Event, InvalidDescription,
-    InvalidValue, Payload, Position, Row, Subscription, Value,
+    InvalidValue, Payload, Row, Subscription, Value,
 };
 
 use super::bindings::gnomon::projection::{read_model, types};
+use crate::event_list::EventList;
 
 /// The longest name that a message shows.
 const NAME_CHARACTERS_MAX: usize = 255;
 
-/// Events in the form in which a guest takes them.
-#[derive(Debug)]
-pub struct EventList(Vec<types::Event>);
-
-impl EventList {
-    /// How many events it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The place of the event with this position in the list.
-    #[must_use]
-    pub fn place(&self, position: Position) -> Option<usize> {
-        self.0
-            .binary_search_by_key(&position.get(), |event| event.position)
-            .ok()
-    }
-
-    /// The position of the event at this place.
-    #[must_use]
-    pub fn position(&self, place: usize) -> Option<Position> {
-        self.0
-            .get(place)
-            .and_then(|event| Position::new(event.position))
-    }
-
-    /// The position of the last event.
-    #[must_use]
-    pub fn last(&self) -> Option<Position> {
-        self.position(self.len().checked_sub(1)?)
-    }
-
-    /// Stream id, type and position of an event, for messages.
-    #[must_use]
-    pub fn describe(&self, place: usize) -> Option<String> {
-        self.0.get(place).map(|event| {
-            let name = one_line(&event.event_type, NAME_CHARACTERS_MAX);
-            let stream = one_line(&event.stream_id, NAME_CHARACTERS_MAX);
-            format!("event {} ({name} in stream {stream})", event.position)
-        })
-    }
-
-    pub(super) fn as_slice(&self) -> &[types::Event] {
-        &self.0
-    }
-}
-
-impl From<Vec<Event>> for EventList {
-    fn from(events: Vec<Event>) -> Self {
-        Self(events.into_iter().map(event).collect())
-    }
+/// Stream id, type and position of an event, for messages.
+#[must_use]
+pub fn describe_event(event: &Event) -> String {
+    let name = one_line(&event.event_type, NAME_CHARACTERS_MAX);
+    let stream = one_line(&event.stream_id, NAME_CHARACTERS_MAX);
+    format!("event {} ({name} in stream {stream})", event.position)
 }
 
 /// A guest's text for logs, status and tables: of bounded length, and without
@@ -100,21 +49,24 @@ fn steers(character: char) -> bool {
         )
 }
 
-fn event(event: Event) -> types::Event {
-    types::Event {
-        position: event.position.get(),
-        id: event.id,
-        stream_id: event.stream_id,
-        event_type: event.event_type,
-        version: event.version,
-        schema_version: event.schema_version,
-        data: match event.data {
-            Payload::Json(text) => types::Payload::Json(text),
-            Payload::Binary(bytes) => types::Payload::Binary(bytes),
-        },
-        metadata: event.metadata,
-        recorded_at: event.recorded_at,
-    }
+/// Events in the form in which a guest takes them.
+pub(super) fn events(list: &EventList) -> Vec<types::Event<'_>> {
+    list.iter()
+        .map(|event| types::Event {
+            position: event.position.get(),
+            id: &event.id,
+            stream_id: &event.stream_id,
+            event_type: &event.event_type,
+            version: event.version,
+            schema_version: event.schema_version,
+            data: match &event.data {
+                Payload::Json(text) => types::Payload::Json(text),
+                Payload::Binary(bytes) => types::Payload::Binary(bytes),
+            },
+            metadata: list.metadata(event),
+            recorded_at: event.recorded_at,
+        })
+        .collect()
 }
 
 pub(super) fn description(declared: types::Description) -> Result<Description, InvalidDescription> {

@@ -10,8 +10,9 @@ use super::bindings::ProjectionPre;
 use super::bindings::gnomon::projection::types;
 use super::bounded_rows::BoundedRows;
 use super::call::{Call, Fault, Work};
-use super::convert::{self, EventList};
+use super::convert;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
+use crate::event_list::EventList;
 use crate::generation::ModuleHash;
 use crate::target::TargetError;
 
@@ -86,7 +87,7 @@ impl Guest {
         let result = self
             .pre
             .instantiate(&mut store)
-            .and_then(|projection| projection.call_apply(&mut store, events.as_slice()));
+            .and_then(|projection| projection.call_apply(&mut store, &convert::events(events)));
         let call = store.into_data();
         call.close_log();
         if let Some(fault) = call.fault {

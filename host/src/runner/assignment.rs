@@ -10,6 +10,7 @@ use super::{Controls, Heartbeats};
 use crate::configuration::OnError;
 use crate::generation::{Generation, RunReport};
 use crate::guest::{Guest, GuestLimits};
+use crate::reader::Convoy;
 use crate::source::{BatchLimits, Source};
 use crate::target::Target;
 
@@ -35,6 +36,8 @@ pub struct Assignment {
     pub guest: watch::Receiver<Guest>,
     /// Where events come from.
     pub source: Arc<dyn Source>,
+    /// With whom it reads them.
+    pub convoy: Arc<Convoy>,
     /// Where rows go.
     pub target: Arc<dyn Target>,
     /// What one call may use.

@@ -5,7 +5,8 @@ use gnomon_model::{Position, TableWrites};
 use super::Runner;
 use super::cut::{self, Cut, Verdict};
 use super::session::{Blamed, End};
-use crate::guest::{ApplyError, EventList};
+use crate::event_list::EventList;
+use crate::guest::{ApplyError, describe_event};
 use crate::row_cache::GenerationRows;
 use crate::target::TargetErrorKind;
 
@@ -76,7 +77,7 @@ pub(super) fn verdict(
         Verdict::Cut(cut) => Ok(cut),
         Verdict::FirstEvent => Err(Blamed {
             position: events.position(0).unwrap_or(last),
-            event: events.describe(0).unwrap_or_default(),
+            event: events.get(0).map(describe_event).unwrap_or_default(),
             message,
         }),
     }

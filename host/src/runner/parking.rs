@@ -14,7 +14,7 @@ use super::Runner;
 use super::attempt::{Attempt, attempt};
 use super::session::{End, Session};
 use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
-use crate::guest::EventList;
+use crate::event_list::EventList;
 use crate::target::TargetErrorKind;
 use crate::telemetry::chain;
 
@@ -24,8 +24,8 @@ const PAGE_EVENTS: usize = 500;
 /// Splits a batch: events to apply, and events that wait.
 pub(super) fn divide(
     session: &mut Session,
-    events: Vec<Event>,
-) -> Result<(Vec<Event>, Vec<DeadLetter>), End> {
+    mut events: EventList,
+) -> Result<(EventList, Vec<DeadLetter>), End> {
     let mut behind: HashMap<String, Option<Position>> = HashMap::new();
     if session.may_have_dead_letters {
         let streams: HashSet<&str> = events
@@ -46,9 +46,9 @@ pub(super) fn divide(
     if behind.is_empty() && condemned.is_none() {
         return Ok((events, Vec::new()));
     }
-    let mut apply = Vec::with_capacity(events.len());
     let mut waiting = Vec::new();
-    for event in events {
+    let mut waits: HashSet<Position> = HashSet::new();
+    for event in events.iter() {
         let message = match (&condemned, behind.get(&event.stream_id)) {
             (_, Some(Some(position))) => format!("waits behind event {position} of its stream"),
             (_, Some(None)) => "waits behind an earlier event of its stream".to_owned(),
@@ -56,17 +56,16 @@ pub(super) fn divide(
                 behind.insert(event.stream_id.clone(), Some(event.position));
                 condemned.message.clone()
             }
-            (_, None) => {
-                apply.push(event);
-                continue;
-            }
+            (_, None) => continue,
         };
+        waits.insert(event.position);
         waiting.push(DeadLetter {
-            event,
+            event: events.copy(event),
             error: message,
         });
     }
-    Ok((apply, waiting))
+    events.retain(|event| !waits.contains(&event.position));
+    Ok((events, waiting))
 }
 
 /// Carries out all requests that wait, oldest first.

@@ -12,11 +12,10 @@ use super::heartbeat::Heartbeat;
 use super::pace::Pace;
 use super::parking;
 use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{Lease, RunState};
-use crate::guest::EventList;
-use crate::reader::Reader;
+use crate::generation::{GenerationState, Lease, RunState};
+use crate::reader::{Company, Portion, Reader, Reading};
 use crate::row_cache::{GenerationRows, Step};
-use crate::source::{Batch, BatchLimits, Checkpoint, SourceError, SourceErrorKind};
+use crate::source::{BatchLimits, Checkpoint, SourceError, SourceErrorKind};
 use crate::target::{Control, TargetError, TargetErrorKind, in_time};
 use crate::telemetry::chain;
 
@@ -97,7 +96,7 @@ impl From<SourceError> for End {
 
 /// What a waiting session wakes up for.
 enum Wake {
-    Batch(Batch),
+    Batch(Portion),
     /// Users may want something else than before.
     Controls,
     Ended(End),
@@ -261,13 +260,13 @@ impl Session {
     }
 
     /// Applies and commits one batch, or finds out why that cannot be done.
-    fn project(&mut self, runner: &mut Runner, batch: Batch) -> Result<(), End> {
-        let Batch {
+    fn project(&mut self, runner: &mut Runner, portion: Portion) -> Result<(), End> {
+        let Portion {
             events,
             next,
             position,
             caught_up,
-        } = batch;
+        } = portion;
         self.has_caught_up = caught_up;
         if events.is_empty() {
             if next != self.checkpoint {
@@ -279,7 +278,6 @@ impl Session {
             return Ok(());
         }
         let (events, waiting) = parking::divide(self, events)?;
-        let events = EventList::from(events);
         let last = events.last().unwrap_or(position);
         let writes = match attempt(runner, &self.rows, &events)? {
             Attempt::Applied(writes) => writes,
@@ -397,15 +395,25 @@ impl Session {
 
 fn start_reader(runner: &Runner, from: &Checkpoint, cut: Cut, end: Option<Position>) -> Reader {
     let assignment = &runner.assignment;
+    let is_live = runner
+        .control()
+        .is_some_and(|control| control.state == GenerationState::Live);
     Reader::start(
         &runner.runtime,
-        Arc::clone(&assignment.source),
-        from.clone(),
-        assignment.generation.description.subscription.clone(),
-        BatchLimits {
-            events: cut.events(assignment.batch_limits.events),
-            until: end,
-            ..assignment.batch_limits
+        &assignment.convoy,
+        Reading {
+            from: from.clone(),
+            subscription: assignment.generation.description.subscription.clone(),
+            limits: BatchLimits {
+                events: cut.events(assignment.batch_limits.events),
+                until: end,
+                ..assignment.batch_limits
+            },
+            company: match (cut, is_live) {
+                (Cut::Small { .. }, _) => Company::Alone,
+                (Cut::Whole, true) => Company::Live,
+                (Cut::Whole, false) => Company::Builds,
+            },
         },
     )
 }

@@ -1,5 +1,7 @@
 //! Filling batches, the same way for every source that counts positions.
 
+use std::sync::Arc;
+
 use gnomon_model::{Event, Position};
 
 use super::{Batch, BatchLimits, Checkpoint};
@@ -61,7 +63,7 @@ impl Filling {
             _ => end,
         };
         Batch {
-            events: self.events,
+            events: self.events.into(),
             next: Checkpoint::behind(position),
             position,
             caught_up: position >= safe,
@@ -72,7 +74,7 @@ impl Filling {
 /// A batch without events behind which nothing is new.
 pub(super) fn nothing_new(after: Position) -> Batch {
     Batch {
-        events: Vec::new(),
+        events: Arc::default(),
         next: Checkpoint::behind(after),
         position: after,
         caught_up: true,

@@ -11,11 +11,10 @@ use tokio::task::JoinSet;
 
 use super::loading::load;
 use super::refusal::Refusal;
-use super::{Shared, limits_of_guest};
+use super::{Shared, batch_limits, limits_of_guest};
 use crate::generation::{Generation, GenerationId, ModuleHash};
 use crate::guest::{Guest, LoadError};
 use crate::runner::{self, Assignment, Controls, Progress, RunnerHandle};
-use crate::source::BatchLimits;
 use crate::target::{Control, TargetError, in_time};
 
 /// How often what failed is tried again.
@@ -274,11 +273,7 @@ fn assignment(
     let limits = parts.configuration.limits_of(&generation.projection);
     Assignment {
         guest_limits: limits_of_guest(&limits),
-        batch_limits: BatchLimits {
-            events: limits.batch_events,
-            bytes: limits.batch_bytes,
-            until: None,
-        },
+        batch_limits: batch_limits(&limits),
         row_cache: limits.row_cache,
         build_window: limits.build_window,
         lease_time: limits.lease_time,
@@ -286,6 +281,7 @@ fn assignment(
         generation,
         guest,
         source: Arc::clone(&parts.source),
+        convoy: Arc::clone(&shared.convoy),
         target: Arc::clone(&parts.target),
         host: parts.host.clone(),
         controls: shared.controls.clone(),

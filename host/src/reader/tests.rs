@@ -1,0 +1,340 @@
+//! Readers that read together, over a real SQLite file.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gnomon_model::{Event, category};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::*;
+use crate::event_store::{self, EventStore, ExpectedVersion, NewEvent, StreamId};
+use crate::source::{self, Frontier, Source};
+use crate::test_database;
+
+const TYPES: [&str; 4] = ["Placed", "Paid", "Shipped", "Cancelled"];
+const CATEGORIES: [&str; 3] = ["Order", "Invoice", "Customer"];
+
+/// A source whose reads are counted, and can be made to fail.
+struct Watched {
+    source: Arc<dyn Source>,
+    reads: AtomicUsize,
+    fails: AtomicBool,
+}
+
+#[async_trait]
+impl Source for Watched {
+    fn start(&self) -> Checkpoint {
+        self.source.start()
+    }
+
+    fn position(&self, checkpoint: &Checkpoint) -> Result<Position, SourceError> {
+        self.source.position(checkpoint)
+    }
+
+    fn frontier(&self) -> watch::Receiver<Frontier> {
+        self.source.frontier()
+    }
+
+    async fn look(&self) -> Result<Frontier, SourceError> {
+        self.source.look().await
+    }
+
+    async fn read(
+        &self,
+        after: &Checkpoint,
+        subscription: &Subscription,
+        limits: BatchLimits,
+    ) -> Result<Batch, SourceError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(SourceError::retry("the store is away", "as the test wants"));
+        }
+        self.source.read(after, subscription, limits).await
+    }
+
+    async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {
+        self.source.recorded_after(position).await
+    }
+
+    async fn position_at(&self, time: i64) -> Result<Position, SourceError> {
+        self.source.position_at(time).await
+    }
+}
+
+/// An event store with its readers.
+struct World {
+    store: Arc<dyn EventStore>,
+    source: Arc<Watched>,
+    convoy: Arc<Convoy>,
+    limits: BatchLimits,
+    _directory: TempDir,
+}
+
+impl World {
+    async fn new(page_events: usize, processors: usize) -> Self {
+        let (directory, url) = test_database::sqlite();
+        let source = Arc::new(Watched {
+            source: source::open(&url).await.unwrap(),
+            reads: AtomicUsize::new(0),
+            fails: AtomicBool::new(false),
+        });
+        let limits = BatchLimits {
+            events: page_events,
+            bytes: 1 << 30,
+            until: None,
+        };
+        let opened: Arc<dyn Source> = Arc::clone(&source) as Arc<dyn Source>;
+        Self {
+            store: event_store::open(&url).await.unwrap(),
+            convoy: Convoy::on_processors(opened, limits, processors),
+            source,
+            limits,
+            _directory: directory,
+        }
+    }
+
+    /// Appends events of all types to streams of all categories, and waits
+    /// until they can be read.
+    async fn append(&self, count: usize) {
+        for _ in 0..count.div_ceil(100) {
+            for category in CATEGORIES {
+                let events: Vec<NewEvent> = (0..100_usize.min(count).div_ceil(CATEGORIES.len()))
+                    .map(|n| {
+                        NewEvent::new(TYPES[n % TYPES.len()], r#"{"n": 1}"#)
+                            .unwrap()
+                            .with_metadata(r#"{"user_id": "u"}"#)
+                            .unwrap()
+                    })
+                    .collect();
+                let stream = StreamId::new(&format!("{category}-1")).unwrap();
+                self.store
+                    .append(&stream, ExpectedVersion::Any, &events)
+                    .await
+                    .unwrap();
+            }
+        }
+        let head = self.source.look().await.unwrap().head;
+        let mut frontier = self.source.frontier();
+        frontier.wait_for(|now| now.safe >= head).await.unwrap();
+    }
+
+    async fn head(&self) -> Position {
+        self.source.look().await.unwrap().head
+    }
+
+    /// What a subscription wants, in one go.
+    async fn expected(&self, wants: &Subscription, after: &Checkpoint) -> Vec<Event> {
+        let all = BatchLimits {
+            events: 1_000_000,
+            ..self.limits
+        };
+        let batch = self.source.source.read(after, wants, all).await.unwrap();
+        batch.events.to_vec()
+    }
+
+    fn reader(&self, company: Company, subscription: &Subscription, from: Checkpoint) -> Reader {
+        let reading = Reading {
+            from,
+            subscription: subscription.clone(),
+            limits: self.limits,
+            company,
+        };
+        Reader::start(&Handle::current(), &self.convoy, reading)
+    }
+
+    fn reads(&self) -> usize {
+        self.source.reads.load(Ordering::SeqCst)
+    }
+}
+
+async fn next(reader: &mut Reader) -> Portion {
+    tokio::time::timeout(Duration::from_secs(60), reader.next())
+        .await
+        .expect("the reader stands still")
+        .unwrap()
+        .unwrap()
+}
+
+/// What a reader gives up to a position.
+async fn read_to(reader: &mut Reader, end: Position) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut last = Position::START;
+    while last < end {
+        let portion = next(reader).await;
+        assert!(portion.position >= last, "the checkpoint went back");
+        last = portion.position;
+        let list = &portion.events;
+        events.extend(list.iter().map(|event| list.copy(event)));
+    }
+    events
+}
+
+fn everything() -> Subscription {
+    Subscription::default()
+}
+
+fn some(random: &mut StdRng, names: &[&str]) -> Vec<String> {
+    let count = random.random_range(0..names.len());
+    names
+        .sample(random, count)
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_with_whom_gets_what_it_wants() {
+    for seed in 0..8 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let world = World::new(random.random_range(1..50), random.random_range(1..8)).await;
+        world.append(1_000).await;
+        let mut reading = Vec::new();
+        for _ in 0..8 {
+            let wants = Subscription {
+                event_types: some(&mut random, &TYPES),
+                categories: some(&mut random, &CATEGORIES),
+                metadata: random.random(),
+            };
+            let company = [Company::Alone, Company::Live, Company::Builds];
+            let company = *company.choose(&mut random).unwrap();
+            let from = [0, 0, 0, 1, 30, 500].choose(&mut random).unwrap();
+            let from = Checkpoint::behind(Position::new(*from).unwrap());
+            let mut reader = world.reader(company, &wants, from.clone());
+            let end = world.head().await;
+            let pause = random.random_range(0..3);
+            let read = tokio::spawn(async move {
+                for _ in 0..pause {
+                    tokio::task::yield_now().await;
+                }
+                read_to(&mut reader, end).await
+            });
+            reading.push((wants, from, company, read));
+        }
+        for (wants, from, company, read) in reading {
+            let expected = world.expected(&wants, &from).await;
+            let read = read.await.unwrap();
+            assert_eq!(
+                read, expected,
+                "seed {seed}: {wants:?} from {from:?}, {company:?}"
+            );
+            assert!(read.iter().all(|event| {
+                wants.metadata != event.metadata.is_empty()
+                    && (wants.categories.is_empty()
+                        || wants
+                            .categories
+                            .iter()
+                            .any(|name| name == category(&event.stream_id)))
+            }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_read_once_for_all_who_are_caught_up() {
+    let world = World::new(1_000, 2).await;
+    world.append(30).await;
+    let head = Checkpoint::behind(world.head().await);
+    let mut readers = Vec::new();
+    for number in 0..20 {
+        let wants = Subscription {
+            event_types: vec![TYPES[number % TYPES.len()].to_owned()],
+            ..everything()
+        };
+        let mut reader = world.reader(Company::Live, &wants, head.clone());
+        assert!(next(&mut reader).await.caught_up);
+        readers.push(reader);
+    }
+    for _ in 0..10 {
+        let before = world.reads();
+        let stream = StreamId::new("Order-2").unwrap();
+        let event = NewEvent::new("Paid", "{}").unwrap();
+        world
+            .store
+            .append(&stream, ExpectedVersion::Any, &[event])
+            .await
+            .unwrap();
+        let end = world.head().await;
+        for (number, reader) in readers.iter_mut().enumerate() {
+            let wants_it = TYPES[number % TYPES.len()] == "Paid";
+            let read = read_to(reader, end).await;
+            assert_eq!(read.len(), usize::from(wants_it), "reader {number}");
+        }
+        assert_eq!(world.reads() - before, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_projections_wait_for_nobody() {
+    let world = World::new(5, 1).await;
+    world.append(3_000).await;
+    let end = world.head().await;
+    let mut stalled = world.reader(Company::Live, &everything(), world.source.start());
+    let mut quick = world.reader(Company::Live, &everything(), world.source.start());
+    let expected = world.expected(&everything(), &world.source.start()).await;
+    assert_eq!(read_to(&mut quick, end).await, expected);
+    assert_eq!(read_to(&mut stalled, end).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_read_once_where_processors_are_few() {
+    const PAGE: usize = 5;
+    let world = World::new(PAGE, 1).await;
+    world.append(3_000).await;
+    let end = world.head().await;
+    let start = world.source.start();
+    let mut slow = world.reader(Company::Builds, &everything(), start.clone());
+    let mut quick = world.reader(Company::Builds, &everything(), start.clone());
+    let quick = tokio::spawn(async move { read_to(&mut quick, end).await });
+    let mut events = Vec::new();
+    let mut last = Position::START;
+    while last < end {
+        let portion = next(&mut slow).await;
+        last = portion.position;
+        events.extend(portion.events.iter().cloned());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let expected = world.expected(&everything(), &start).await;
+    assert_eq!(quick.await.unwrap(), expected);
+    assert_eq!(events.len(), expected.len());
+    // Alone, each would have read all the pages.
+    let pages = expected.len() / PAGE;
+    assert!(world.reads() < pages + pages / 2, "{} reads", world.reads());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_stands_still_does_not_hold_the_others_for_ever() {
+    let world = World::new(5, 1).await;
+    world.append(3_000).await;
+    let end = world.head().await;
+    let start = world.source.start();
+    let _stalled = world.reader(Company::Builds, &everything(), start.clone());
+    let mut quick = world.reader(Company::Builds, &everything(), start.clone());
+    let expected = world.expected(&everything(), &start).await;
+    assert_eq!(read_to(&mut quick, end).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_to_all_and_over_when_it_is_over() {
+    let world = World::new(10, 2).await;
+    world.append(300).await;
+    let end = world.head().await;
+    let start = world.source.start();
+    world.source.fails.store(true, Ordering::SeqCst);
+    let readers: Vec<Reader> = (0..3)
+        .map(|_| world.reader(Company::Live, &everything(), start.clone()))
+        .collect();
+    for mut reader in readers {
+        let error = reader.next().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the store is away");
+    }
+    world.source.fails.store(false, Ordering::SeqCst);
+    let expected = world.expected(&everything(), &start).await;
+    for _ in 0..3 {
+        let mut reader = world.reader(Company::Live, &everything(), start.clone());
+        assert_eq!(read_to(&mut reader, end).await, expected);
+    }
+}
