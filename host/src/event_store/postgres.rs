@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gnomon_model::{Event, Position, json};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
@@ -25,7 +26,7 @@ mod schema;
 mod waking;
 
 pub(crate) use connection::{connect, pool, store_error};
-pub(crate) use rows::{event_columns, read_event};
+pub(crate) use rows::{Cells, event_columns, read_event};
 pub(crate) use schema::{Layout, ensure, layout};
 pub(crate) use waking::CHANNEL;
 #[cfg(test)]
@@ -100,7 +101,7 @@ impl EventStore for PostgresEventStore {
             .bind(stream.as_str())
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(sql_limit(limit))
-            .try_map(|row| read_event(&row, &self.layout))
+            .try_map(|row: PgRow| read_event(&row, &self.layout))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))
@@ -114,7 +115,7 @@ impl EventStore for PostgresEventStore {
         sqlx::query(AssertSqlSafe(query))
             .bind(after.to_sql())
             .bind(sql_limit(limit))
-            .try_map(|row| read_event(&row, &self.layout))
+            .try_map(|row: PgRow| read_event(&row, &self.layout))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))
@@ -174,7 +175,7 @@ impl EventStore for PostgresEventStore {
              FROM snapshots WHERE stream_id = $1",
         )
         .bind(stream.as_str())
-        .try_map(|row: sqlx::postgres::PgRow| {
+        .try_map(|row: PgRow| {
             Ok(Snapshot {
                 stream: stream.clone(),
                 version: row.try_get::<i64, _>(0)?.try_into().unwrap_or(0),

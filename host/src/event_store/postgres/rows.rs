@@ -35,52 +35,88 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
     )
 }
 
+/// The cells of a row in PostgreSQL's binary format.
+pub(crate) trait Cells {
+    /// The bytes of a cell; `None` if it is null.
+    fn cell(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error>;
+}
+
+/// A prepared statement's rows come in the binary format.
+impl Cells for PgRow {
+    fn cell(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+        let value = self.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        let bytes = value.as_bytes();
+        bytes.map(Some).map_err(|cause| malformed(column, cause))
+    }
+}
+
 /// Reads a row with these columns.
-pub(crate) fn read_event(row: &PgRow, layout: &Layout) -> Result<Event, sqlx::Error> {
+pub(crate) fn read_event(row: &impl Cells, layout: &Layout) -> Result<Event, sqlx::Error> {
     Ok(Event {
-        position: Position::from_sql(row.try_get(0)?).ok_or_else(|| out_of_range(0))?,
+        position: Position::from_sql(long(row, 0)?).ok_or_else(|| out_of_range(0))?,
         id: if layout.has_uuids() {
-            Uuid::from_bytes(binary(row, 1)?).to_string()
+            Uuid::from_bytes(fixed(row, 1)?).to_string()
         } else {
-            row.try_get(1)?
+            text(row, 1)?
         },
-        stream_id: row.try_get(2)?,
-        event_type: row.try_get(3)?,
-        version: row
-            .try_get::<i64, _>(4)?
-            .try_into()
-            .map_err(|_| out_of_range(4))?,
-        schema_version: row
-            .try_get::<i32, _>(5)?
+        stream_id: text(row, 2)?,
+        event_type: text(row, 3)?,
+        version: long(row, 4)?.try_into().map_err(|_| out_of_range(4))?,
+        schema_version: i32::from_be_bytes(fixed(row, 5)?)
             .try_into()
             .map_err(|_| out_of_range(5))?,
-        data: Payload::Json(
-            row.try_get::<Option<String>, _>(6)?
-                .unwrap_or_else(|| "null".to_owned()),
-        ),
-        metadata: row.try_get(7)?,
+        data: Payload::Json(match row.cell(6)? {
+            Some(bytes) => utf8(6, bytes)?,
+            None => "null".to_owned(),
+        }),
+        metadata: text(row, 7)?,
         recorded_at: if layout.has_timestamps() {
-            timestamp(i64::from_be_bytes(binary(row, 8)?))?
+            timestamp(long(row, 8)?)?
         } else {
-            row.try_get(8)?
+            long(row, 8)?
         },
     })
 }
 
-/// A value of this many bytes, as the server sends it.
-fn binary<const LENGTH: usize>(row: &PgRow, column: usize) -> Result<[u8; LENGTH], sqlx::Error> {
-    let value = row.try_get_raw(column)?;
-    let malformed = |source| sqlx::Error::ColumnDecode {
+fn malformed(
+    column: usize,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
         index: column.to_string(),
-        source,
-    };
-    if value.is_null() {
-        return Err(malformed("it is null".into()));
+        source: cause.into(),
     }
-    let bytes = value.as_bytes().map_err(malformed)?;
+}
+
+fn present(row: &impl Cells, column: usize) -> Result<&[u8], sqlx::Error> {
+    row.cell(column)?
+        .ok_or_else(|| malformed(column, "it is null"))
+}
+
+fn fixed<const LENGTH: usize>(
+    row: &impl Cells,
+    column: usize,
+) -> Result<[u8; LENGTH], sqlx::Error> {
+    let bytes = present(row, column)?;
     bytes
         .try_into()
-        .map_err(|_| malformed(format!("{LENGTH} bytes were expected").into()))
+        .map_err(|_| malformed(column, format!("{LENGTH} bytes were expected")))
+}
+
+fn long(row: &impl Cells, column: usize) -> Result<i64, sqlx::Error> {
+    fixed(row, column).map(i64::from_be_bytes)
+}
+
+fn text(row: &impl Cells, column: usize) -> Result<String, sqlx::Error> {
+    utf8(column, present(row, column)?)
+}
+
+fn utf8(column: usize, bytes: &[u8]) -> Result<String, sqlx::Error> {
+    let text = std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))?;
+    Ok(text.to_owned())
 }
 
 /// Microseconds since 1970 from those since 2000; the ends of the range are
@@ -90,15 +126,9 @@ fn timestamp(since_2000: i64) -> Result<i64, sqlx::Error> {
     is_finite
         .then(|| since_2000.checked_add(MICROSECONDS_TO_2000))
         .flatten()
-        .ok_or_else(|| sqlx::Error::ColumnDecode {
-            index: "created_at".to_owned(),
-            source: "an infinite time is the time of no event".into(),
-        })
+        .ok_or_else(|| malformed(8, "an infinite time is the time of no event"))
 }
 
 fn out_of_range(column: usize) -> sqlx::Error {
-    sqlx::Error::ColumnDecode {
-        index: column.to_string(),
-        source: "the number must not be negative".into(),
-    }
+    malformed(column, "the number must not be negative")
 }
