@@ -27,6 +27,7 @@ mod hostile_modules;
 mod hosts;
 mod hot_reload;
 mod kills;
+mod languages;
 mod neighbours;
 mod outages;
 mod policies;
