@@ -14,10 +14,14 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod c;
 mod component;
+mod contract;
 mod language;
 mod rust;
+mod sdk;
 
+pub use c::CError;
 pub use component::{ComponentError, from_core_module};
 pub use language::{Language, UnknownLanguage};
 pub use rust::{Attempt, RustError};
@@ -69,6 +73,9 @@ pub enum BuildError {
     /// What is special to Rust.
     #[error(transparent)]
     Rust(#[from] RustError),
+    /// What is special to C.
+    #[error(transparent)]
+    C(#[from] CError),
     /// No toolchain for the language is known.
     #[error("{0} cannot be built")]
     Unsupported(Language),
@@ -130,6 +137,7 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         Language::of(&absolute).ok_or_else(|| BuildError::NoProjection(directory.to_owned()))?;
     let module = match language {
         Language::Rust => rust::build(&absolute)?,
+        Language::C => c::build(&absolute)?,
         other => return Err(BuildError::Unsupported(other)),
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {
