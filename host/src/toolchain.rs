@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 mod c;
 mod component;
 mod contract;
+mod go;
 mod language;
 mod rust;
 mod sdk;
@@ -138,6 +139,7 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
     let module = match language {
         Language::Rust => rust::build(&absolute)?,
         Language::C => c::build(&absolute)?,
+        Language::Go => go::build(&absolute)?,
         other => return Err(BuildError::Unsupported(other)),
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {

@@ -46,7 +46,7 @@ struct Language {
     fault: &'static [&'static str],
 }
 
-const LANGUAGES: [Language; 2] = [
+const LANGUAGES: [Language; 3] = [
     Language {
         name: "rust",
         suffix: "",
@@ -58,6 +58,12 @@ const LANGUAGES: [Language; 2] = [
         suffix: "-c",
         place: "/values.c:",
         fault: &["FaultMet: a null pointer is used", "/values.c:"],
+    },
+    Language {
+        name: "go",
+        suffix: "-go",
+        place: "values.go:",
+        fault: &["FaultMet: panic: runtime error", "nil pointer", "values.go:"],
     },
 ];
 
