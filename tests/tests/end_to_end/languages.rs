@@ -63,7 +63,11 @@ const LANGUAGES: [Language; 3] = [
         name: "go",
         suffix: "-go",
         place: "values.go:",
-        fault: &["FaultMet: panic: runtime error", "nil pointer", "values.go:"],
+        fault: &[
+            "FaultMet: panic: runtime error",
+            "nil pointer",
+            "values.go:",
+        ],
     },
 ];
 
