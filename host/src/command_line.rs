@@ -24,6 +24,7 @@ mod events;
 mod host;
 mod init;
 mod inspect;
+mod new;
 mod progress;
 mod promote;
 mod rebuild;
@@ -75,6 +76,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    New(new::New),
     Build(build::Build),
     Inspect(inspect::Inspect),
     Append(append::Append),
@@ -161,6 +163,7 @@ impl CommandLine {
         let code = runtime.block_on(async {
             match self.command {
                 Command::Init(init) => init.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::New(new) => new.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Build(build) => build.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Inspect(inspect) => inspect.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Append(append) => append.run(&context).await.map(|()| ExitCode::SUCCESS),

@@ -16,10 +16,13 @@ use std::path::{Path, PathBuf};
 
 mod component;
 mod language;
+mod new_project;
 mod rust;
+mod sdk;
 
 pub use component::{ComponentError, from_core_module};
 pub use language::{Language, UnknownLanguage};
+pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project, offered};
 pub use rust::{Attempt, RustError};
 
 /// What became of a build.

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::BuildError;
+use super::{BuildError, Language, sdk};
 
 mod cargo;
 mod compiler;
@@ -66,8 +66,18 @@ impl fmt::Display for Attempts<'_> {
 
 /// Compiles the package in `directory` to a core module.
 pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
+    if uses_embedded_sdk(&directory.join("Cargo.toml"))? {
+        sdk::write(Language::Rust, directory)?;
+    }
     let package = cargo::Package::read(directory)?;
     let compiler = compiler::find(&package)?;
     let module = cargo::compile(&package, &compiler)?;
     std::fs::read(&module).map_err(BuildError::reading(&module))
+}
+
+/// A package may take its SDK from elsewhere, as those in Gnomon's own
+/// repository do.
+fn uses_embedded_sdk(manifest: &Path) -> Result<bool, BuildError> {
+    let text = std::fs::read_to_string(manifest).map_err(BuildError::reading(manifest))?;
+    Ok(text.contains(".gnomon/rust"))
 }
