@@ -18,10 +18,12 @@ mod c;
 mod component;
 mod contract;
 mod go;
+mod javascript;
 mod language;
 mod new_project;
 mod rust;
 mod sdk;
+mod tools;
 
 pub use c::CError;
 pub use component::{ComponentError, from_core_module};
@@ -73,6 +75,18 @@ pub enum BuildError {
         /// Whose messages they are.
         tool: &'static str,
     },
+    /// The tools of a language cannot be installed; the installer has said why
+    /// on stderr.
+    #[error("what builds {language} cannot be installed: the messages of {tool} are above")]
+    Installation {
+        /// The language.
+        language: Language,
+        /// Whose messages they are.
+        tool: &'static str,
+    },
+    /// There is no place for a language's tools.
+    #[error("neither GNOMON_TOOLCHAINS nor HOME says where the tools of a language are kept")]
+    NoCache,
     /// What is special to Rust.
     #[error(transparent)]
     Rust(#[from] RustError),
@@ -142,6 +156,7 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         Language::Rust => rust::build(&absolute)?,
         Language::C => c::build(&absolute)?,
         Language::Go => go::build(&absolute)?,
+        Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
         other => return Err(BuildError::Unsupported(other)),
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {

@@ -5,4 +5,4 @@ go 1.24
 require gnomon v0.0.0
 
 // `gnomon build` writes it.
-replace gnomon => ./.gnomon
+replace gnomon => ./.gnomon/go

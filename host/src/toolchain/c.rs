@@ -2,7 +2,7 @@
 //! module.
 //!
 //! ```text
-//! DIR/*.c + .gnomon/*.c ──> clang for wasm32, wasm-ld ──> core module
+//! DIR/*.c + .gnomon/c/*.c ──> clang for wasm32, wasm-ld ──> core module
 //!                            (freestanding, sanitized)
 //! ```
 //!
@@ -13,34 +13,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{BuildError, contract, sdk};
+use super::{BuildError, Language, contract, sdk};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-const SDK: [(&str, &str); 7] = [
-    ("gnomon.h", include_str!("../../../guest-sdk/c/gnomon.h")),
-    (
-        "gnomon_internal.h",
-        include_str!("../../../guest-sdk/c/gnomon_internal.h"),
-    ),
-    ("gnomon.c", include_str!("../../../guest-sdk/c/gnomon.c")),
-    (
-        "gnomon_faults.c",
-        include_str!("../../../guest-sdk/c/gnomon_faults.c"),
-    ),
-    (
-        "gnomon_float.c",
-        include_str!("../../../guest-sdk/c/gnomon_float.c"),
-    ),
-    (
-        "gnomon_json.c",
-        include_str!("../../../guest-sdk/c/gnomon_json.c"),
-    ),
-    (
-        "gnomon_text.c",
-        include_str!("../../../guest-sdk/c/gnomon_text.c"),
-    ),
-];
+/// Where the SDK is, in the directory.
+const SDK: &str = ".gnomon/c";
 
 /// Undefined behaviour arrives in `gnomon_faults.c`, which rejects the event.
 /// Checks of function types need C++; the stack lies below the data, so that
@@ -84,20 +62,16 @@ pub enum CError {
 /// Compiles the sources in `directory` to a core module.
 pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
     let clang = find().ok_or(CError::NoCompiler)?;
-    let folder = sdk::write(directory, &SDK)?;
-    let made = tempfile::NamedTempFile::new().map_err(BuildError::writing(&folder))?;
+    sdk::write(Language::C, directory)?;
+    let made = tempfile::NamedTempFile::new().map_err(BuildError::writing(directory))?;
     let mut command = Command::new(&clang);
     command
         .arg(format!("--target={TARGET}"))
         .args(FLAGS)
-        .args(["-isystem", sdk::FOLDER, "-o"])
+        .args(["-isystem", SDK, "-o"])
         .arg(made.path())
-        .args(sources(directory)?)
-        .args(
-            SDK.iter()
-                .map(|(name, _)| Path::new(sdk::FOLDER).join(name))
-                .filter(|file| is_source(file)),
-        )
+        .args(sources(directory, Path::new("."))?)
+        .args(sources(directory, Path::new(SDK))?)
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::from(std::io::stderr()));
@@ -120,18 +94,19 @@ pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
     Ok(module)
 }
 
-/// The sources in a folder, by their names, so that every build gives the same
-/// bytes.
-fn sources(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
+/// The sources in a folder of the directory, by their names, so that every
+/// build gives the same bytes.
+fn sources(directory: &Path, folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let place = directory.join(folder);
     let mut sources = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(BuildError::reading(directory))? {
+    for entry in std::fs::read_dir(&place).map_err(BuildError::reading(&place))? {
         let name: PathBuf = entry
-            .map_err(BuildError::reading(directory))?
+            .map_err(BuildError::reading(&place))?
             .file_name()
             .into();
         if is_source(&name) {
-            // A name that begins with a dash is no option.
-            sources.push(Path::new(".").join(name));
+            // The folder before it, so that no name is taken for an option.
+            sources.push(folder.join(name));
         }
     }
     sources.sort();

