@@ -14,6 +14,8 @@ use super::{BuildError, Language, sdk};
 /// As long as the name of a projection may be.
 const NAME_BYTES_MAX: usize = 40;
 
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/go");
 static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
 
 /// What a project is called; so are its folder, its package and its projection.
@@ -89,11 +91,9 @@ pub fn offered() -> impl Iterator<Item = Language> {
 const fn template(language: Language) -> Option<&'static Dir<'static>> {
     match language {
         Language::Rust => Some(&RUST),
-        Language::JavaScript
-        | Language::TypeScript
-        | Language::Python
-        | Language::Go
-        | Language::C => None,
+        Language::JavaScript | Language::TypeScript | Language::Python => None,
+        Language::Go => Some(&GO),
+        Language::C => Some(&C),
     }
 }
 
