@@ -30,7 +30,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use gnomon_tests::harness::{
-    CUSTOMER_VALUE, Database, Installation, Rows, System, example, guest, has_guest, shared_log,
+    CUSTOMER_VALUE, Database, Installation, System, example, guest, has_guest, shared_log,
 };
 use serde_json::{Value, json};
 

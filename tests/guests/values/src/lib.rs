@@ -55,7 +55,7 @@ pub struct ValueTexts {
 #[derive(Events)]
 #[expect(missing_docs, reason = "languages.rs says it")]
 pub enum ValueEvent {
-    ValueSeen(ValueTexts),
+    ValueSeen(Box<ValueTexts>),
     ValueCopied { from: String, to: String },
     LineSaid { line: String },
     EventRefused { why: String },
