@@ -18,6 +18,7 @@ mod component;
 mod javascript;
 mod language;
 mod new_project;
+mod python;
 mod rust;
 mod sdk;
 mod tools;
@@ -80,6 +81,13 @@ pub enum BuildError {
         /// Whose messages they are.
         tool: &'static str,
     },
+    /// A Python project does not say where its projection is.
+    #[error(
+        "{} does not say where the projection is: add `projection = \"module:object\"` below \
+         [tool.gnomon]",
+        .0.display()
+    )]
+    NoEntryPoint(PathBuf),
     /// There is no place for a language's tools.
     #[error("neither GNOMON_TOOLCHAINS nor HOME says where the tools of a language are kept")]
     NoCache,
@@ -148,6 +156,7 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
     let module = match language {
         Language::Rust => rust::build(&absolute)?,
         Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
+        Language::Python => python::build(&absolute)?,
         other => return Err(BuildError::Unsupported(other)),
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {

@@ -15,6 +15,9 @@ use super::{BuildError, Language, sdk};
 const NAME_BYTES_MAX: usize = 40;
 
 static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
+static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/javascript");
+static TYPESCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/typescript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 
 /// What a project is called; so are its folder, its package and its projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,11 +92,10 @@ pub fn offered() -> impl Iterator<Item = Language> {
 const fn template(language: Language) -> Option<&'static Dir<'static>> {
     match language {
         Language::Rust => Some(&RUST),
-        Language::JavaScript
-        | Language::TypeScript
-        | Language::Python
-        | Language::Go
-        | Language::C => None,
+        Language::JavaScript => Some(&JAVASCRIPT),
+        Language::TypeScript => Some(&TYPESCRIPT),
+        Language::Python => Some(&PYTHON),
+        Language::Go | Language::C => None,
     }
 }
 

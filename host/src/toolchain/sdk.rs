@@ -18,6 +18,7 @@ mod rust;
 const FOLDER: &str = ".gnomon";
 
 static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/javascript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python");
 
 /// A file of an SDK, by its path below `.gnomon/`.
 type File = (PathBuf, Cow<'static, [u8]>);
@@ -62,7 +63,8 @@ fn files(language: Language) -> Vec<File> {
     match language {
         Language::Rust => rust::files(),
         Language::JavaScript | Language::TypeScript => folder("javascript", &JAVASCRIPT),
-        Language::Python | Language::Go | Language::C => Vec::new(),
+        Language::Python => folder("python", &PYTHON),
+        Language::Go | Language::C => Vec::new(),
     }
 }
 
