@@ -46,7 +46,7 @@ struct Language {
     fault: &'static [&'static str],
 }
 
-const LANGUAGES: [Language; 3] = [
+const LANGUAGES: [Language; 4] = [
     Language {
         name: "rust",
         suffix: "",
@@ -64,6 +64,12 @@ const LANGUAGES: [Language; 3] = [
         suffix: "-typescript",
         place: "at EventRefused (values.ts:",
         fault: &["TypeError", "'words'", "at FaultMet (values.ts:"],
+    },
+    Language {
+        name: "python",
+        suffix: "-python",
+        place: "File \"values.py\", line 86, in event_refused",
+        fault: &["AttributeError", "'words'", "line 92, in fault_met"],
     },
 ];
 
