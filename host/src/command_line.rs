@@ -33,6 +33,7 @@ mod run;
 mod shown_comparison;
 mod status;
 mod style;
+mod test;
 mod wait;
 mod waiting;
 
@@ -79,6 +80,7 @@ enum Command {
     New(new::New),
     Build(build::Build),
     Inspect(inspect::Inspect),
+    Test(test::Test),
     Append(append::Append),
     Events(events::Events),
     Run(run::Run),
@@ -166,6 +168,7 @@ impl CommandLine {
                 Command::New(new) => new.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Build(build) => build.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Inspect(inspect) => inspect.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Test(test) => test.run(&context).await,
                 Command::Append(append) => append.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Events(events) => events.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Run(run) => run.run(&context).await,

@@ -47,6 +47,7 @@ pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;
 pub mod event_store;
+pub mod fixture;
 pub mod generation;
 pub mod guest;
 pub mod reader;
@@ -62,3 +63,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod test_database;
 pub mod toolchain;
+pub mod trial;

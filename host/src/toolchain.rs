@@ -148,9 +148,7 @@ impl BuildError {
 /// # Errors
 /// [`BuildError`].
 pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildError> {
-    let absolute = directory
-        .canonicalize()
-        .map_err(|_| BuildError::NoDirectory(directory.to_owned()))?;
+    let absolute = absolute(directory)?;
     let language =
         Language::of(&absolute).ok_or_else(|| BuildError::NoProjection(directory.to_owned()))?;
     let module = match language {
@@ -163,7 +161,10 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         directory: directory.to_owned(),
         cause,
     })?;
-    let path = output.map_or_else(|| default_output(directory, &absolute), Path::to_owned);
+    let path = match output {
+        Some(output) => output.to_owned(),
+        None => component_path(directory)?,
+    };
     write_whole(&path, &component).map_err(BuildError::writing(&path))?;
     Ok(Built {
         path,
@@ -174,17 +175,27 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
 
 /// Where the component goes if nobody says otherwise: into the directory as it
 /// was named, under the directory's own name.
-fn default_output(named: &Path, absolute: &Path) -> PathBuf {
+///
+/// # Errors
+/// When there is no such directory.
+pub fn component_path(directory: &Path) -> Result<PathBuf, BuildError> {
+    let absolute = absolute(directory)?;
     let mut file = absolute
         .file_name()
         .unwrap_or("projection".as_ref())
         .to_owned();
     file.push(".wasm");
-    if named == Path::new(".") {
+    Ok(if directory == Path::new(".") {
         file.into()
     } else {
-        named.join(file)
-    }
+        directory.join(file)
+    })
+}
+
+fn absolute(directory: &Path) -> Result<PathBuf, BuildError> {
+    directory
+        .canonicalize()
+        .map_err(|_| BuildError::NoDirectory(directory.to_owned()))
 }
 
 /// Writes a file so that nobody sees half of it: a host may be watching.
