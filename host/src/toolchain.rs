@@ -14,7 +14,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod c;
 mod component;
+mod contract;
+mod go;
 mod javascript;
 mod language;
 mod new_project;
@@ -23,6 +26,7 @@ mod rust;
 mod sdk;
 mod tools;
 
+pub use c::CError;
 pub use component::{ComponentError, from_core_module};
 pub use language::{Language, UnknownLanguage};
 pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project, offered};
@@ -94,9 +98,9 @@ pub enum BuildError {
     /// What is special to Rust.
     #[error(transparent)]
     Rust(#[from] RustError),
-    /// No toolchain for the language is known.
-    #[error("{0} cannot be built")]
-    Unsupported(Language),
+    /// What is special to C.
+    #[error(transparent)]
+    C(#[from] CError),
     /// The module is no projection.
     #[error("{} holds no projection: {cause}", directory.display())]
     Component {
@@ -153,9 +157,10 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         Language::of(&absolute).ok_or_else(|| BuildError::NoProjection(directory.to_owned()))?;
     let module = match language {
         Language::Rust => rust::build(&absolute)?,
+        Language::C => c::build(&absolute)?,
+        Language::Go => go::build(&absolute)?,
         Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
         Language::Python => python::build(&absolute)?,
-        other => return Err(BuildError::Unsupported(other)),
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {
         directory: directory.to_owned(),

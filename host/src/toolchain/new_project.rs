@@ -14,6 +14,8 @@ use super::{BuildError, Language, sdk};
 /// As long as the name of a projection may be.
 const NAME_BYTES_MAX: usize = 40;
 
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/go");
 static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
 static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/javascript");
 static TYPESCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/typescript");
@@ -95,7 +97,8 @@ const fn template(language: Language) -> Option<&'static Dir<'static>> {
         Language::JavaScript => Some(&JAVASCRIPT),
         Language::TypeScript => Some(&TYPESCRIPT),
         Language::Python => Some(&PYTHON),
-        Language::Go | Language::C => None,
+        Language::Go => Some(&GO),
+        Language::C => Some(&C),
     }
 }
 

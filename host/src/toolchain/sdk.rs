@@ -17,6 +17,8 @@ mod rust;
 /// Where SDKs lie in a project.
 const FOLDER: &str = ".gnomon";
 
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go");
 static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/javascript");
 static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python");
 
@@ -64,7 +66,8 @@ fn files(language: Language) -> Vec<File> {
         Language::Rust => rust::files(),
         Language::JavaScript | Language::TypeScript => folder("javascript", &JAVASCRIPT),
         Language::Python => folder("python", &PYTHON),
-        Language::Go | Language::C => Vec::new(),
+        Language::Go => folder("go", &GO),
+        Language::C => folder("c", &C),
     }
 }
 

@@ -46,12 +46,28 @@ struct Language {
     fault: &'static [&'static str],
 }
 
-const LANGUAGES: [Language; 4] = [
+const LANGUAGES: [Language; 6] = [
     Language {
         name: "rust",
         suffix: "",
         place: "values/src/lib.rs:",
         fault: &["values/src/lib.rs:", "`Option::unwrap()` on a `None`"],
+    },
+    Language {
+        name: "c",
+        suffix: "-c",
+        place: "/values.c:",
+        fault: &["FaultMet: a null pointer is used", "/values.c:"],
+    },
+    Language {
+        name: "go",
+        suffix: "-go",
+        place: "values.go:",
+        fault: &[
+            "FaultMet: panic: runtime error",
+            "nil pointer",
+            "values.go:",
+        ],
     },
     Language {
         name: "javascript",
@@ -319,8 +335,28 @@ fn values() -> (Vec<(&'static str, Value)>, Rows) {
         events.push(("ValueCopied", json!({"from": name, "to": copy})));
         expected.extend([row(name, shown), row(&copy, shown)]);
     }
+    for float in floats() {
+        let name = format!("float {float}");
+        let cells = [("fraction", float.as_str())];
+        events.push(seen(&name, &cells));
+        expected.push(row(&name, &cells));
+    }
     expected.sort();
     (events, expected)
+}
+
+/// Numbers of all sizes, in their shortest form, each with 15 to 17 digits.
+fn floats() -> Vec<String> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut bits = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let floats = (0..300).map(|_| f64::from_bits(bits()));
+    let finite = floats.filter(|float| float.is_finite());
+    finite.map(|float| format!("{float:?}")).collect()
 }
 
 /// Appends events, each in a stream of its own.
