@@ -21,6 +21,7 @@ mod go;
 mod javascript;
 mod language;
 mod new_project;
+mod python;
 mod rust;
 mod sdk;
 mod tools;
@@ -84,6 +85,13 @@ pub enum BuildError {
         /// Whose messages they are.
         tool: &'static str,
     },
+    /// A Python project does not say where its projection is.
+    #[error(
+        "{} does not say where the projection is: add `projection = \"module:object\"` below \
+         [tool.gnomon]",
+        .0.display()
+    )]
+    NoEntryPoint(PathBuf),
     /// There is no place for a language's tools.
     #[error("neither GNOMON_TOOLCHAINS nor HOME says where the tools of a language are kept")]
     NoCache,
@@ -93,9 +101,6 @@ pub enum BuildError {
     /// What is special to C.
     #[error(transparent)]
     C(#[from] CError),
-    /// No toolchain for the language is known.
-    #[error("{0} cannot be built")]
-    Unsupported(Language),
     /// The module is no projection.
     #[error("{} holds no projection: {cause}", directory.display())]
     Component {
@@ -155,7 +160,7 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         Language::C => c::build(&absolute)?,
         Language::Go => go::build(&absolute)?,
         Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
-        other => return Err(BuildError::Unsupported(other)),
+        Language::Python => python::build(&absolute)?,
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {
         directory: directory.to_owned(),

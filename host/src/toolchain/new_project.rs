@@ -17,6 +17,9 @@ const NAME_BYTES_MAX: usize = 40;
 static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/c");
 static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/go");
 static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
+static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/javascript");
+static TYPESCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/typescript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 
 /// What a project is called; so are its folder, its package and its projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +94,9 @@ pub fn offered() -> impl Iterator<Item = Language> {
 const fn template(language: Language) -> Option<&'static Dir<'static>> {
     match language {
         Language::Rust => Some(&RUST),
-        Language::JavaScript | Language::TypeScript | Language::Python => None,
+        Language::JavaScript => Some(&JAVASCRIPT),
+        Language::TypeScript => Some(&TYPESCRIPT),
+        Language::Python => Some(&PYTHON),
         Language::Go => Some(&GO),
         Language::C => Some(&C),
     }

@@ -20,6 +20,7 @@ const FOLDER: &str = ".gnomon";
 static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c");
 static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go");
 static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/javascript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python");
 
 /// A file of an SDK, by its path below `.gnomon/`.
 type File = (PathBuf, Cow<'static, [u8]>);
@@ -64,9 +65,9 @@ fn files(language: Language) -> Vec<File> {
     match language {
         Language::Rust => rust::files(),
         Language::JavaScript | Language::TypeScript => folder("javascript", &JAVASCRIPT),
+        Language::Python => folder("python", &PYTHON),
         Language::Go => folder("go", &GO),
         Language::C => folder("c", &C),
-        Language::Python => Vec::new(),
     }
 }
 

@@ -50,7 +50,7 @@ struct Language {
     fault: &'static [&'static str],
 }
 
-const LANGUAGES: [Language; 5] = [
+const LANGUAGES: [Language; 6] = [
     Language {
         name: "rust",
         suffix: "",
@@ -84,6 +84,12 @@ const LANGUAGES: [Language; 5] = [
         suffix: "-typescript",
         place: "at EventRefused (values.ts:",
         fault: &["TypeError", "'words'", "at FaultMet (values.ts:"],
+    },
+    Language {
+        name: "python",
+        suffix: "-python",
+        place: "File \"values.py\", line 86, in event_refused",
+        fault: &["AttributeError", "'words'", "line 92, in fault_met"],
     },
 ];
 
