@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::BuildError;
-use super::cargo::Package;
+use super::cargo::{Package, missing};
+use super::{BuildError, RustError};
 
 /// Its standard library asks for no imports at all.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
@@ -21,7 +21,7 @@ const RUSTUP_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the compiler's standard library comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CompilerKind {
+pub(super) enum CompilerKind {
     /// The target was installed.
     Installed,
     /// `rustup target add` installed it.
@@ -30,17 +30,6 @@ pub enum CompilerKind {
     RustSource,
     /// So it is with Debian's compiler.
     Debian,
-}
-
-impl fmt::Display for CompilerKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Installed => "the installed target",
-            Self::Rustup => "the target that rustup installed",
-            Self::RustSource => "a standard library built from rust-src",
-            Self::Debian => "Debian's rustc-web",
-        })
-    }
 }
 
 /// A way to a compiler that led nowhere.
@@ -61,7 +50,7 @@ impl fmt::Display for Attempt {
 /// A compiler that can make modules.
 #[derive(Debug)]
 pub(super) struct Compiler {
-    pub(super) kind: CompilerKind,
+    kind: CompilerKind,
     /// Another `rustc` than cargo's own.
     rustc: Option<PathBuf>,
     linker: Option<PathBuf>,
@@ -129,7 +118,7 @@ pub(super) fn find(package: &Package) -> Result<Compiler, BuildError> {
                 what: "Debian's rustc-web",
                 why,
             });
-            Err(BuildError::NoCompiler(attempts))
+            Err(RustError::NoCompiler(attempts).into())
         }
     }
 }
@@ -177,10 +166,7 @@ impl Sysroot {
             .current_dir(directory)
             .stdin(Stdio::null())
             .output()
-            .map_err(|cause| BuildError::Tool {
-                tool: "rustc",
-                cause,
-            })?;
+            .map_err(missing("rustc"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
         match (output.status.success(), lines.next(), lines.next()) {
@@ -188,10 +174,11 @@ impl Sysroot {
                 path: path.into(),
                 target_libraries: target_libraries.into(),
             }),
-            _ => Err(BuildError::Probe {
+            _ => Err(RustError::Probe {
                 command: "rustc --print=sysroot",
                 message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            }),
+            }
+            .into()),
         }
     }
 

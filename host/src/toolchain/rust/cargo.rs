@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::BuildError;
 use super::compiler::{Compiler, TARGET};
+use super::{BuildError, RustError};
 
 const PROFILE: &str = "gnomon-guest";
 
@@ -26,6 +26,15 @@ const PROFILE_SETTINGS: [(&str, &str); 10] = [
     ("overflow-checks", "true"),
     ("incremental", "false"),
 ];
+
+/// The error of a program of Rust's toolchain that cannot be started.
+pub(super) fn missing(tool: &'static str) -> impl Fn(std::io::Error) -> BuildError {
+    move |cause| BuildError::Tool {
+        tool,
+        advice: "install Rust from https://rustup.rs",
+        cause,
+    }
+}
 
 /// A Rust package that may be a projection.
 #[derive(Debug)]
@@ -64,30 +73,22 @@ impl Target {
 }
 
 impl Package {
-    /// The package in a directory.
+    /// The package in a directory, which is absolute.
     pub(super) fn read(directory: &Path) -> Result<Self, BuildError> {
-        let no_manifest = || BuildError::NoManifest(directory.to_owned());
-        let directory = directory.canonicalize().map_err(|_| no_manifest())?;
         let manifest = directory.join("Cargo.toml");
-        if !manifest.is_file() {
-            return Err(no_manifest());
-        }
         let output = Command::new("cargo")
             .args(["metadata", "--format-version=1", "--no-deps"])
-            .current_dir(&directory)
+            .current_dir(directory)
             .stdin(Stdio::null())
             .output()
-            .map_err(|cause| BuildError::Tool {
-                tool: "cargo",
-                cause,
-            })?;
-        let failed = |message| BuildError::Probe {
+            .map_err(missing("cargo"))?;
+        let failed = |message| RustError::Probe {
             command: "cargo metadata",
             message,
         };
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(message.trim().to_owned()));
+            return Err(failed(message.trim().to_owned()).into());
         }
         let metadata: Metadata =
             serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
@@ -95,35 +96,20 @@ impl Package {
             .packages
             .into_iter()
             .find(|package| package.manifest_path == manifest)
-            .ok_or_else(|| BuildError::NoPackage(directory.clone()))?;
+            .ok_or_else(|| RustError::NoPackage(directory.to_owned()))?;
         if !package.targets.iter().any(Target::is_module) {
-            return Err(BuildError::NoLibrary {
+            return Err(RustError::NoLibrary {
                 package: package.name,
                 manifest,
-            });
+            }
+            .into());
         }
         Ok(Self {
-            directory,
+            directory: directory.to_owned(),
             name: package.name,
             target_directory: metadata.target_directory,
             manifest,
         })
-    }
-
-    /// Where the component goes if nobody says otherwise: into the directory
-    /// as it was named, under the directory's own name.
-    pub(super) fn default_output(&self, named: &Path) -> PathBuf {
-        let mut file = self
-            .directory
-            .file_name()
-            .unwrap_or(self.name.as_ref())
-            .to_owned();
-        file.push(".wasm");
-        if named == Path::new(".") {
-            file.into()
-        } else {
-            named.join(file)
-        }
     }
 }
 
@@ -138,10 +124,6 @@ struct Message {
 
 /// Compiles a package with the guest profile and returns its core module.
 pub(super) fn compile(package: &Package, compiler: &Compiler) -> Result<PathBuf, BuildError> {
-    let no_tool = |cause| BuildError::Tool {
-        tool: "cargo",
-        cause,
-    };
     let mut command = Command::new("cargo");
     command
         .args(["build", "--lib", "--profile", PROFILE, "--target", TARGET])
@@ -156,19 +138,20 @@ pub(super) fn compile(package: &Package, compiler: &Compiler) -> Result<PathBuf,
         command.arg(format!("profile.{PROFILE}.{setting}={value}"));
     }
     compiler.prepare(&mut command);
-    let mut cargo = command.spawn().map_err(no_tool)?;
+    let mut cargo = command.spawn().map_err(missing("cargo"))?;
     let mut module = None;
     if let Some(output) = cargo.stdout.take() {
         for line in BufReader::new(output).lines() {
-            let line = line.map_err(no_tool)?;
+            let line = line.map_err(missing("cargo"))?;
             module = made(package, &line).or(module);
         }
     }
-    let status = cargo.wait().map_err(no_tool)?;
+    let status = cargo.wait().map_err(missing("cargo"))?;
     match module {
         Some(module) if status.success() => Ok(module),
         _ => Err(BuildError::Compilation {
-            package: package.name.clone(),
+            project: package.name.clone(),
+            tool: "cargo",
         }),
     }
 }
