@@ -93,8 +93,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
             every: Duration::from_secs(arguments.pause.into()),
         },
     ];
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    let measured = runtime()?.block_on(async {
         let url = installation.events.url();
         let mut writers = [
             (
@@ -110,13 +109,14 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
         let delays = measure_all(&mut writers, &loads, &watcher).await;
         // Why the rows did not come, if it is the watcher's fault.
         watcher.end()?;
-        ORDER_SUMMARY.assert_right(
-            &installation.events,
-            &installation.read_models,
-            "after the events of both writers",
-        );
         delays
-    })
+    })?;
+    ORDER_SUMMARY.assert_right(
+        &installation.events,
+        &installation.read_models,
+        "after the events of both writers",
+    );
+    Ok(measured)
 }
 
 async fn measure_all(
