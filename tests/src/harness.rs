@@ -34,7 +34,8 @@ pub use host::{Host, signal};
 pub use installation::{Finished, Installation, example, guest, has_guest};
 pub use log::shared_log;
 pub use module::{
-    Declaration, DeclaredTable, another_build, component, component_of_world, core_module,
+    Declaration, DeclaredTable, another_build, component, component_of_world, copy_of_projection,
+    core_module,
 };
 pub use proxy::{Point, Proxy};
 pub use read_model::{CUSTOMER_VALUE, DAILY_REVENUE, ORDER_SUMMARY, READ_MODELS, ReadModel};

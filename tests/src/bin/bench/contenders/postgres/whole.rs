@@ -7,21 +7,23 @@ use anyhow::{Context as _, Result};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::models::{Folded, Models};
+use super::connect;
 use super::reading::page;
-use super::tables::{SCHEMA, add_indexes, add_keys, make};
+use super::tables::{add_indexes, add_keys, make};
+use crate::contenders::{Folded, SCHEMA, Task};
 
 /// Events that are read at a time.
 const PAGE: i64 = 20_000;
 
 /// Folds all events, copies the rows, and makes the keys. A crash begins
 /// again.
-pub(crate) async fn fold_and_copy(connection: &mut PgConnection, models: Models) -> Result<()> {
+pub(crate) async fn fold_and_copy(events: &str, task: Task) -> Result<()> {
+    let (connection, models) = (&mut connect(events).await?, task.models);
     make(connection, models, false).await?;
     let mut folded = Folded::new(models);
     let mut after = 0;
     loop {
-        let (events, last) = page(connection, models, after, PAGE).await?;
+        let (events, last) = page(connection, task, after, PAGE).await?;
         if events.is_empty() {
             break;
         }
@@ -83,7 +85,8 @@ async fn copy(connection: &mut PgConnection, table: &str, text: &mut String) -> 
 }
 
 /// One statement for each read model.
-pub(crate) async fn sql(connection: &mut PgConnection, models: Models) -> Result<()> {
+pub(crate) async fn sql(events: &str, task: Task) -> Result<()> {
+    let (connection, models) = (&mut connect(events).await?, task.models);
     make(connection, models, false).await?;
     let statements = [
         (
@@ -131,10 +134,11 @@ pub(crate) async fn sql(connection: &mut PgConnection, models: Models) -> Result
 }
 
 /// Reads all events that matter, and does nothing with them.
-pub(crate) async fn read(connection: &mut PgConnection, models: Models) -> Result<()> {
+pub(crate) async fn read(events: &str, task: Task) -> Result<()> {
+    let connection = &mut connect(events).await?;
     let mut after = 0;
     loop {
-        let (events, last) = page(connection, models, after, PAGE).await?;
+        let (events, last) = page(connection, task, after, PAGE).await?;
         if events.is_empty() {
             return Ok(());
         }

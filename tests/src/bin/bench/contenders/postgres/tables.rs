@@ -5,10 +5,7 @@ use anyhow::Result;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::models::Models;
-
-/// The schema.
-pub(crate) const SCHEMA: &str = "by_hand";
+use crate::contenders::{Models, SCHEMA};
 
 /// Makes the tables anew, with a checkpoint.
 pub(crate) async fn make(connection: &mut PgConnection, models: Models, keys: bool) -> Result<()> {
@@ -78,29 +75,6 @@ pub(crate) async fn add_indexes(connection: &mut PgConnection, models: Models) -
         connection.execute(AssertSqlSafe(index)).await?;
     }
     Ok(())
-}
-
-/// Rows that the tables have and Gnomon's views lack, or the other way round.
-pub(crate) async fn differences(connection: &mut PgConnection, models: Models) -> Result<i64> {
-    let views = [
-        (models.orders, "order_summaries", "order_summary"),
-        (models.customers, "customer_value", "customer_value"),
-        (models.days, "daily_revenue", "daily_revenue"),
-    ];
-    let mut differences = 0;
-    for (_, table, projection) in views.iter().filter(|(wanted, ..)| *wanted) {
-        let (own, theirs) = (
-            format!("SELECT * FROM {SCHEMA}.{table}"),
-            format!("SELECT * FROM {projection}.{table}"),
-        );
-        for (first, second) in [(&own, &theirs), (&theirs, &own)] {
-            let count = format!("SELECT count(*) FROM ({first} EXCEPT {second}) AS rows");
-            differences += sqlx::query_scalar::<_, i64>(AssertSqlSafe(count))
-                .fetch_one(&mut *connection)
-                .await?;
-        }
-    }
-    Ok(differences)
 }
 
 /// Moves the checkpoint, in the transaction of the rows.

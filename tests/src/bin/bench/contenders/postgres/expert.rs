@@ -5,27 +5,28 @@ use anyhow::Result;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::models::{Folded, Models};
+use super::connect;
 use super::reading::page;
-use super::tables::{SCHEMA, add_indexes, make, move_checkpoint, timestamp};
+use super::tables::{add_indexes, make, move_checkpoint, timestamp};
+use crate::contenders::{Folded, SCHEMA, Task};
 
 /// Builds the read models in batches of so many events.
-pub(crate) async fn build(connection: &mut PgConnection, models: Models, batch: i64) -> Result<()> {
-    make(connection, models, true).await?;
+pub(crate) async fn expert(events: &str, task: Task, batch: i64) -> Result<()> {
+    let connection = &mut connect(events).await?;
+    make(connection, task.models, true).await?;
     let mut after = 0;
     loop {
-        let (events, last) = page(connection, models, after, batch).await?;
+        let (events, last) = page(connection, task, after, batch).await?;
         if events.is_empty() {
-            break;
+            return add_indexes(connection, task.models).await;
         }
-        let mut folded = Folded::new(models);
+        let mut folded = Folded::new(task.models);
         for event in &events {
             folded.fold(event)?;
         }
         write(connection, &folded, last).await?;
         after = last;
     }
-    add_indexes(connection, models).await
 }
 
 async fn write(connection: &mut PgConnection, folded: &Folded, last: i64) -> Result<()> {

@@ -1,28 +1,28 @@
 //! Reading events in order, by hand.
 
 use anyhow::{Result, anyhow};
+use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use sqlx::Row as _;
-
-use super::models::{Event, Models};
+use crate::contenders::{Event, Task};
 
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 
 /// The next events, and the position of the last.
 pub(crate) async fn page(
     connection: &mut PgConnection,
-    models: Models,
+    task: Task,
     after: i64,
     limit: i64,
 ) -> Result<(Vec<Event>, i64)> {
     let rows = sqlx::query(
         "SELECT global_position, event_type, event_data::text, created_at FROM events \
-         WHERE global_position > $1 AND event_type = ANY ($2) \
-         ORDER BY global_position LIMIT $3",
+         WHERE global_position > $1 AND global_position <= $2 AND event_type = ANY ($3) \
+         ORDER BY global_position LIMIT $4",
     )
     .bind(after)
-    .bind(models.event_types())
+    .bind(task.until)
+    .bind(task.models.event_types())
     .bind(limit)
     .fetch_all(connection)
     .await?;

@@ -5,31 +5,32 @@ use anyhow::Result;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::models::{Event, Fact, Models, day};
+use super::connect;
 use super::reading::page;
-use super::tables::{SCHEMA, add_indexes, make, move_checkpoint, timestamp};
+use super::tables::{add_indexes, make, move_checkpoint, timestamp};
+use crate::contenders::{Event, Fact, Models, SCHEMA, Task, day};
 
 /// Events in a transaction.
 const BATCH: i64 = 1_000;
 
-/// Builds the read models from the events up to a position.
-pub(crate) async fn build(connection: &mut PgConnection, models: Models, until: i64) -> Result<()> {
-    make(connection, models, true).await?;
+/// Builds the read models.
+pub(crate) async fn statements(events: &str, task: Task) -> Result<()> {
+    let connection = &mut connect(events).await?;
+    make(connection, task.models, true).await?;
     let mut after = 0;
-    while after < until {
-        let (events, last) = page(connection, models, after, BATCH).await?;
+    loop {
+        let (events, last) = page(connection, task, after, BATCH).await?;
         if events.is_empty() {
-            break;
+            return add_indexes(connection, task.models).await;
         }
         let mut transaction = connection.begin().await?;
         for event in &events {
-            apply(&mut transaction, models, event).await?;
+            apply(&mut transaction, task.models, event).await?;
         }
         move_checkpoint(&mut transaction, last).await?;
         transaction.commit().await?;
         after = last;
     }
-    add_indexes(connection, models).await
 }
 
 async fn apply(connection: &mut PgConnection, models: Models, event: &Event) -> Result<()> {
