@@ -21,8 +21,8 @@ test: ## Runs all tests, on a PostgreSQL server of their own
 soak: ## Strikes the hosts thousands of times: make soak ROUNDS=3000
 	@GNOMON_SOAK_ROUNDS=$(or $(ROUNDS),3000) tests/run --test end_to_end -- --nocapture faults:: foreign_writers:: generation_kills::
 
-bench: ## Measures delay and cost on a PostgreSQL server of its own
-	@tests/bench
+bench: ## Measures speed and cost on this machine: make bench EVENTS=1000000
+	@tests/bench all --events $(or $(EVENTS),1000000) --output target/bench.json
 
 fuzz: ## Feeds foreign bytes to what reads them: make fuzz SECONDS=600
 	@GNOMON_FUZZ_SECONDS=$(or $(SECONDS),60) tools/fuzz

@@ -24,6 +24,7 @@ mod events;
 mod host;
 mod init;
 mod inspect;
+mod new;
 mod progress;
 mod promote;
 mod rebuild;
@@ -32,6 +33,7 @@ mod run;
 mod shown_comparison;
 mod status;
 mod style;
+mod test;
 mod wait;
 mod waiting;
 
@@ -75,8 +77,10 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    New(new::New),
     Build(build::Build),
     Inspect(inspect::Inspect),
+    Test(test::Test),
     Append(append::Append),
     Events(events::Events),
     Run(run::Run),
@@ -161,8 +165,10 @@ impl CommandLine {
         let code = runtime.block_on(async {
             match self.command {
                 Command::Init(init) => init.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::New(new) => new.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Build(build) => build.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Inspect(inspect) => inspect.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Test(test) => test.run(&context).await,
                 Command::Append(append) => append.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Events(events) => events.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::Run(run) => run.run(&context).await,

@@ -34,7 +34,7 @@ pub(crate) mod sqlite;
 mod tests;
 mod timestamp;
 
-pub use envelope::{Envelope, InvalidEnvelope, write_envelope};
+pub use envelope::{Envelope, InvalidEnvelope, PartialEnvelope, write_envelope};
 pub use error::{EventStoreError, EventStoreErrorKind};
 pub use import::{CheckedFile, Imported, Progress};
 pub use new_event::{InvalidEvent, NewEvent, StreamId};

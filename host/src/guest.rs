@@ -27,7 +27,7 @@ mod native_code;
 
 pub use convert::describe_event;
 pub use engine::GuestEngine;
-pub use instance::{Guest, ReadRows};
+pub use instance::{Guest, KeptGuest, ReadRows};
 pub use native_code::{NativeCodeCache, UnsafeCache};
 
 /// How much of a guest's words a reason keeps.

@@ -48,6 +48,7 @@ pub mod dead_letter;
 pub mod deployment;
 pub mod event_list;
 pub mod event_store;
+pub mod fixture;
 pub mod generation;
 pub mod guest;
 pub mod reader;
@@ -63,3 +64,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod test_database;
 pub mod toolchain;
+pub mod trial;

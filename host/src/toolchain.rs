@@ -1,23 +1,36 @@
 //! The guest toolchain: from a projection's source to a component.
 //!
 //! ```text
-//! DIR ──> compiler for wasm32 ──> cargo build ──> core module ──> component ──> FILE
-//!          (found or fetched)     (guest profile)                 (contract only)
+//! DIR ──> language ──> its toolchain ──> core module ──> component ──> FILE
+//!         (by its                        or component   (contract only)
+//!          files)
 //! ```
 //!
 //! Nobody needs a tool beside their language's own: the component is made in
-//! process, and it imports nothing but the contract.
+//! process, and it imports nothing but the contract. A language is a file or a
+//! folder of its own here, with a function from a directory to the bytes that
+//! its toolchain makes.
 
-use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-mod cargo;
-mod compiler;
+mod c;
 mod component;
+mod contract;
+mod go;
+mod javascript;
+mod language;
+mod new_project;
+mod python;
+mod rust;
+mod sdk;
+mod tools;
 
-pub use compiler::{Attempt, CompilerKind};
+pub use c::CError;
 pub use component::{ComponentError, from_core_module};
+pub use language::{Language, UnknownLanguage};
+pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project, offered};
+pub use rust::{Attempt, RustError};
 
 /// What became of a build.
 #[derive(Clone, Debug)]
@@ -26,64 +39,73 @@ pub struct Built {
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: usize,
-    /// Which compiler made it.
-    pub compiler: CompilerKind,
+    /// What it was written in.
+    pub language: Language,
 }
 
 /// A projection cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The directory holds no Rust package.
+    /// There is no such directory.
+    #[error("there is no directory {}", .0.display())]
+    NoDirectory(PathBuf),
+    /// The directory holds no projection.
     #[error(
-        "{} has no Cargo.toml: name the directory of a projection, or make one with `gnomon new`",
+        "{} holds no projection: it has no Cargo.toml (Rust), package.json (JavaScript, \
+         TypeScript), pyproject.toml (Python), go.mod (Go) or *.c; name the directory of one, or \
+         make one with `gnomon new`",
         .0.display()
     )]
-    NoManifest(PathBuf),
-    /// The directory holds a workspace and no package.
-    #[error("{} is a workspace without a package: name the directory of one projection", .0.display())]
-    NoPackage(PathBuf),
-    /// The package makes no module.
-    #[error(
-        "package `{package}` makes no module: add `crate-type = [\"cdylib\", \"rlib\"]` below [lib] in {}",
-        manifest.display()
-    )]
-    NoLibrary {
-        /// The package's name.
-        package: String,
-        /// Its `Cargo.toml`.
-        manifest: PathBuf,
-    },
-    /// A tool is missing or cannot be started.
-    #[error("`{tool}` cannot be started: install Rust from https://rustup.rs")]
+    NoProjection(PathBuf),
+    /// A program is missing or cannot be started.
+    #[error("`{tool}` cannot be started: {advice}")]
     Tool {
         /// Its name.
         tool: &'static str,
+        /// How it is installed.
+        advice: &'static str,
         /// Why.
         #[source]
         cause: std::io::Error,
     },
-    /// cargo or rustc did not say what it was asked for.
-    #[error("{command} failed: {message}")]
-    Probe {
-        /// What was run.
-        command: &'static str,
-        /// What it said.
-        message: String,
-    },
-    /// No compiler for WebAssembly was found.
-    #[error("no Rust compiler for {} was found{}", compiler::TARGET, Attempts(.0))]
-    NoCompiler(Vec<Attempt>),
-    /// cargo refused the source; it has said why on stderr.
-    #[error("package `{package}` does not compile: cargo's messages are above")]
+    /// A compiler refused the source; it has said why on stderr.
+    #[error("`{project}` does not compile: the messages of {tool} are above")]
     Compilation {
-        /// The package's name.
-        package: String,
+        /// What the projection's manifest calls it.
+        project: String,
+        /// Whose messages they are.
+        tool: &'static str,
     },
+    /// The tools of a language cannot be installed; the installer has said why
+    /// on stderr.
+    #[error("what builds {language} cannot be installed: the messages of {tool} are above")]
+    Installation {
+        /// The language.
+        language: Language,
+        /// Whose messages they are.
+        tool: &'static str,
+    },
+    /// A Python project does not say where its projection is.
+    #[error(
+        "{} does not say where the projection is: add `projection = \"module:object\"` below \
+         [tool.gnomon]",
+        .0.display()
+    )]
+    NoEntryPoint(PathBuf),
+    /// There is no place for a language's tools.
+    #[error("neither GNOMON_TOOLCHAINS nor HOME says where the tools of a language are kept")]
+    NoCache,
+    /// What is special to Rust.
+    #[error(transparent)]
+    Rust(#[from] RustError),
+    /// What is special to C.
+    #[error(transparent)]
+    C(#[from] CError),
     /// The module is no projection.
-    #[error("package `{package}` is no projection: {cause}")]
+    #[error("{} holds no projection: {cause}", directory.display())]
     Component {
-        /// The package's name.
-        package: String,
+        /// The source.
+        directory: PathBuf,
         /// What is wrong with its module.
         #[source]
         cause: ComponentError,
@@ -101,29 +123,28 @@ pub enum BuildError {
     },
 }
 
-/// What was tried, and what to install.
-struct Attempts<'a>(&'a [Attempt]);
+impl BuildError {
+    fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::file(path, "read")
+    }
 
-impl fmt::Display for Attempts<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for attempt in self.0 {
-            write!(formatter, "\n  {attempt}")?;
+    fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::file(path, "written")
+    }
+
+    fn file(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |cause| Self::File {
+            path: path.to_owned(),
+            what,
+            cause,
         }
-        write!(
-            formatter,
-            "\ninstall one of these:\n  \
-             rustup target add {}\n  \
-             rustup component add rust-src\n  \
-             apt-get install rustc-web rust-web-src   (Debian)",
-            compiler::TARGET
-        )
     }
 }
 
 /// Compiles the projection in `directory` and writes the component to
 /// `output`, or else to `<name of the directory>.wasm` in the directory
-/// itself. What cargo has to say goes to stderr. A component that was there
-/// is replaced only when the new one is complete.
+/// itself. What the compiler has to say goes to stderr. A component that was
+/// there is replaced only when the new one is complete.
 ///
 /// Blocks for as long as the compiler needs: seconds, or minutes the first
 /// time.
@@ -131,29 +152,55 @@ impl fmt::Display for Attempts<'_> {
 /// # Errors
 /// [`BuildError`].
 pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildError> {
-    let package = cargo::Package::read(directory)?;
-    let compiler = compiler::find(&package)?;
-    let module_path = cargo::compile(&package, &compiler)?;
-    let module = std::fs::read(&module_path).map_err(|cause| BuildError::File {
-        path: module_path,
-        what: "read",
-        cause,
-    })?;
+    let absolute = absolute(directory)?;
+    let language =
+        Language::of(&absolute).ok_or_else(|| BuildError::NoProjection(directory.to_owned()))?;
+    let module = match language {
+        Language::Rust => rust::build(&absolute)?,
+        Language::C => c::build(&absolute)?,
+        Language::Go => go::build(&absolute)?,
+        Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
+        Language::Python => python::build(&absolute)?,
+    };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {
-        package: package.name.clone(),
+        directory: directory.to_owned(),
         cause,
     })?;
-    let path = output.map_or_else(|| package.default_output(directory), Path::to_owned);
-    write_whole(&path, &component).map_err(|cause| BuildError::File {
-        path: path.clone(),
-        what: "written",
-        cause,
-    })?;
+    let path = match output {
+        Some(output) => output.to_owned(),
+        None => component_path(directory)?,
+    };
+    write_whole(&path, &component).map_err(BuildError::writing(&path))?;
     Ok(Built {
         path,
         bytes: component.len(),
-        compiler: compiler.kind,
+        language,
     })
+}
+
+/// Where the component goes if nobody says otherwise: into the directory as it
+/// was named, under the directory's own name.
+///
+/// # Errors
+/// When there is no such directory.
+pub fn component_path(directory: &Path) -> Result<PathBuf, BuildError> {
+    let absolute = absolute(directory)?;
+    let mut file = absolute
+        .file_name()
+        .unwrap_or("projection".as_ref())
+        .to_owned();
+    file.push(".wasm");
+    Ok(if directory == Path::new(".") {
+        file.into()
+    } else {
+        directory.join(file)
+    })
+}
+
+fn absolute(directory: &Path) -> Result<PathBuf, BuildError> {
+    directory
+        .canonicalize()
+        .map_err(|_| BuildError::NoDirectory(directory.to_owned()))
 }
 
 /// Writes a file so that nobody sees half of it: a host may be watching.

@@ -9,6 +9,11 @@ pub(super) fn error(text: &str) -> String {
     format!("\u{1b}[1;31m{text}\u{1b}[0m")
 }
 
+/// Green, where colours are shown.
+pub(super) fn good(text: &str) -> String {
+    format!("\u{1b}[32m{text}\u{1b}[0m")
+}
+
 /// Whether log lines may have colours.
 pub(super) fn colours_on_stderr() -> bool {
     std::io::stderr().is_terminal()

@@ -34,6 +34,22 @@ pub struct Envelope {
     pub event: NewEvent,
 }
 
+/// An event of which only type and data must be given, for tests of
+/// projections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialEnvelope {
+    /// The event; without a given id it has a random one.
+    pub event: NewEvent,
+    /// Its id, if that was given.
+    pub id: Option<Uuid>,
+    /// Its stream, if that was given.
+    pub stream: Option<StreamId>,
+    /// Its version, if that was given.
+    pub version: Option<u64>,
+    /// Its position, if that was given.
+    pub position: Option<u64>,
+}
+
 /// A text is not an envelope. Tells what is wrong, but not in which line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -66,35 +82,31 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEnvelope`] if it is none.
     pub fn parse(text: &str) -> Result<Self, InvalidEnvelope> {
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
-        let stream = StreamId::new(fields.text("stream_id")?)?;
-        let id = fields.text("event_id")?;
-        let id = Uuid::try_parse(&id).map_err(|_| InvalidEnvelope::Field {
-            field: "event_id",
-            wanted: "a UUID",
-            found: excerpt(&id),
-        })?;
-        let data = fields.get("data").ok_or(InvalidEnvelope::Missing("data"))?;
-        let mut event = NewEvent::new(fields.text("event_type")?, data)?.with_id(id);
-        if let Some(metadata) = fields.get("metadata") {
-            event = event.with_metadata(metadata)?;
-        }
-        if let Some(version) = fields.number("schema_version")? {
-            event = event.with_schema_version(version)?;
-        }
-        if fields.present("recorded_at") {
-            let time = fields.text("recorded_at")?;
-            let time = parse_timestamp(&time).map_err(|_| InvalidEnvelope::Field {
-                field: "recorded_at",
-                wanted: "a time in RFC 3339, such as \"2025-01-15T10:30:00Z\"",
-                found: excerpt(&time),
-            })?;
-            event = event.with_recorded_at(time);
-        }
+        let fields = Fields::parse(text)?;
+        let stream = fields.stream()?;
+        fields.id()?;
         Ok(Self {
             stream,
             version: fields.number("version")?,
-            event,
+            event: fields.event()?,
+        })
+    }
+}
+
+impl PartialEnvelope {
+    /// Reads an event.
+    ///
+    /// # Errors
+    /// [`InvalidEnvelope`] if it is none.
+    pub fn parse(text: &str) -> Result<Self, InvalidEnvelope> {
+        let fields = Fields::parse(text)?;
+        let given = |field| fields.present(field);
+        Ok(Self {
+            id: given("event_id").then(|| fields.id()).transpose()?,
+            stream: given("stream_id").then(|| fields.stream()).transpose()?,
+            version: fields.number("version")?,
+            position: fields.number("global_position")?,
+            event: fields.event()?,
         })
     }
 }
@@ -103,6 +115,47 @@ impl Envelope {
 struct Fields<'a>([Option<&'a RawValue>; FIELDS.len()]);
 
 impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Self, InvalidEnvelope> {
+        serde_json::from_str(text).map_err(|error| syntax(&error))
+    }
+
+    fn stream(&self) -> Result<StreamId, InvalidEnvelope> {
+        Ok(StreamId::new(self.text("stream_id")?)?)
+    }
+
+    fn id(&self) -> Result<Uuid, InvalidEnvelope> {
+        let id = self.text("event_id")?;
+        Uuid::try_parse(&id).map_err(|_| InvalidEnvelope::Field {
+            field: "event_id",
+            wanted: "a UUID",
+            found: excerpt(&id),
+        })
+    }
+
+    fn event(&self) -> Result<NewEvent, InvalidEnvelope> {
+        let data = self.get("data").ok_or(InvalidEnvelope::Missing("data"))?;
+        let mut event = NewEvent::new(self.text("event_type")?, data)?;
+        if self.present("event_id") {
+            event = event.with_id(self.id()?);
+        }
+        if let Some(metadata) = self.get("metadata") {
+            event = event.with_metadata(metadata)?;
+        }
+        if let Some(version) = self.number("schema_version")? {
+            event = event.with_schema_version(version)?;
+        }
+        if self.present("recorded_at") {
+            let time = self.text("recorded_at")?;
+            let time = parse_timestamp(&time).map_err(|_| InvalidEnvelope::Field {
+                field: "recorded_at",
+                wanted: "a time in RFC 3339, such as \"2025-01-15T10:30:00Z\"",
+                found: excerpt(&time),
+            })?;
+            event = event.with_recorded_at(time);
+        }
+        Ok(event)
+    }
+
     fn get(&self, field: &str) -> Option<&'a str> {
         let place = FIELDS.iter().position(|known| *known == field)?;
         self.0.get(place).copied().flatten().map(RawValue::get)

@@ -115,6 +115,12 @@ impl Call {
         }
     }
 
+    /// A call in an instance that has grown in earlier ones.
+    pub(super) fn with_memory_of(mut self, earlier: &Self) -> Self {
+        self.memory = earlier.memory;
+        self
+    }
+
     /// How many bytes one call may pass to the host: whatever fits into the
     /// guest's memory can be said once, with room for what it grows to here.
     pub(super) const fn transfer_limit(&self) -> usize {

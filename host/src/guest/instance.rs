@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use gnomon_model::{BatchWrites, CommittedRows, Description, Floats, Position, TableWrites};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
-use super::bindings::ProjectionPre;
 use super::bindings::gnomon::projection::types;
+use super::bindings::{Projection, ProjectionPre};
 use super::bounded_rows::BoundedRows;
 use super::call::{Call, Fault, Work};
 use super::convert;
@@ -73,8 +73,45 @@ impl Guest {
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
     ) -> Result<Vec<TableWrites>, ApplyError> {
+        let mut store = new_store(&self.pre, self.call(rows, floats, limits, stop));
+        let result = self
+            .pre
+            .instantiate(&mut store)
+            .and_then(|projection| projection.call_apply(&mut store, &convert::events(events)));
+        ended(events, store.into_data(), result)
+    }
+
+    /// Makes an instance that is kept from batch to batch, as no host keeps
+    /// one: what it does otherwise than fresh ones comes from its memory.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when there is no room for it, or its start fails.
+    pub fn keep(&self, limits: GuestLimits) -> Result<KeptGuest, ApplyError> {
+        let never = Arc::new(AtomicBool::new(false));
+        let mut store = new_store(
+            &self.pre,
+            Call::new(Arc::clone(&self.name), limits, never, None),
+        );
+        match self.pre.instantiate(&mut store) {
+            Ok(projection) => Ok(KeptGuest {
+                guest: self.clone(),
+                store,
+                projection,
+            }),
+            Err(error) => Err(failed(store.into_data(), &error)),
+        }
+    }
+
+    /// What a call of `apply` begins with.
+    fn call(
+        &self,
+        rows: Box<dyn ReadRows>,
+        floats: Floats,
+        limits: GuestLimits,
+        stop: &Arc<AtomicBool>,
+    ) -> Call {
         let writes = BatchWrites::new(Arc::clone(&self.description), floats, limits.writes);
-        let call = Call::new(
+        Call::new(
             Arc::clone(&self.name),
             limits,
             Arc::clone(stop),
@@ -82,23 +119,76 @@ impl Guest {
                 writes,
                 rows: BoundedRows::new(rows, limits.reads),
             }),
-        );
-        let mut store = new_store(&self.pre, call);
+        )
+    }
+}
+
+/// An instance that is kept from batch to batch, to see whether it matters.
+pub struct KeptGuest {
+    guest: Guest,
+    store: Store<Call>,
+    projection: Projection,
+}
+
+impl KeptGuest {
+    /// Applies a batch, as [`Guest::apply`] does.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; after it the instance must not be used any more.
+    pub fn apply(
+        &mut self,
+        events: &EventList,
+        rows: Box<dyn ReadRows>,
+        floats: Floats,
+        limits: GuestLimits,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Vec<TableWrites>, ApplyError> {
+        let call = self.guest.call(rows, floats, limits, stop);
+        let next = call.with_memory_of(self.store.data());
+        *self.store.data_mut() = next;
+        arm(&mut self.store);
         let result = self
-            .pre
-            .instantiate(&mut store)
-            .and_then(|projection| projection.call_apply(&mut store, &convert::events(events)));
-        let call = store.into_data();
-        call.close_log();
-        if let Some(fault) = call.fault {
-            return Err(fault.into());
+            .projection
+            .call_apply(&mut self.store, &convert::events(events));
+        let idle = Call::new(Arc::clone(&self.guest.name), limits, Arc::clone(stop), None);
+        let idle = idle.with_memory_of(self.store.data());
+        ended(
+            events,
+            std::mem::replace(self.store.data_mut(), idle),
+            result,
+        )
+    }
+}
+
+/// What became of a call of `apply`.
+fn ended(
+    events: &EventList,
+    call: Call,
+    result: wasmtime::Result<Result<(), types::Rejection>>,
+) -> Result<Vec<TableWrites>, ApplyError> {
+    match result {
+        Ok(applied) if call.fault.is_none() => {
+            call.close_log();
+            match applied {
+                Ok(()) => finish(call.work).map_err(ApplyError::from),
+                Err(rejection) => Err(rejected(events, rejection)),
+            }
         }
-        match result {
-            Ok(Ok(())) => finish(call.work).map_err(ApplyError::from),
-            Ok(Err(rejection)) => Err(rejected(events, rejection)),
-            Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(ApplyError::Busy),
-            Err(error) => Err(ApplyError::Failed(trap_message(&error))),
-        }
+        Ok(_) => Err(failed(
+            call,
+            &wasmtime::Error::msg("the host ended the call"),
+        )),
+        Err(error) => Err(failed(call, &error)),
+    }
+}
+
+/// Why a call failed.
+fn failed(call: Call, error: &wasmtime::Error) -> ApplyError {
+    call.close_log();
+    match call.fault {
+        Some(fault) => fault.into(),
+        None if error.is::<PoolConcurrencyLimitError>() => ApplyError::Busy,
+        None => ApplyError::Failed(trap_message(error)),
     }
 }
 
@@ -139,13 +229,19 @@ fn described(pre: &ProjectionPre<Call>, limits: GuestLimits) -> Result<Descripti
 }
 
 fn new_store(pre: &ProjectionPre<Call>, call: Call) -> Store<Call> {
-    let limits_transfer = call.transfer_limit();
     let mut store = Store::new(pre.engine(), call);
-    store.set_hostcall_fuel(limits_transfer);
     store.limiter(|call| call);
     store.epoch_deadline_callback(|mut store| store.data_mut().tick());
-    store.set_epoch_deadline(1);
+    arm(&mut store);
     store
+}
+
+/// Bounds what the next call may pass to the host, and makes it look at the
+/// clock.
+fn arm(store: &mut Store<Call>) {
+    let transfer_limit = store.data().transfer_limit();
+    store.set_hostcall_fuel(transfer_limit);
+    store.set_epoch_deadline(1);
 }
 
 /// What went wrong, with the guest's own frames but without the host's.

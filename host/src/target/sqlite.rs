@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gnomon_model::{Description, Floats, Position};
+use gnomon_model::{Description, Floats, Position, Row};
 
 use self::database::Database;
 use self::writer::SqliteWriter;
@@ -26,6 +26,7 @@ use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHas
 
 mod cell;
 mod comparison;
+mod contents;
 mod control;
 mod database;
 mod dead_letters;
@@ -65,6 +66,20 @@ impl SqliteTarget {
         Ok(Self {
             database: Arc::new(database),
         })
+    }
+
+    /// All rows of a generation, by table and in no order.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the generation is gone.
+    pub async fn rows(
+        &self,
+        generation: GenerationId,
+        description: &Arc<Description>,
+    ) -> Result<Vec<Vec<Row>>, TargetError> {
+        let description = Arc::clone(description);
+        self.with(move |database| contents::rows(database, generation, &description))
+            .await
     }
 
     /// Does work that waits for the disk, away from the async threads.

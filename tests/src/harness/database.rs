@@ -17,7 +17,8 @@ use super::{Disk, Server};
 pub type Rows = Vec<Vec<Option<String>>>;
 
 /// A database system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum System {
     /// A file in a directory of its own.
     Sqlite,

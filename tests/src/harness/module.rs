@@ -96,6 +96,27 @@ pub fn another_build(component: &[u8], number: u32) -> Vec<u8> {
     bytes
 }
 
+/// The same projection under another name, which is as long: the bytes are
+/// replaced wherever they stand.
+///
+/// # Panics
+/// When the names differ in length, or the component does not hold the first.
+#[must_use]
+pub fn copy_of_projection(component: &[u8], name: &str, copy: &str) -> Vec<u8> {
+    assert_eq!(name.len(), copy.len(), "`{name}` and `{copy}`");
+    let places: Vec<usize> = component
+        .windows(name.len())
+        .enumerate()
+        .filter_map(|(place, bytes)| (bytes == name.as_bytes()).then_some(place))
+        .collect();
+    assert!(!places.is_empty(), "the component does not hold `{name}`");
+    let mut bytes = component.to_vec();
+    for place in places {
+        bytes[place..place + name.len()].copy_from_slice(copy.as_bytes());
+    }
+    bytes
+}
+
 /// The core module behind [`component`], which is not a component.
 #[must_use]
 pub fn core_module(declaration: &Declaration) -> Vec<u8> {

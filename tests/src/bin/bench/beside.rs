@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use gnomon::event_store;
-use gnomon_tests::harness::{Installation, System};
+use gnomon_tests::harness::{Installation, ORDER_SUMMARY, System};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use crate::databases::runtime;
-use crate::delay::{WARM_UP_ORDERS, Watcher, Writer, write};
-use crate::log::orders;
+use crate::log::{self, orders};
 use crate::report::Measured;
 use crate::statistics::{Summary, Times};
+use crate::watcher::Watcher;
+use crate::writer::{Rhythm, WARM_UP_ORDERS, Writer};
 
 /// The seed of the orders that are written while the log is rebuilt; the log
 /// has another one.
@@ -22,7 +23,7 @@ const LIVE_SEED: u64 = 2;
 /// How long the log may take to be projected at first.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Serialize)]
 pub(crate) struct Arguments {
     /// Events that are rebuilt
     #[arg(long, default_value_t = 1_000_000)]
@@ -35,20 +36,9 @@ pub(crate) struct Arguments {
     seconds: u32,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            events: 1_000_000,
-            rate: 200,
-            seconds: 15,
-        }
-    }
-}
-
 /// The delays in one situation.
 #[derive(Serialize)]
 pub(crate) struct Beside {
-    measurement: &'static str,
     situation: &'static str,
     events: usize,
     /// Events rebuilt per second; zero where none are.
@@ -58,8 +48,6 @@ pub(crate) struct Beside {
 }
 
 impl Measured for Beside {
-    const TITLE: &'static str =
-        "Delay of the live read model, alone and while it is rebuilt from all events";
     const HEADINGS: &'static [&'static str] = &[
         "situation",
         "events",
@@ -69,6 +57,10 @@ impl Measured for Beside {
         "p99",
         "max",
     ];
+
+    fn title(&self) -> String {
+        "Delay of the live read model, alone and while it is rebuilt from all events".to_owned()
+    }
 
     fn cells(&self) -> Vec<String> {
         let mut cells = vec![
@@ -84,27 +76,27 @@ impl Measured for Beside {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Beside>> {
     let installation =
         Installation::new(System::Postgres, System::Postgres).with_example("order-summary");
-    installation.append_orders(arguments.events, 1);
+    log::append(&installation, 0..arguments.events)?;
     let head = installation.head();
     let _host = installation.start_host();
     installation.wait_for_status("order_summary", PATIENCE, |status| {
         status["position"] == head && status["generation_state"] == "live"
     });
-    let every = Duration::from_secs(1) / arguments.rate;
+    let rhythm = Rhythm::one_every(Duration::from_secs(1) / arguments.rate);
     let second = usize::try_from(arguments.rate)?;
-    runtime()?.block_on(async {
+    let measured = runtime()?.block_on(async {
         let store = event_store::open(&installation.events.url().parse()?).await?;
         let mut writer = Writer::Own(store);
-        let watcher = Watcher::start(installation.read_models.url());
+        let watcher = Watcher::start(&installation.read_models.url(), &["order_summary"]);
         let mut registry = PgConnection::connect(&installation.read_models.url()).await?;
         let mut orders = orders(LIVE_SEED);
         let mut first = orders.by_ref().take(WARM_UP_ORDERS);
-        write(&mut writer, &mut first, Duration::ZERO, &watcher).await?;
+        writer.write_all(&mut first, Rhythm::FAST, &watcher).await?;
 
         let mut next = orders
             .by_ref()
             .take(second * usize::try_from(arguments.seconds)?);
-        let alone = write(&mut writer, &mut next, every, &watcher).await?;
+        let alone = writer.write_all(&mut next, rhythm, &watcher).await?;
 
         let rebuilt = installation.json(&["rebuild", "order_summary", "--hold"]);
         let generation = rebuilt.get("generation").and_then(Value::as_i64);
@@ -113,20 +105,25 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Beside>> {
         let mut times = Vec::new();
         while is_building(&mut registry, generation).await? {
             let mut next = orders.by_ref().take(second / 4);
-            times.push(write(&mut writer, &mut next, every, &watcher).await?);
+            times.push(writer.write_all(&mut next, rhythm, &watcher).await?);
         }
         let rebuilt = f64::from(u32::try_from(head)?) / started.elapsed().as_secs_f64();
         watcher.end()?;
-        Ok(vec![
+        anyhow::Ok(vec![
             beside("alone", 0.0, &alone),
             beside("beside a rebuild", rebuilt, &Times::together(times)),
         ])
-    })
+    })?;
+    ORDER_SUMMARY.assert_right(
+        &installation.events,
+        &installation.read_models,
+        "beside a rebuild",
+    );
+    Ok(measured)
 }
 
 fn beside(situation: &'static str, rebuilt_per_second: f64, times: &Times) -> Beside {
     Beside {
-        measurement: "beside",
         situation,
         events: times.len(),
         rebuilt_per_second,

@@ -1,84 +1,191 @@
 //! What Gnomon's rebuild is compared with: the same read models, built by hand
-//! in Rust with sqlx.
+//! in Rust. Each runs in a process of its own, as Gnomon does, so that what it
+//! takes can be told apart.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
-use sqlx::postgres::PgConnection;
+use clap::ValueEnum as _;
+use gnomon_tests::harness::{Database, System};
 
-mod expert;
+use crate::databases::runtime;
+
+mod by_hand;
 mod models;
-mod reading;
-mod statements;
-mod tables;
-mod whole;
+mod postgres;
+mod sqlite;
 
-pub(crate) use models::Models;
-pub(crate) use tables::{SCHEMA, differences};
+pub(crate) use by_hand::{Against, ByHand, SCHEMA, remove};
+pub(crate) use models::{Event, Fact, Folded, Models, day};
+
+/// Which events the read models are built from.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Task {
+    #[arg(long)]
+    models: Models,
+    /// The last position
+    #[arg(long)]
+    until: i64,
+}
+
+/// One contender and its task, as its process is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[arg(value_enum)]
+    contender: Contender,
+    #[command(flatten)]
+    task: Task,
+    /// URL of the events, or their file
+    #[arg(long)]
+    events: String,
+    /// The file of the read models; PostgreSQL has them beside the events
+    #[arg(long)]
+    read_models: Option<PathBuf>,
+}
 
 /// One way to build read models by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Contender {
     /// A statement for each event, a transaction for a thousand.
     Statements,
-    /// Each key of a batch once, one statement for each table.
-    Expert {
-        /// Events in a batch.
-        batch: i64,
-    },
+    /// Each key of 5,000 events once, one statement for each table.
+    Expert5000,
+    /// The same for 20,000 events.
+    Expert20000,
     /// Everything in memory, then `COPY`.
     FoldAndCopy,
     /// One `INSERT … SELECT … GROUP BY` for each read model.
     Sql,
     /// Only reading the events.
     Reading,
+    /// SQLite: a statement for each event, a transaction for a thousand.
+    SqlxStatements,
+    /// SQLite: each key of 20,000 events once, a statement for each.
+    SqlxCoalesced,
+    /// The same through the other driver.
+    RusqliteCoalesced,
+    /// SQLite: only reading the events.
+    SqlxReading,
+    /// The same through the other driver.
+    RusqliteReading,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Statements,
-        Self::Expert { batch: 5_000 },
-        Self::Expert { batch: 20_000 },
-        Self::FoldAndCopy,
-        Self::Sql,
-        Self::Reading,
-    ];
+    /// Those for a database system.
+    pub(crate) const fn of(system: System) -> &'static [Self] {
+        match system {
+            System::Postgres => &[
+                Self::Statements,
+                Self::Expert5000,
+                Self::Expert20000,
+                Self::FoldAndCopy,
+                Self::Sql,
+                Self::Reading,
+            ],
+            System::Sqlite => &[
+                Self::SqlxStatements,
+                Self::SqlxCoalesced,
+                Self::RusqliteCoalesced,
+                Self::SqlxReading,
+                Self::RusqliteReading,
+            ],
+        }
+    }
 
-    pub(crate) fn name(self) -> String {
+    /// The one that all others are compared with.
+    pub(crate) const fn expert(system: System) -> Self {
+        match system {
+            System::Postgres => Self::Expert20000,
+            System::Sqlite => Self::SqlxCoalesced,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Statements => "a statement per event".to_owned(),
-            Self::Expert { batch } => format!("expert, {batch} events a batch"),
-            Self::FoldAndCopy => "fold in memory, COPY".to_owned(),
-            Self::Sql => "one SQL statement each".to_owned(),
-            Self::Reading => "only reading".to_owned(),
+            Self::Statements => "a statement per event",
+            Self::Expert5000 => "expert, 5,000 events a batch",
+            Self::Expert20000 => "expert, 20,000 events a batch",
+            Self::FoldAndCopy => "fold in memory, COPY",
+            Self::Sql => "one SQL statement each",
+            Self::Reading => "only reading",
+            Self::SqlxStatements => "sqlx, a statement per event",
+            Self::SqlxCoalesced => "sqlx, coalesced per 20,000 events",
+            Self::RusqliteCoalesced => "rusqlite, coalesced per 20,000 events",
+            Self::SqlxReading => "sqlx, only reading",
+            Self::RusqliteReading => "rusqlite, only reading",
         }
     }
 
     /// The last position that it is given, of a log that ends at `head`. The
-    /// slow one gets a part: its rate does not depend on the length.
-    pub(crate) fn end(self, head: i64) -> i64 {
+    /// slow ones get a part: their rate does not depend on the length.
+    pub(crate) const fn end(self, head: i64) -> i64 {
         match self {
-            Self::Statements => head / 20,
+            Self::Statements | Self::SqlxStatements => head / 20,
             _ => head,
         }
     }
 
-    /// Whether the rows are those of the whole log.
-    pub(crate) fn is_whole(self) -> bool {
-        !matches!(self, Self::Statements | Self::Reading)
+    /// Whether it writes rows.
+    pub(crate) const fn writes(self) -> bool {
+        !matches!(
+            self,
+            Self::Reading | Self::SqlxReading | Self::RusqliteReading
+        )
     }
 
-    /// Builds the read models.
-    pub(crate) async fn build(
+    /// The process that builds these read models.
+    pub(crate) fn command(
         self,
-        connection: &mut PgConnection,
         models: Models,
-        head: i64,
-    ) -> Result<()> {
-        match self {
-            Self::Statements => statements::build(connection, models, self.end(head)).await,
-            Self::Expert { batch } => expert::build(connection, models, batch).await,
-            Self::FoldAndCopy => whole::fold_and_copy(connection, models).await,
-            Self::Sql => whole::sql(connection, models).await,
-            Self::Reading => whole::read(connection, models).await,
-        }
+        until: i64,
+        events: &Database,
+        by_hand: &ByHand,
+    ) -> Result<Command> {
+        let value = self.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["contend", name, "--models", &models.to_string()])
+            .args(["--until", &until.to_string()]);
+        match events {
+            Database::Postgres { url, .. } => command.args(["--events", url.as_str()]),
+            Database::Sqlite { file, .. } => command
+                .arg("--events")
+                .arg(file)
+                .arg("--read-models")
+                .arg(by_hand.file()),
+        };
+        Ok(command)
     }
+}
+
+/// Builds the read models, in this process.
+pub(crate) fn build(arguments: &Arguments) -> Result<()> {
+    use sqlite::{Rusqlite, Sqlx};
+    let Arguments {
+        contender,
+        task,
+        events,
+        read_models,
+    } = arguments;
+    let (task, file) = (*task, events.as_ref());
+    let read_models = read_models.as_deref().unwrap_or_else(|| Path::new(SCHEMA));
+    runtime()?.block_on(async {
+        match contender {
+            Contender::Statements => postgres::statements(events, task).await,
+            Contender::Expert5000 => postgres::expert(events, task, 5_000).await,
+            Contender::Expert20000 => postgres::expert(events, task, 20_000).await,
+            Contender::FoldAndCopy => postgres::fold_and_copy(events, task).await,
+            Contender::Sql => postgres::sql(events, task).await,
+            Contender::Reading => postgres::read(events, task).await,
+            Contender::SqlxStatements => sqlite::statements::<Sqlx>(file, read_models, task).await,
+            Contender::SqlxCoalesced => sqlite::coalesced::<Sqlx>(file, read_models, task).await,
+            Contender::RusqliteCoalesced => {
+                sqlite::coalesced::<Rusqlite>(file, read_models, task).await
+            }
+            Contender::SqlxReading => sqlite::read::<Sqlx>(file, task).await,
+            Contender::RusqliteReading => sqlite::read::<Rusqlite>(file, task).await,
+        }
+    })
 }

@@ -1,8 +1,8 @@
-//! The machine, and connections to the server that `tests/bench` started.
+//! Connections to the server that `tests/bench` started.
 
 use anyhow::{Context as _, Result};
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _, Row as _};
 use tokio::runtime::Runtime;
 
 /// A runtime for one measurement.
@@ -20,21 +20,10 @@ pub(crate) async fn server() -> Result<PgConnection> {
     Ok(PgConnection::connect(&url).await?)
 }
 
-/// What the figures were taken on, as a line.
-pub(crate) fn machine() -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let processor = processors
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("an unknown processor", |name| {
-            name.trim_start_matches([' ', '\t', ':'])
-        });
-    let version: String = runtime()?.block_on(async {
-        let row = server().await?.fetch_one("SHOW server_version").await?;
-        anyhow::Ok(row.try_get(0)?)
-    })?;
-    Ok(format!(
-        "{cores} cores of {processor}; PostgreSQL {version} on the same machine"
-    ))
+/// The number of the session's process.
+pub(crate) async fn process(connection: &mut PgConnection) -> Result<u32> {
+    let process: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(connection)
+        .await?;
+    Ok(process.try_into()?)
 }

@@ -1,22 +1,30 @@
-//! What a host that has nothing to do asks of its databases.
+//! What a host that has caught up asks of its databases, and of the machine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gnomon_tests::harness::{Declaration, Installation, System, component};
+use gnomon_tests::harness::{Declaration, Installation, PATIENCE, System, component};
 use serde::Serialize;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use crate::databases::{runtime, server};
-use crate::report::Measured;
+use crate::log::{insert, orders};
+use crate::processes::Process;
+use crate::report::{Measured, mebibytes};
 
 const EVENTS: usize = 1_000;
-const STATUS_LIMIT: Duration = Duration::from_secs(60);
+/// The seed of the events that come later; the log has another one.
+const LATER_SEED: u64 = 2;
+/// From one of those to the next.
+const EVENT_EVERY: Duration = Duration::from_millis(5);
+/// The server's sessions count what they did at least that often.
+const COUNTED_AFTER: Duration = Duration::from_secs(3);
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Serialize)]
 pub(crate) struct Arguments {
     /// How many projections, one after another
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
     projections: Vec<u32>,
     /// How long to wait for the host to settle before counting
     #[arg(long, default_value_t = 25)]
@@ -24,36 +32,49 @@ pub(crate) struct Arguments {
     /// How long to count
     #[arg(long, default_value_t = 30)]
     seconds: u32,
+    /// How many events come after that, 200 a second
+    #[arg(long, default_value_t = 2_000)]
+    events: u32,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            projections: vec![1, 10],
-            settle: 25,
-            seconds: 30,
-        }
-    }
-}
-
-/// What was asked of both databases.
+/// What was asked of both databases: transactions, most of one statement.
 #[derive(Serialize)]
 pub(crate) struct Idle {
-    measurement: &'static str,
     projections: u32,
     events_per_second: f64,
     read_models_per_second: f64,
+    /// For each event of 200 a second, both databases together, without what
+    /// is asked anyway.
+    per_event: f64,
+    /// Of one processor, without any event.
+    host_cpu_percent: f64,
+    host_memory_bytes: u64,
 }
 
 impl Measured for Idle {
-    const TITLE: &'static str = "Transactions a second of an idle host, most of one statement";
-    const HEADINGS: &'static [&'static str] = &["projections", "event store", "read models"];
+    const HEADINGS: &'static [&'static str] = &[
+        "projections",
+        "event store",
+        "read models",
+        "per event",
+        "host's CPU",
+        "host's memory",
+    ];
+
+    fn title(&self) -> String {
+        "What a host that has caught up asks: transactions a second, most of one statement, and \
+         what each event adds at 200 a second"
+            .to_owned()
+    }
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.projections.to_string(),
             format!("{:.1}", self.events_per_second),
             format!("{:.1}", self.read_models_per_second),
+            format!("{:.1}", self.per_event),
+            format!("{:.2} %", self.host_cpu_percent),
+            mebibytes(self.host_memory_bytes),
         ]
     }
 }
@@ -76,41 +97,96 @@ fn measure_one(projections: u32, arguments: &Arguments) -> Result<Idle> {
         installation = installation.with_module(&format!("{name}.wasm"), &module);
     }
     installation.append_orders(EVENTS, 1);
-    let head = installation.head();
-    let _host = installation.start_host();
+    let host = installation.start_host();
     for name in &names {
-        installation.wait_for_status(name, STATUS_LIMIT, |status| status["position"] == head);
+        installation.wait_for_status(name, PATIENCE, |status| {
+            status["generation_state"] == "live"
+        });
     }
     let databases = [&installation.events, &installation.read_models].map(|database| {
         let url = database.url();
         url.rsplit('/').next().unwrap_or_default().to_owned()
     });
-    let [events, read_models] = runtime()?.block_on(async {
-        let mut server = server().await?;
-        tokio::time::sleep(Duration::from_secs(arguments.settle.into())).await;
-        let before = transactions(&mut server, &databases).await?;
-        tokio::time::sleep(Duration::from_secs(arguments.seconds.into())).await;
-        let after = transactions(&mut server, &databases).await?;
-        anyhow::Ok([after[0] - before[0], after[1] - before[1]])
-    })?;
+    let process = Process(host.process());
+    let runtime = runtime()?;
+    let mut server = runtime.block_on(server())?;
+    std::thread::sleep(Duration::from_secs(arguments.settle.into()));
+
+    let before = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    std::thread::sleep(Duration::from_secs(arguments.seconds.into()));
+    let quiet = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    runtime.block_on(feed(&installation.events.url(), arguments.events))?;
+    let fed = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    for name in &names {
+        installation.wait_for(name, installation.head());
+    }
+
+    let [events_per_second, read_models_per_second] = quiet.rates_since(&before);
+    let seconds = (fed.at - quiet.at).as_secs_f64();
+    let more: f64 = fed
+        .rates_since(&quiet)
+        .iter()
+        .zip([events_per_second, read_models_per_second])
+        .map(|(fed, quiet)| (fed - quiet) * seconds)
+        .sum();
+    let cpu = (quiet.cpu - before.cpu).as_secs_f64();
     Ok(Idle {
-        measurement: "idle",
         projections,
-        events_per_second: events / f64::from(arguments.seconds),
-        read_models_per_second: read_models / f64::from(arguments.seconds),
+        events_per_second,
+        read_models_per_second,
+        // One transaction for each is the writer's own.
+        per_event: more / f64::from(arguments.events.max(1)) - 1.0,
+        host_cpu_percent: 100.0 * cpu / (quiet.at - before.at).as_secs_f64(),
+        host_memory_bytes: quiet.memory,
     })
 }
 
-/// How many transactions each database has seen.
-async fn transactions(server: &mut PgConnection, databases: &[String; 2]) -> Result<[f64; 2]> {
-    let mut counts = [0.0; 2];
-    for (database, count) in databases.iter().zip(&mut counts) {
-        *count = sqlx::query_scalar(
-            "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = $1",
-        )
-        .bind(database)
-        .fetch_one(&mut *server)
-        .await?;
+/// What was counted until a moment.
+struct Look {
+    at: Instant,
+    /// Of the event store and of the read models.
+    transactions: [f64; 2],
+    cpu: Duration,
+    memory: u64,
+}
+
+impl Look {
+    async fn at(host: Process, server: &mut PgConnection, databases: &[String; 2]) -> Result<Self> {
+        let mut transactions = [0.0; 2];
+        for (database, count) in databases.iter().zip(&mut transactions) {
+            *count = sqlx::query_scalar(
+                "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database \
+                 WHERE datname = $1",
+            )
+            .bind(database)
+            .fetch_one(&mut *server)
+            .await?;
+        }
+        Ok(Self {
+            at: Instant::now(),
+            transactions,
+            cpu: host.cpu()?,
+            memory: host.memory()?,
+        })
     }
-    Ok(counts)
+
+    /// Transactions a second of each database since another look.
+    fn rates_since(&self, before: &Self) -> [f64; 2] {
+        let seconds = (self.at - before.at).as_secs_f64();
+        let [events, read_models] = self.transactions;
+        let [events_before, read_models_before] = before.transactions;
+        [events - events_before, read_models - read_models_before].map(|count| count / seconds)
+    }
+}
+
+/// Inserts events one by one, and waits until what they caused is counted.
+async fn feed(url: &str, events: u32) -> Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    let mut ticks = tokio::time::interval(EVENT_EVERY);
+    for order in orders(LATER_SEED).take(usize::try_from(events)?) {
+        ticks.tick().await;
+        insert(&mut connection, &[order]).await?;
+    }
+    tokio::time::sleep(COUNTED_AFTER).await;
+    Ok(())
 }

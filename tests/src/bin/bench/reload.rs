@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use gnomon_tests::harness::{Installation, ORDER_SUMMARY, System, another_build, example};
 use serde::Serialize;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _};
 
 use crate::databases::runtime;
-use crate::log::{Placed, orders};
+use crate::log::{Placed, insert, orders};
 use crate::report::Measured;
 
 /// Events of one insert.
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// Inserts before the first reload.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Serialize)]
 pub(crate) struct Arguments {
     /// Reloads in a row
     #[arg(long, default_value_t = 100)]
@@ -31,19 +31,9 @@ pub(crate) struct Arguments {
     rate: u32,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            reloads: 100,
-            rate: 2_000,
-        }
-    }
-}
-
 /// What reloads did to the batches.
 #[derive(Serialize)]
 pub(crate) struct Reload {
-    measurement: &'static str,
     situation: &'static str,
     reloads: usize,
     events_per_second: f64,
@@ -53,7 +43,6 @@ pub(crate) struct Reload {
 }
 
 impl Measured for Reload {
-    const TITLE: &'static str = "Pauses between two commits of a projection under load";
     const HEADINGS: &'static [&'static str] = &[
         "situation",
         "reloads",
@@ -62,6 +51,10 @@ impl Measured for Reload {
         "p99 pause",
         "longest pause",
     ];
+
+    fn title(&self) -> String {
+        "Pauses between two commits of a projection under load".to_owned()
+    }
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -131,20 +124,7 @@ fn feed(url: &str, rate: u32, goes_on: &AtomicBool) -> Result<()> {
         let mut next = Instant::now();
         while goes_on.load(Ordering::Relaxed) {
             let placed: Vec<Placed> = orders.by_ref().take(EVENTS_PER_INSERT).collect();
-            let streams: Vec<&str> = placed.iter().map(|placed| placed.stream.as_str()).collect();
-            let data: Vec<&str> = placed.iter().map(|placed| placed.data.as_str()).collect();
-            connection
-                .execute(
-                    sqlx::query(
-                        "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, \
-                           metadata, version) \
-                         SELECT gen_random_uuid(), stream, 'Order', 'OrderPlaced', data::jsonb, \
-                           '{}', 1 FROM unnest($1::text[], $2::text[]) AS placed (stream, data)",
-                    )
-                    .bind(&streams)
-                    .bind(&data),
-                )
-                .await?;
+            insert(&mut connection, &placed).await?;
             next += every;
             tokio::time::sleep_until(next.into()).await;
         }
@@ -166,7 +146,6 @@ impl Pauses {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 16 digits")]
         let events_per_second = self.events as f64 / self.time.as_secs_f64();
         Reload {
-            measurement: "reload",
             situation,
             reloads,
             events_per_second,

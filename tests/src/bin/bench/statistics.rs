@@ -63,6 +63,12 @@ impl Summary {
     }
 }
 
+/// How many a second.
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no 16 digits")]
+pub(crate) fn rate(count: i64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
 /// The middle of some numbers; zero without any.
 pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);

@@ -23,7 +23,7 @@ $$ BEGIN NOTIFY gnomon_events; RETURN NULL; END $$;
 CREATE TRIGGER wake AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION wake();
 ";
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Serialize)]
 pub(crate) struct Arguments {
     /// Appenders at the same time
     #[arg(long, default_value_t = 8)]
@@ -36,20 +36,9 @@ pub(crate) struct Arguments {
     runs: u32,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self {
-            appenders: 8,
-            seconds: 5,
-            runs: 5,
-        }
-    }
-}
-
 /// The appends with one way of waking.
 #[derive(Serialize)]
 pub(crate) struct Waking {
-    measurement: &'static str,
     way: &'static str,
     appends: usize,
     appends_per_second: f64,
@@ -58,8 +47,6 @@ pub(crate) struct Waking {
 }
 
 impl Measured for Waking {
-    const TITLE: &'static str =
-        "What waking the reader costs concurrent appenders (one event an append)";
     const HEADINGS: &'static [&'static str] = &[
         "readers are woken",
         "appends",
@@ -69,6 +56,10 @@ impl Measured for Waking {
         "p99",
         "max",
     ];
+
+    fn title(&self) -> String {
+        "What waking the reader costs concurrent appenders (one event an append)".to_owned()
+    }
 
     fn cells(&self) -> Vec<String> {
         let mut cells = vec![
@@ -129,7 +120,6 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Waking>> {
     let measured = Way::ALL.into_iter().zip(all).map(|(way, runs)| {
         let times: Times = runs.appends.into_iter().collect();
         Waking {
-            measurement: "waking",
             way: way.name(),
             appends: times.len(),
             appends_per_second: median(runs.rates),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A set of read models that are built together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,30 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         orders: false,
         customers: false,
         days: false,
     };
+    pub(crate) const ALL: Self = Self {
+        orders: true,
+        customers: true,
+        days: true,
+    };
+    pub(crate) const EACH: [Self; 3] = [
+        Self {
+            orders: true,
+            ..Self::NONE
+        },
+        Self {
+            customers: true,
+            ..Self::NONE
+        },
+        Self {
+            days: true,
+            ..Self::NONE
+        },
+    ];
 
     /// The folders of their projections.
     pub(crate) fn folders(self) -> Vec<&'static str> {
@@ -30,6 +49,18 @@ impl Models {
         ]
         .into_iter()
         .filter_map(|(wanted, folder)| wanted.then_some(folder))
+        .collect()
+    }
+
+    /// Their projections and tables.
+    pub(crate) fn tables(self) -> Vec<(&'static str, &'static str)> {
+        [
+            (self.orders, ("order_summary", "order_summaries")),
+            (self.customers, ("customer_value", "customer_value")),
+            (self.days, ("daily_revenue", "daily_revenue")),
+        ]
+        .into_iter()
+        .filter_map(|(wanted, table)| wanted.then_some(table))
         .collect()
     }
 
@@ -61,6 +92,12 @@ impl FromStr for Models {
             }
         }
         Ok(models)
+    }
+}
+
+impl Serialize for Models {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,0 +1,57 @@
+//! `gnomon new`: a projection that builds, with its test.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use serde_json::json;
+
+use super::Context;
+use crate::toolchain::{self, Language, ProjectName};
+
+/// Makes a projection that builds, with its test
+///
+/// It goes into a new directory of this name, with a README that says what its
+/// language needs. What is there already is never touched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon new spending --lang rust
+  cd spending && gnomon test && gnomon build && cp spending.wasm ../projections/")]
+pub(super) struct New {
+    /// What it is called: a-z, 0-9, _ and -
+    #[arg(value_name = "NAME")]
+    name: ProjectName,
+    /// The language
+    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = language())]
+    language: Language,
+}
+
+fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(toolchain::offered().map(Language::name))
+        .try_map(|name| name.parse::<Language>())
+}
+
+impl New {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let files = toolchain::new_project(Path::new(""), &self.name, self.language)?;
+        let mut stdout = anstream::stdout();
+        if context.json {
+            let made = json!({
+                "directory": self.name.as_str(),
+                "language": self.language.name(),
+                "files": files,
+            });
+            writeln!(stdout, "{made}")?;
+            return Ok(());
+        }
+        for file in files {
+            writeln!(stdout, "made {}", file.display())?;
+        }
+        let name = self.name;
+        writeln!(
+            anstream::stderr(),
+            "next: cd {name} && gnomon test && gnomon build; README.md says what it needs"
+        )?;
+        Ok(())
+    }
+}

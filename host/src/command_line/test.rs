@@ -1,0 +1,184 @@
+//! `gnomon test`: given events, expected rows.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use self::subject::Subject;
+use self::watch::Watch;
+use super::{Context, host, style};
+use crate::configuration::Limits;
+use crate::fixture::{self, ExpectedRejection, Fixture, Purpose};
+use crate::guest::GuestEngine;
+use crate::supervisor::limits_of_guest;
+use crate::telemetry::chain;
+use crate::trial::{Bench, End, Finding, Trial};
+
+mod shown;
+mod subject;
+mod watch;
+
+/// Runs a projection on its fixtures: given events, expected rows
+///
+/// Each fixture is run one by one and all at once, in random batches, twice,
+/// and in an instance that is kept, and must give the same rows each time.
+/// docs/testing.md says how fixtures are written.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  gnomon test                            the projection in this directory, built anew if need be
+  gnomon test --record                   writes the rows that it finds into the fixtures
+  gnomon test spending.wasm --fixtures more/late-payment.json")]
+pub(super) struct Test {
+    /// The directory of a projection's source, or a component
+    #[arg(value_name = "DIR|FILE", default_value = ".")]
+    path: PathBuf,
+    /// A fixture, or a folder of them [default: tests, in DIR or beside FILE]
+    #[arg(long, value_name = "PATH")]
+    fixtures: Option<PathBuf>,
+    /// Writes what is found into the fixtures, as what is expected
+    #[arg(long)]
+    record: bool,
+    /// Goes on, and runs them again whenever something changes
+    #[arg(long, conflicts_with = "record")]
+    watch: bool,
+    /// Makes the same random batches as a run that printed it
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+}
+
+/// A fixture that was tried.
+struct Tried {
+    fixture: Fixture,
+    findings: Vec<Finding>,
+    /// Whether what was found was written into it.
+    recorded: bool,
+}
+
+impl Test {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let subject = Subject::new(self.path.clone(), self.fixtures.clone());
+        let engine = Arc::new(host::engine()?);
+        let mut watch = if self.watch {
+            Some(Watch::start(&subject)?)
+        } else {
+            None
+        };
+        loop {
+            let tested = self.test(&subject, &engine, context).await;
+            let Some(watch) = &mut watch else {
+                return tested;
+            };
+            if let Err(error) = tested {
+                shown::say(&format!(
+                    "{}: {}",
+                    style::error("error"),
+                    chain(error.as_ref())
+                ));
+            }
+            shown::say("waiting for changes");
+            watch.changed().await?;
+        }
+    }
+
+    /// Tests once.
+    async fn test(
+        &self,
+        subject: &Subject,
+        engine: &Arc<GuestEngine>,
+        context: &Context,
+    ) -> anyhow::Result<ExitCode> {
+        let component = subject.component().await?;
+        let bytes = std::fs::read(&component)
+            .with_context(|| format!("{} cannot be read", component.display()))?;
+        let limits = Limits::default();
+        let bench = {
+            let engine = Arc::clone(engine);
+            let runtime = Handle::current();
+            let loaded = spawn_blocking(move || {
+                let guest = engine.load(&bytes, limits_of_guest(&limits))?;
+                let limits_of_guest = limits_of_guest(&limits);
+                Ok::<_, crate::guest::LoadError>(Bench::new(
+                    guest,
+                    limits_of_guest,
+                    limits.batch_events,
+                    runtime,
+                ))
+            });
+            let bench = loaded.await?;
+            Arc::new(bench.with_context(|| format!("{} is refused", component.display()))?)
+        };
+        let description = Arc::clone(bench.guest().description());
+        let purpose = if self.record {
+            Purpose::Recording
+        } else {
+            Purpose::Comparing
+        };
+        let fixtures = fixture::read(&subject.fixtures(), &description, purpose)?;
+        let seed = self.seed.unwrap_or_else(|| rand::random::<u32>().into());
+        let mut tried = Vec::new();
+        for fixture in fixtures {
+            let bench = Arc::clone(&bench);
+            let (fixture, trial) = spawn_blocking(move || {
+                let trial = bench.try_fixture(&fixture, seed);
+                (fixture, trial)
+            })
+            .await?;
+            let trial = trial.with_context(|| fixture.path.display().to_string())?;
+            let recorded = self.record && record(&fixture, &trial, &description)?;
+            let mut findings = trial.findings;
+            if self.record {
+                findings.retain(|finding| !matches!(finding, Finding::Rows(_)));
+            }
+            let one = Tried {
+                fixture,
+                findings,
+                recorded,
+            };
+            shown::show(&one, context)?;
+            tried.push(one);
+        }
+        let failed = tried.iter().filter(|one| !one.findings.is_empty()).count();
+        shown::sum_up(tried.len(), failed);
+        Ok(if failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+/// Writes what was found into a fixture, unless it would hide that something
+/// else is wrong.
+fn record(
+    fixture: &Fixture,
+    trial: &Trial,
+    description: &gnomon_model::Description,
+) -> anyhow::Result<bool> {
+    if trial
+        .findings
+        .iter()
+        .any(|finding| !matches!(finding, Finding::Rows(_)))
+    {
+        return Ok(false);
+    }
+    Ok(match &trial.outcome.end {
+        End::Rejected { position, message } if !fixture.expects_something() => fixture
+            .record_rejection(&ExpectedRejection {
+                position: *position,
+                message: message.clone(),
+            })?,
+        // Whoever expects only a rejection does not ask for rows.
+        End::Rejected { .. } if !fixture.expects_rows() => false,
+        _ => fixture.record_rows(&trial.outcome.rows, description)?,
+    })
+}
+
+/// A path as it is shown, which may be that of the working directory.
+fn shown_path(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    path.display().to_string()
+}

@@ -1,0 +1,219 @@
+//! What is wrong with a projection.
+
+use std::fmt;
+
+use gnomon_model::{Description, Position};
+
+use super::difference::{self, Difference};
+use super::{Cut, End, Outcome, RowDifference};
+use crate::fixture::{ExpectedRejection, Fixture};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// What makes no difference made one.
+    Unlike(Unlike),
+    /// The projection broke the contract or a limit.
+    Failed {
+        /// The event.
+        position: Option<Position>,
+        /// What the host says.
+        message: String,
+    },
+    /// An event was rejected that was to be applied.
+    Rejected {
+        /// The event.
+        position: Position,
+        /// What the projection says.
+        message: String,
+    },
+    /// All events were applied, although one was to be rejected.
+    NotRejected(Position),
+    /// Another event was rejected, or with another message.
+    OtherRejection {
+        /// What was expected.
+        expected: ExpectedRejection,
+        /// The event that was rejected.
+        position: Position,
+        /// What the projection says.
+        message: String,
+    },
+    /// Rows differ: left is expected, right was found.
+    Rows(Vec<RowDifference>),
+}
+
+/// The same events came out differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unlike {
+    /// In the same batches, the second time.
+    Again(Difference),
+    /// In an instance that was kept.
+    Kept(Difference),
+    /// In other batches; the seed makes the same ones.
+    Cut(Cut, Difference, u64),
+}
+
+impl Finding {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unlike(Unlike::Again(_)) => "not-deterministic",
+            Self::Unlike(Unlike::Kept(_)) => "hidden-state",
+            Self::Unlike(Unlike::Cut(..)) => "depends-on-cut",
+            Self::Failed { .. } => "failed",
+            Self::Rejected { .. } => "rejected",
+            Self::NotRejected(_) => "not-rejected",
+            Self::OtherRejection { .. } => "other-rejection",
+            Self::Rows(_) => "rows",
+        }
+    }
+
+    /// What the two sides of its rows are called.
+    #[must_use]
+    pub const fn sides(&self) -> [&'static str; 2] {
+        match self {
+            Self::Unlike(Unlike::Again(_)) => ["first", "second"],
+            Self::Unlike(Unlike::Kept(_)) => ["fresh", "kept"],
+            Self::Unlike(Unlike::Cut(..)) => ["one by one", "cut"],
+            _ => ["expected", "found"],
+        }
+    }
+
+    /// The rows that differ, as far as they are known.
+    #[must_use]
+    pub fn rows(&self) -> &[RowDifference] {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Unlike(
+                Unlike::Again(Difference::Row(row))
+                | Unlike::Kept(Difference::Row(row))
+                | Unlike::Cut(_, Difference::Row(row), _),
+            ) => std::slice::from_ref(row),
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlike(unlike) => unlike.fmt(formatter),
+            Self::Failed {
+                position: Some(position),
+                message,
+            } => write!(formatter, "event {position} failed: {message}"),
+            Self::Failed {
+                position: None,
+                message,
+            } => formatter.write_str(message),
+            Self::Rejected { position, message } => {
+                write!(formatter, "event {position} was rejected: {message}")
+            }
+            Self::NotRejected(position) => write!(
+                formatter,
+                "event {position} was to be rejected, and all events were applied"
+            ),
+            Self::OtherRejection {
+                expected,
+                position,
+                message,
+            } => {
+                write!(formatter, "event {} was to be rejected", expected.position)?;
+                if !expected.message.is_empty() {
+                    write!(formatter, " with \"{}\"", expected.message)?;
+                }
+                write!(formatter, ", but event {position} was: {message}")
+            }
+            Self::Rows(rows) => match rows.len() {
+                1 => formatter.write_str("1 row is not as expected"),
+                rows => write!(formatter, "{rows} rows are not as expected"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Unlike {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let difference = match self {
+            Self::Again(difference) => {
+                formatter.write_str(
+                    "it is not deterministic: the same events in the same batches came out differently \
+                     the second time",
+                )?;
+                difference
+            }
+            Self::Kept(difference) => {
+                formatter.write_str(
+                    "it has hidden state: something in its memory goes on from one batch to the next; a \
+                     host makes a new instance for every batch, so put it into a table",
+                )?;
+                difference
+            }
+            Self::Cut(cut, difference, seed) => {
+                write!(
+                    formatter,
+                    "it depends on how events are cut into batches: {cut} they came out differently than \
+                     one by one; what one event leaves for the next belongs into a table"
+                )?;
+                if matches!(cut, Cut::Sizes(_)) {
+                    write!(formatter, " (again with --seed {seed})")?;
+                }
+                difference
+            }
+        };
+        match difference {
+            Difference::Row(_) => formatter.write_str("; the first row that differs:"),
+            Difference::End(left, right) => write!(formatter, "; first {left}, then {right}"),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied => formatter.write_str("all events were applied"),
+            Self::Rejected { position, message } => {
+                write!(formatter, "event {position} was rejected: {message}")
+            }
+            Self::Failed {
+                position: Some(position),
+                message,
+            } => write!(formatter, "event {position} failed: {message}"),
+            Self::Failed { message, .. } => formatter.write_str(message),
+        }
+    }
+}
+
+/// What is not as a fixture expects it.
+pub(super) fn unexpected(
+    fixture: &Fixture,
+    outcome: &Outcome,
+    description: &Description,
+) -> Vec<Finding> {
+    let end = match (&fixture.rejection, outcome.end.clone()) {
+        (_, End::Failed { position, message }) => Some(Finding::Failed { position, message }),
+        // What is to be recorded is not wrong.
+        (None, _) if !fixture.expects_something() => None,
+        (None, End::Applied) => None,
+        (None, End::Rejected { position, message }) => {
+            Some(Finding::Rejected { position, message })
+        }
+        (Some(expected), End::Applied) => Some(Finding::NotRejected(expected.position)),
+        (Some(expected), End::Rejected { position, message }) => {
+            let is_expected = position == expected.position && message.contains(&expected.message);
+            (!is_expected).then(|| Finding::OtherRejection {
+                expected: expected.clone(),
+                position,
+                message,
+            })
+        }
+    };
+    let rows: Vec<RowDifference> = match (&end, &fixture.rows) {
+        // The rows are then not those of that moment.
+        (None, Some(expected)) => difference::rows(expected, &outcome.rows, description).collect(),
+        _ => Vec::new(),
+    };
+    let rows = (!rows.is_empty()).then_some(Finding::Rows(rows));
+    end.into_iter().chain(rows).collect()
+}

@@ -1,0 +1,56 @@
+//! Tables in memory that a guest reads.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gnomon_model::{CommittedRows, Description, Key, MemoryTables, Row, TableWrites, Value};
+
+use crate::fixture::Tables;
+use crate::target::TargetError;
+
+/// Tables in memory. Clones share them.
+#[derive(Clone)]
+pub(super) struct SharedTables(Arc<Mutex<MemoryTables>>);
+
+impl SharedTables {
+    pub(super) fn new(description: &Arc<Description>) -> Self {
+        let tables = MemoryTables::new(Arc::clone(description));
+        Self(Arc::new(Mutex::new(tables)))
+    }
+
+    pub(super) fn commit(&self, writes: Vec<TableWrites>) {
+        self.lock().commit(writes);
+    }
+
+    pub(super) fn rows(&self, description: &Description) -> Tables {
+        let tables = self.lock();
+        (0..)
+            .zip(&description.tables)
+            .map(|(number, table)| super::by_key(table, tables.rows(number).cloned()))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MemoryTables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CommittedRows for SharedTables {
+    type Error = TargetError;
+
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        let Ok(rows) = self.lock().get_many(table, keys);
+        Ok(rows)
+    }
+
+    fn find(
+        &mut self,
+        table: usize,
+        index: usize,
+        values: &[Value],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Row>, TargetError> {
+        let Ok(rows) = self.lock().find(table, index, values, after, limit);
+        Ok(rows)
+    }
+}
