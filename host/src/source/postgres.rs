@@ -175,6 +175,7 @@ impl Source for PostgresSource {
                 }
             }
             drop(messages);
+            copied.check_end().map_err(sqlx::Error::Decode)?;
             lent.end();
             Ok(filling.finish(end, safe))
         };

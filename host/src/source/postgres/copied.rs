@@ -20,6 +20,7 @@ pub(super) struct Copied {
     bytes: Vec<u8>,
     at: usize,
     has_begun: bool,
+    has_ended: bool,
 }
 
 /// One row. It refers to what [`Copied`] holds.
@@ -59,6 +60,7 @@ impl Copied {
         };
         if columns == END {
             self.at = at;
+            self.has_ended = true;
             return Ok(None);
         }
         for _ in 0..columns {
@@ -81,6 +83,15 @@ impl Copied {
             bytes: &self.bytes,
             cells,
         }))
+    }
+
+    /// Says so if rows are missing when no more messages come.
+    pub(super) fn check_end(&self) -> Result<(), BoxDynError> {
+        if self.has_ended {
+            Ok(())
+        } else {
+            Err("the server's answer ends in the middle".into())
+        }
     }
 
     fn take<const LENGTH: usize>(&self, at: &mut usize) -> Option<[u8; LENGTH]> {
@@ -151,10 +162,22 @@ mod tests {
     #[test]
     fn something_else_is_refused() {
         let mut copied = Copied::default();
-        copied.push(b"a,b,c\n1,2,3\n4,5,6\n");
+        copied.push(b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n");
         assert!(copied.next(&mut Vec::new()).is_err());
-        copied = Copied::default();
-        copied.push(&sent(&[]));
-        assert!(copied.next(&mut Vec::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_noticed() {
+        let bytes = sent(&[&[Some(b"one")]]);
+        for length in 0..=bytes.len() {
+            let mut copied = Copied::default();
+            copied.push(&bytes[..length]);
+            while copied.next(&mut Vec::new()).unwrap().is_some() {}
+            assert_eq!(
+                copied.check_end().is_ok(),
+                length == bytes.len(),
+                "{length} bytes"
+            );
+        }
     }
 }
