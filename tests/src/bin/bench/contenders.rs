@@ -162,7 +162,7 @@ impl Contender {
 
 /// Builds the read models, in this process.
 pub(crate) fn build(arguments: &Arguments) -> Result<()> {
-    use sqlite::{Rusqlite, Sqlx};
+    use sqlite::{Batch, Rusqlite, Sqlx};
     let Arguments {
         contender,
         task,
@@ -179,10 +179,14 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
             Contender::FoldAndCopy => postgres::fold_and_copy(events, task).await,
             Contender::Sql => postgres::sql(events, task).await,
             Contender::Reading => postgres::read(events, task).await,
-            Contender::SqlxStatements => sqlite::statements::<Sqlx>(file, read_models, task).await,
-            Contender::SqlxCoalesced => sqlite::coalesced::<Sqlx>(file, read_models, task).await,
+            Contender::SqlxStatements => {
+                sqlite::build::<Sqlx>(file, read_models, task, Batch::STATEMENTS).await
+            }
+            Contender::SqlxCoalesced => {
+                sqlite::build::<Sqlx>(file, read_models, task, Batch::COALESCED).await
+            }
             Contender::RusqliteCoalesced => {
-                sqlite::coalesced::<Rusqlite>(file, read_models, task).await
+                sqlite::build::<Rusqlite>(file, read_models, task, Batch::COALESCED).await
             }
             Contender::SqlxReading => sqlite::read::<Sqlx>(file, task).await,
             Contender::RusqliteReading => sqlite::read::<Rusqlite>(file, task).await,
