@@ -2,10 +2,10 @@
 //! in Rust. Each runs in a process of its own, as Gnomon does, so that what it
 //! takes can be told apart.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 use gnomon_tests::harness::{Database, System};
 
@@ -170,7 +170,10 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
         read_models,
     } = arguments;
     let (task, file) = (*task, events.as_ref());
-    let read_models = read_models.as_deref().unwrap_or_else(|| Path::new(SCHEMA));
+    let by_hand = || {
+        let file = read_models.as_deref();
+        file.context("SQLite needs a file for the read models")
+    };
     runtime()?.block_on(async {
         match contender {
             Contender::Statements => postgres::statements(events, task).await,
@@ -180,13 +183,13 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
             Contender::Sql => postgres::sql(events, task).await,
             Contender::Reading => postgres::read(events, task).await,
             Contender::SqlxStatements => {
-                sqlite::build::<Sqlx>(file, read_models, task, Batch::STATEMENTS).await
+                sqlite::build::<Sqlx>(file, by_hand()?, task, Batch::STATEMENTS).await
             }
             Contender::SqlxCoalesced => {
-                sqlite::build::<Sqlx>(file, read_models, task, Batch::COALESCED).await
+                sqlite::build::<Sqlx>(file, by_hand()?, task, Batch::COALESCED).await
             }
             Contender::RusqliteCoalesced => {
-                sqlite::build::<Rusqlite>(file, read_models, task, Batch::COALESCED).await
+                sqlite::build::<Rusqlite>(file, by_hand()?, task, Batch::COALESCED).await
             }
             Contender::SqlxReading => sqlite::read::<Sqlx>(file, task).await,
             Contender::RusqliteReading => sqlite::read::<Rusqlite>(file, task).await,
