@@ -301,4 +301,11 @@ mod tests {
             .filter(|import| matches!(import, wit_parser::WorldItem::Interface { .. }));
         assert_eq!(interfaces.count(), 1, "{:?}", world.imports);
     }
+
+    #[test]
+    fn a_copy_has_the_other_name_everywhere() {
+        let module = component(&Declaration::sane("notebook", "notes"));
+        let copy = copy_of_projection(&module, "notebook", "handbook");
+        assert_eq!(copy, component(&Declaration::sane("handbook", "notes")));
+    }
 }

@@ -74,6 +74,8 @@ impl Arena {
         log::append(&self.installation(Models::NONE), self.head..events)?;
         self.head = events;
         if self.system() == System::Postgres {
+            // The first to read would otherwise mark the rows as committed, for
+            // all others.
             self.events.execute("VACUUM ANALYZE events");
         }
         Ok(())

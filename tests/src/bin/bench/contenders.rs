@@ -2,10 +2,10 @@
 //! in Rust. Each runs in a process of its own, as Gnomon does, so that what it
 //! takes can be told apart.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 use gnomon_tests::harness::{Database, System};
 
@@ -162,7 +162,7 @@ impl Contender {
 
 /// Builds the read models, in this process.
 pub(crate) fn build(arguments: &Arguments) -> Result<()> {
-    use sqlite::{Rusqlite, Sqlx};
+    use sqlite::{Batch, Rusqlite, Sqlx};
     let Arguments {
         contender,
         task,
@@ -170,7 +170,10 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
         read_models,
     } = arguments;
     let (task, file) = (*task, events.as_ref());
-    let read_models = read_models.as_deref().unwrap_or_else(|| Path::new(SCHEMA));
+    let by_hand = || {
+        let file = read_models.as_deref();
+        file.context("SQLite needs a file for the read models")
+    };
     runtime()?.block_on(async {
         match contender {
             Contender::Statements => postgres::statements(events, task).await,
@@ -179,10 +182,14 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
             Contender::FoldAndCopy => postgres::fold_and_copy(events, task).await,
             Contender::Sql => postgres::sql(events, task).await,
             Contender::Reading => postgres::read(events, task).await,
-            Contender::SqlxStatements => sqlite::statements::<Sqlx>(file, read_models, task).await,
-            Contender::SqlxCoalesced => sqlite::coalesced::<Sqlx>(file, read_models, task).await,
+            Contender::SqlxStatements => {
+                sqlite::build::<Sqlx>(file, by_hand()?, task, Batch::STATEMENTS).await
+            }
+            Contender::SqlxCoalesced => {
+                sqlite::build::<Sqlx>(file, by_hand()?, task, Batch::COALESCED).await
+            }
             Contender::RusqliteCoalesced => {
-                sqlite::coalesced::<Rusqlite>(file, read_models, task).await
+                sqlite::build::<Rusqlite>(file, by_hand()?, task, Batch::COALESCED).await
             }
             Contender::SqlxReading => sqlite::read::<Sqlx>(file, task).await,
             Contender::RusqliteReading => sqlite::read::<Rusqlite>(file, task).await,

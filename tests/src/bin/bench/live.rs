@@ -19,8 +19,8 @@ use crate::statistics::Summary;
 use crate::watcher::Watcher;
 use crate::writer::{Rhythm, WARM_UP_ORDERS, Writer};
 
-/// Commits of the writer a second, at most: what one connection can do, with
-/// a disk that each of them waits for.
+/// Commits of the writer a second, at most: each waits for the disk, which is
+/// not what is measured.
 const COMMITS_PER_SECOND: u32 = 200;
 
 #[derive(clap::Args, Serialize)]
@@ -100,12 +100,12 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Live>> {
         });
     }
     let projections: Vec<&str> = names.iter().map(String::as_str).collect();
-    let host = Process(host.process());
+    let process = Process(host.process());
     let measured = runtime()?.block_on(async {
         let connection = PgConnection::connect(&installation.events.url()).await?;
         let mut writer = Writer::Foreign(connection);
         let watcher = Watcher::start(&installation.read_models.url(), &projections);
-        let measured = measure_rates(arguments, &mut writer, &watcher, host).await;
+        let measured = measure_rates(arguments, &mut writer, &watcher, process).await;
         // Why the rows did not come, if it is the watcher's fault.
         watcher.end()?;
         measured

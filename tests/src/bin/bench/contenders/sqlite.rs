@@ -14,50 +14,54 @@ mod statements;
 mod tables;
 
 use driver::Driver;
-use statements::{apply, move_checkpoint, write};
+use statements::{move_checkpoint, write};
 
 pub(crate) use rusqlite::Rusqlite;
 pub(crate) use sqlx::Sqlx;
 
-/// Events in a transaction of single statements.
-const STATEMENTS_BATCH: i64 = 1_000;
-/// Events that are folded, or read, together.
-const BATCH: i64 = 20_000;
+/// Events that are read at a time where nothing is done with them.
+const PAGE: i64 = 20_000;
 
-/// A statement for each event and table.
-pub(crate) async fn statements<D: Driver>(
-    events: &Path,
-    read_models: &Path,
-    task: Task,
-) -> Result<()> {
-    let mut writer = tables::make::<D>(read_models, task.models).await?;
-    let mut pages = Pages::<D>::open(events, task, STATEMENTS_BATCH).await?;
-    while let Some(page) = pages.next().await? {
-        writer.execute("BEGIN IMMEDIATE", &[]).await?;
-        for event in &page {
-            apply(&mut writer, task.models, event).await?;
-        }
-        move_checkpoint(&mut writer, pages.after).await?;
-        writer.execute("COMMIT", &[]).await?;
-    }
-    tables::finish(writer, task.models).await
+/// What is done together.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch {
+    /// Events in a transaction.
+    transaction: i64,
+    /// Those of them whose changes to one row are one statement.
+    folded: usize,
 }
 
-/// Each key of a batch once.
-pub(crate) async fn coalesced<D: Driver>(
+impl Batch {
+    /// A statement for each event and table.
+    pub(crate) const STATEMENTS: Self = Self {
+        transaction: 1_000,
+        folded: 1,
+    };
+    /// A statement for each key.
+    pub(crate) const COALESCED: Self = Self {
+        transaction: 20_000,
+        folded: 20_000,
+    };
+}
+
+/// Builds the read models.
+pub(crate) async fn build<D: Driver>(
     events: &Path,
     read_models: &Path,
     task: Task,
+    batch: Batch,
 ) -> Result<()> {
     let mut writer = tables::make::<D>(read_models, task.models).await?;
-    let mut pages = Pages::<D>::open(events, task, BATCH).await?;
+    let mut pages = Pages::<D>::open(events, task, batch.transaction).await?;
     while let Some(page) = pages.next().await? {
-        let mut folded = Folded::new(task.models);
-        for event in &page {
-            folded.fold(event)?;
-        }
         writer.execute("BEGIN IMMEDIATE", &[]).await?;
-        write(&mut writer, &folded).await?;
+        for together in page.chunks(batch.folded) {
+            let mut folded = Folded::new(task.models);
+            for event in together {
+                folded.fold(event)?;
+            }
+            write(&mut writer, &folded).await?;
+        }
         move_checkpoint(&mut writer, pages.after).await?;
         writer.execute("COMMIT", &[]).await?;
     }
@@ -66,7 +70,7 @@ pub(crate) async fn coalesced<D: Driver>(
 
 /// Reads all events that matter, and does nothing with them.
 pub(crate) async fn read<D: Driver>(events: &Path, task: Task) -> Result<()> {
-    let mut pages = Pages::<D>::open(events, task, BATCH).await?;
+    let mut pages = Pages::<D>::open(events, task, PAGE).await?;
     while pages.next().await?.is_some() {}
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The statements, for one event and for one key of a batch.
+//! The statements, each for one row.
 
 use anyhow::Result;
 
 use super::driver::{Cell, Driver};
-use crate::contenders::{Event, Folded, Models};
+use crate::contenders::Folded;
 
 const PLACE_ORDER: &str = "INSERT INTO order_summaries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const MOVE_ORDER: &str =
@@ -23,18 +23,7 @@ pub(super) async fn move_checkpoint<D: Driver>(connection: &mut D, to: i64) -> R
     connection.execute(update, &[Cell::Integer(to)]).await
 }
 
-/// What one event does.
-pub(super) async fn apply<D: Driver>(
-    connection: &mut D,
-    models: Models,
-    event: &Event,
-) -> Result<()> {
-    let mut one = Folded::new(models);
-    one.fold(event)?;
-    write(connection, &one).await
-}
-
-/// What a batch does, each key once.
+/// What some events do, each key once.
 pub(super) async fn write<D: Driver>(connection: &mut D, folded: &Folded) -> Result<()> {
     for (id, change) in &folded.orders {
         let updated_at = text(change.updated_at)?;
