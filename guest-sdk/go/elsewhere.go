@@ -7,13 +7,13 @@ package gnomon
 
 const nowhere = "gnomon: tables are only there in a component; see `gnomon test`"
 
-func hostTable(_, _ uint32) uint32                 { panic(nowhere) }
-func hostGet(_, _, _, _ uint32)                    { panic(nowhere) }
-func hostGetMany(_, _, _, _ uint32)                { panic(nowhere) }
-func hostFind(_, _, _, _, _, _, _ uint32)          { panic(nowhere) }
-func hostPut(_, _, _ uint32)                       { panic(nowhere) }
-func hostPatch(_, _, _, _, _ uint32)               { panic(nowhere) }
-func hostMerge(_, _, _, _, _ uint32)               { panic(nowhere) }
-func hostRemove(_, _, _ uint32)                    { panic(nowhere) }
-func hostPatchWhere(_, _, _, _, _, _, _ uint32)    { panic(nowhere) }
-func hostRemoveWhere(_, _, _, _, _ uint32)         { panic(nowhere) }
+func hostTable(_, _ uint32) uint32              { panic(nowhere) }
+func hostGet(_, _, _, _ uint32)                 { panic(nowhere) }
+func hostGetMany(_, _, _, _ uint32)             { panic(nowhere) }
+func hostFind(_, _, _, _, _, _, _ uint32)       { panic(nowhere) }
+func hostPut(_, _, _ uint32)                    { panic(nowhere) }
+func hostPatch(_, _, _, _, _ uint32)            { panic(nowhere) }
+func hostMerge(_, _, _, _, _ uint32)            { panic(nowhere) }
+func hostRemove(_, _, _ uint32)                 { panic(nowhere) }
+func hostPatchWhere(_, _, _, _, _, _, _ uint32) { panic(nowhere) }
+func hostRemoveWhere(_, _, _, _, _ uint32)      { panic(nowhere) }

@@ -2,7 +2,11 @@
 
 package gnomon
 
-import "time"
+import (
+	"fmt"
+	"os"
+	"time"
+)
 
 type rawColumn struct {
 	name       span
@@ -61,7 +65,13 @@ func (s *schema) lower() rawSchema {
 func describe() uint32 {
 	printLines()
 	if declared.name == "" {
-		panic("gnomon: nothing calls gnomon.Projection; it belongs into an init function")
+		mistake("nothing calls gnomon.Projection, which belongs into an init function")
+	}
+	if declared.mistakes != nil {
+		for _, mistake := range declared.mistakes {
+			fmt.Fprintln(os.Stderr, mistake)
+		}
+		os.Exit(1)
 	}
 	tables := allocate[rawSchema](len(declared.tables))
 	for i, s := range declared.tables {

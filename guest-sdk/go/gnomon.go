@@ -78,6 +78,13 @@ var declared struct {
 	types      []string
 	handlers   map[string]handler
 	tables     []*schema
+	// What is wrong with the declarations; a panic while packages are
+	// initialised would say it in two hundred lines.
+	mistakes []string
+}
+
+func mistake(format string, arguments ...any) {
+	declared.mistakes = append(declared.mistakes, fmt.Sprintf(format, arguments...))
 }
 
 // Projection says what the projection is called, and its version. Raise the
@@ -100,7 +107,7 @@ func Metadata() { declared.metadata = true }
 // encoding/json does it. An error that it returns rejects the event.
 func On[T any](eventType string, apply func(event *Event, data T) error) {
 	if declared.handlers[eventType] != nil {
-		panic(fmt.Sprintf("gnomon: two handlers for events of type %q", eventType))
+		mistake("two handlers for events of type %q", eventType)
 	}
 	if declared.handlers == nil {
 		declared.handlers = make(map[string]handler)

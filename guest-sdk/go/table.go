@@ -57,7 +57,7 @@ func NewTable[Row any](name string, options ...Option) Table[Row] {
 		field := row.Field(i)
 		tag, ok := field.Tag.Lookup("gnomon")
 		if !ok {
-			panic(fmt.Sprintf("gnomon: %s.%s has no tag `gnomon:\"its_column\"`", row, field.Name))
+			mistake("%s.%s has no tag `gnomon:\"its_column\"`", row, field.Name)
 		}
 		name, rest, _ := strings.Cut(tag, ",")
 		column := column{name: name}
@@ -67,7 +67,7 @@ func NewTable[Row any](name string, options ...Option) Table[Row] {
 		}
 		column.columnType, ok = typeOf(fieldType)
 		if !ok || !field.IsExported() {
-			panic(fmt.Sprintf("gnomon: %s.%s cannot be a column", row, field.Name))
+			mistake("%s.%s cannot be a column", row, field.Name)
 		}
 		s.columns = append(s.columns, column)
 		switch rest {
@@ -75,7 +75,7 @@ func NewTable[Row any](name string, options ...Option) Table[Row] {
 		case "key":
 			s.key = append(s.key, &column)
 		default:
-			panic(fmt.Sprintf("gnomon: %s.%s: there is no option %q, only \"key\"", row, field.Name, rest))
+			mistake("%s.%s: there is no option %q, only \"key\"", row, field.Name, rest)
 		}
 	}
 	for _, option := range options {

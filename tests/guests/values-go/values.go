@@ -29,10 +29,10 @@ type valueCopy struct {
 var copies = gnomon.NewTable[valueCopy]("value_copies")
 
 type valueSeen struct {
-	Name                            string
-	Truth, Whole, Fraction, Exact   *string
-	Words, Octets, Moment, Day      *string
-	Identity, Document              *string
+	Name                          string
+	Truth, Whole, Fraction, Exact *string
+	Words, Octets, Moment, Day    *string
+	Identity, Document            *string
 }
 
 type valueCopied struct{ From, To string }
