@@ -61,6 +61,9 @@ const CLAIM_POLL: Duration = Duration::from_millis(100);
 /// How long the start waits for the files of the directory, so that what they
 /// bring runs from the first event on.
 const FIRST_LOOK_TIME: Duration = Duration::from_secs(10);
+/// The same for who asks for all of them: a large module compiles for long on
+/// a busy machine.
+const WHOLE_LOOK_TIME: Duration = Duration::from_secs(300);
 
 /// Why a host cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +136,8 @@ impl Shared {
 pub struct Supervisor {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
+    /// Whether all files that were there at the start have been dealt with.
+    has_settled: watch::Receiver<bool>,
 }
 
 impl Supervisor {
@@ -165,8 +170,8 @@ impl Supervisor {
             runners: Runners::default(),
         });
         let mut tasks = Vec::new();
+        let (sender, mut has_settled) = watch::channel(false);
         if shared.scope == Scope::Everything {
-            let (sender, mut has_settled) = watch::channel(false);
             tasks.push(tokio::spawn(presence::announce(Arc::clone(&shared))));
             tasks.push(tokio::spawn(files::watch(Arc::clone(&shared), sender)));
             let settled = has_settled.wait_for(|settled| *settled);
@@ -175,7 +180,22 @@ impl Supervisor {
             tasks.push(tokio::spawn(presence::tidy(Arc::clone(&shared))));
         }
         tasks.push(tokio::spawn(runners::reconcile(Arc::clone(&shared))));
-        Ok(Self { shared, tasks })
+        Ok(Self {
+            shared,
+            tasks,
+            has_settled,
+        })
+    }
+
+    /// Waits until every module that was in the directory at the start is
+    /// deployed or refused.
+    pub async fn deploy_all(&self) {
+        let mut has_settled = self.has_settled.clone();
+        let settled = has_settled.wait_for(|settled| *settled);
+        tokio::select! {
+            _ = tokio::time::timeout(WHOLE_LOOK_TIME, settled) => {}
+            () = self.shared.shutdown.begun() => {}
+        }
     }
 
     /// How every generation stands that runs here.

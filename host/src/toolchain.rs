@@ -14,15 +14,22 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod c;
 mod component;
+mod contract;
+mod go;
+mod javascript;
 mod language;
 mod new_project;
+mod python;
 mod rust;
 mod sdk;
+mod tools;
 
+pub use c::CError;
 pub use component::{ComponentError, from_core_module};
 pub use language::{Language, UnknownLanguage};
-pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project, offered};
+pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project};
 pub use rust::{Attempt, RustError};
 
 /// What became of a build.
@@ -69,12 +76,31 @@ pub enum BuildError {
         /// Whose messages they are.
         tool: &'static str,
     },
+    /// The tools of a language cannot be installed; the installer has said why
+    /// on stderr.
+    #[error("what builds {language} cannot be installed: the messages of {tool} are above")]
+    Installation {
+        /// The language.
+        language: Language,
+        /// Whose messages they are.
+        tool: &'static str,
+    },
+    /// A Python project does not say where its projection is.
+    #[error(
+        "{} does not say where the projection is: add `projection = \"module:object\"` below \
+         [tool.gnomon]",
+        .0.display()
+    )]
+    NoEntryPoint(PathBuf),
+    /// There is no place for a language's tools.
+    #[error("neither GNOMON_TOOLCHAINS nor HOME says where the tools of a language are kept")]
+    NoCache,
     /// What is special to Rust.
     #[error(transparent)]
     Rust(#[from] RustError),
-    /// No toolchain for the language is known.
-    #[error("{0} cannot be built")]
-    Unsupported(Language),
+    /// What is special to C.
+    #[error(transparent)]
+    C(#[from] CError),
     /// The module is no projection.
     #[error("{} holds no projection: {cause}", directory.display())]
     Component {
@@ -131,7 +157,10 @@ pub fn build(directory: &Path, output: Option<&Path>) -> Result<Built, BuildErro
         Language::of(&absolute).ok_or_else(|| BuildError::NoProjection(directory.to_owned()))?;
     let module = match language {
         Language::Rust => rust::build(&absolute)?,
-        other => return Err(BuildError::Unsupported(other)),
+        Language::C => c::build(&absolute)?,
+        Language::Go => go::build(&absolute)?,
+        Language::JavaScript | Language::TypeScript => javascript::build(&absolute, language)?,
+        Language::Python => python::build(&absolute)?,
     };
     let component = from_core_module(&module).map_err(|cause| BuildError::Component {
         directory: directory.to_owned(),

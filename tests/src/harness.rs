@@ -31,7 +31,7 @@ pub use disk::Disk;
 pub use feed::{Fed, Feed};
 pub use generations::Stored;
 pub use host::{Host, signal};
-pub use installation::{Finished, Installation, example, guest};
+pub use installation::{Finished, Installation, example, guest, has_guest};
 pub use log::shared_log;
 pub use module::{
     Declaration, DeclaredTable, another_build, component, component_of_world, core_module,

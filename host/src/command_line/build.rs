@@ -3,9 +3,13 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+use gnomon_model::Description;
 use serde_json::json;
 
-use super::{Context, style};
+use super::{Context, host, style};
+use crate::configuration::Limits;
+use crate::supervisor::limits_of_guest;
 use crate::toolchain;
 
 /// Builds a projection's source to a component
@@ -28,14 +32,51 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let built = toolchain::build(&self.directory, self.output.as_deref())?;
+        let file = built.path.display();
+        let module =
+            std::fs::read(&built.path).with_context(|| format!("{file} cannot be read"))?;
+        let guest = host::engine()?
+            .load(&module, limits_of_guest(&Limits::default()))
+            .with_context(|| format!("{file} is built, but a host would refuse it"))?;
+        let description = guest.description();
         let mut stdout = anstream::stdout();
         if context.json {
-            let shown = json!({ "file": built.path, "bytes": built.bytes });
+            let shown = json!({
+                "file": built.path,
+                "bytes": built.bytes,
+                "name": description.name,
+                "version": description.version,
+                "tables": tables(description),
+            });
             writeln!(stdout, "{shown}")?;
         } else {
             let bytes = style::grouped(built.bytes as u64);
-            writeln!(stdout, "built {} ({bytes} bytes)", built.path.display())?;
+            writeln!(
+                stdout,
+                "built {file} ({bytes} bytes): {}",
+                declared(description)
+            )?;
         }
         Ok(())
     }
+}
+
+/// As `customer_value version 1, table customer_value`.
+fn declared(description: &Description) -> String {
+    let tables = tables(description);
+    let what = if tables.len() == 1 { "table" } else { "tables" };
+    format!(
+        "{} version {}, {what} {}",
+        description.name,
+        description.version,
+        tables.join(", ")
+    )
+}
+
+fn tables(description: &Description) -> Vec<&str> {
+    description
+        .tables
+        .iter()
+        .map(|table| table.name.as_str())
+        .collect()
 }

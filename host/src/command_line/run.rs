@@ -69,6 +69,9 @@ impl Run {
         };
         let started = Instant::now();
         let supervisor = Supervisor::start(parts, Scope::Everything, shutdown.clone()).await?;
+        if self.until_caught_up {
+            supervisor.deploy_all().await;
+        }
         let has_work = supervisor
             .controls()
             .iter()

@@ -19,7 +19,8 @@ const GUEST_STACK_BYTES: usize = 512 * 1024;
 const INSTANCES_MAX: u32 = 256;
 /// Core modules in a component: Python has 38, Rust 3.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
-const MEMORIES_PER_COMPONENT: u32 = 2;
+/// JavaScript has 3, Rust 1.
+const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 8;
 /// Python has 5,674 elements, StarlingMonkey 7,692.
 const TABLE_ELEMENTS_MAX: usize = 60_000;

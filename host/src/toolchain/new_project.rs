@@ -14,7 +14,12 @@ use super::{BuildError, Language, sdk};
 /// As long as the name of a projection may be.
 const NAME_BYTES_MAX: usize = 40;
 
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/go");
 static RUST: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
+static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/javascript");
+static TYPESCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/typescript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 
 /// What a project is called; so are its folder, its package and its projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,29 +76,19 @@ pub enum NewProjectError {
     /// Something has its name.
     #[error("{} is there already, and is left as it is; choose another name", .0.display())]
     AlreadyThere(PathBuf),
-    /// There is no template.
-    #[error("there is no template for {0} yet")]
-    NoTemplate(Language),
     /// A folder cannot be written.
     #[error(transparent)]
     Files(#[from] BuildError),
 }
 
-/// The languages for which there is a template.
-pub fn offered() -> impl Iterator<Item = Language> {
-    Language::ALL
-        .into_iter()
-        .filter(|language| template(*language).is_some())
-}
-
-const fn template(language: Language) -> Option<&'static Dir<'static>> {
+const fn template(language: Language) -> &'static Dir<'static> {
     match language {
-        Language::Rust => Some(&RUST),
-        Language::JavaScript
-        | Language::TypeScript
-        | Language::Python
-        | Language::Go
-        | Language::C => None,
+        Language::Rust => &RUST,
+        Language::JavaScript => &JAVASCRIPT,
+        Language::TypeScript => &TYPESCRIPT,
+        Language::Python => &PYTHON,
+        Language::Go => &GO,
+        Language::C => &C,
     }
 }
 
@@ -107,7 +102,6 @@ pub fn new_project(
     name: &ProjectName,
     language: Language,
 ) -> Result<Vec<PathBuf>, NewProjectError> {
-    let template = template(language).ok_or(NewProjectError::NoTemplate(language))?;
     let place = parent.join(name.as_str());
     if place.symlink_metadata().is_ok() {
         return Err(NewProjectError::AlreadyThere(place));
@@ -115,7 +109,7 @@ pub fn new_project(
     let failed = BuildError::writing;
     let new = new_folder(parent, name).map_err(failed(&place))?;
     let mut paths = Vec::new();
-    for file in embedded_files(template) {
+    for file in embedded_files(template(language)) {
         let path = new.path().join(file.path());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed(folder))?;
@@ -204,7 +198,7 @@ mod tests {
     #[test]
     fn every_template_becomes_a_project_without_placeholders() {
         let parent = tempfile::tempdir().unwrap();
-        for language in offered() {
+        for language in Language::ALL {
             let name = name(&format!("spending-{language}"));
             let files = new_project(parent.path(), &name, language).unwrap();
             for wanted in ["README.md", ".gitignore"] {

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use include_dir::Dir;
+use include_dir::{Dir, include_dir};
 
 use super::{BuildError, Language};
 
@@ -16,6 +16,11 @@ mod rust;
 
 /// Where SDKs lie in a project.
 const FOLDER: &str = ".gnomon";
+
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go");
+static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/javascript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python");
 
 /// A file of an SDK, by its path below `.gnomon/`.
 type File = (PathBuf, Cow<'static, [u8]>);
@@ -59,11 +64,10 @@ fn write_files(files: &[File], folder: &Path) -> io::Result<()> {
 fn files(language: Language) -> Vec<File> {
     match language {
         Language::Rust => rust::files(),
-        Language::JavaScript
-        | Language::TypeScript
-        | Language::Python
-        | Language::Go
-        | Language::C => Vec::new(),
+        Language::JavaScript | Language::TypeScript => folder("javascript", &JAVASCRIPT),
+        Language::Python => folder("python", &PYTHON),
+        Language::Go => folder("go", &GO),
+        Language::C => folder("c", &C),
     }
 }
 

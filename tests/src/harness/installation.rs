@@ -401,17 +401,28 @@ fn binary() -> PathBuf {
         .map_or_else(|| profile_directory().join("gnomon"), PathBuf::from)
 }
 
+/// Where a module of `tests/guests` is, if it was built.
+fn guest_file(name: &str) -> PathBuf {
+    let directory = std::env::var_os("GNOMON_TEST_GUESTS").map_or_else(
+        || profile_directory().with_file_name("tests").join("guests"),
+        PathBuf::from,
+    );
+    directory.join(name).with_extension("wasm")
+}
+
+/// Whether a module of `tests/guests` was built.
+#[must_use]
+pub fn has_guest(name: &str) -> bool {
+    guest_file(name).is_file()
+}
+
 /// The bytes of a module of `tests/guests`.
 ///
 /// # Panics
 /// When it was not built.
 #[must_use]
 pub fn guest(name: &str) -> Vec<u8> {
-    let directory = std::env::var_os("GNOMON_TEST_GUESTS").map_or_else(
-        || profile_directory().with_file_name("tests").join("guests"),
-        PathBuf::from,
-    );
-    let file = directory.join(name).with_extension("wasm");
+    let file = guest_file(name);
     fs::read(&file).unwrap_or_else(|error| {
         panic!("{}: {error}; `make test` builds the guests", file.display())
     })

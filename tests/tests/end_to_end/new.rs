@@ -7,6 +7,8 @@ use std::process::Output;
 use gnomon_tests::harness::{Installation, System};
 use serde_json::json;
 
+use super::languages::can_be_tested;
+
 /// Runs a command in a folder of the installation, for as long as it takes: the
 /// first build of a project takes minutes on a busy machine.
 fn run(installation: &Installation, folder: &str, arguments: &[&str]) -> Output {
@@ -26,21 +28,25 @@ fn succeed(installation: &Installation, folder: &str, arguments: &[&str]) -> Str
 #[test]
 fn a_new_project_in_rust_is_tested_built_and_run_outside_of_this_repository() {
     let installation = Installation::new(System::Sqlite, System::Sqlite);
-    succeed(&installation, "", &["new", "spending-2", "--lang", "rust"]);
-    let project = installation.path("spending-2");
+    succeed(
+        &installation,
+        "",
+        &["new", "big-spending", "--lang", "rust"],
+    );
+    let project = installation.path("big-spending");
     let lock = fs::read(project.join("Cargo.lock")).unwrap();
 
-    let tested = succeed(&installation, "spending-2", &["test"]);
+    let tested = succeed(&installation, "big-spending", &["test"]);
     assert_eq!(tested.matches("ok tests/").count(), 2, "{tested}");
-    succeed(&installation, "spending-2", &["build"]);
+    succeed(&installation, "big-spending", &["build"]);
     assert_eq!(
         fs::read(project.join("Cargo.lock")).unwrap(),
         lock,
         "the build uses the versions that were pinned"
     );
     fs::copy(
-        project.join("spending-2.wasm"),
-        installation.path("projections/spending-2.wasm"),
+        project.join("big-spending.wasm"),
+        installation.path("projections/big-spending.wasm"),
     )
     .unwrap();
 
@@ -52,8 +58,29 @@ fn a_new_project_in_rust_is_tested_built_and_run_outside_of_this_repository() {
     paid("bert", 30);
     paid("anna", 50);
     installation.succeed(&["run", "--until-caught-up"]);
-    let sum = "SELECT spent_cents FROM spending_2 WHERE customer_id = 'anna'";
+    let sum = "SELECT spent_cents FROM big_spending WHERE customer_id = 'anna'";
     assert_eq!(installation.read_models.number(sum), 1_250);
+}
+
+#[test]
+fn a_new_project_in_every_other_language_passes_its_fixtures() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite);
+    for language in ["javascript", "typescript", "python", "go", "c"] {
+        if !can_be_tested(language, &format!("values-{language}"), "a new project") {
+            continue;
+        }
+        let project = format!("spending-{language}");
+        succeed(&installation, "", &["new", &project, "--lang", language]);
+        let tested = succeed(&installation, &project, &["test"]);
+        assert_eq!(
+            tested.matches("ok tests/").count(),
+            2,
+            "{language}: {tested}"
+        );
+        let again = run(&installation, &project, &["test"]);
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert!(!said.contains("building"), "{language}: {said}");
+    }
 }
 
 #[test]

@@ -1,0 +1,3 @@
+module gnomon
+
+go 1.24

@@ -1,0 +1,40 @@
+// What customers spend: one row for each of them.
+import { type Event, add, integer, max, projection, table, text, timestamp } from "gnomon";
+
+const customers = table(
+  {
+    customer_id: text(),
+    orders: integer(),
+    spent_cents: integer(),
+    last_order_at: timestamp().nullable(),
+  },
+  { key: "customer_id" },
+);
+
+interface OrderPlaced {
+  customer_id: string;
+}
+
+interface PaymentReceived {
+  customer_id: string;
+  amount_cents: number;
+}
+
+export default projection({
+  name: "{{projection}}",
+  // Raise it whenever the same events are to give other rows.
+  version: 1,
+  tables: { {{projection}}: customers },
+  on: {
+    OrderPlaced({ data, recordedAt }: Event<OrderPlaced>, tables) {
+      // `merge` makes the row where there is none, each column at zero.
+      tables.{{projection}}.merge(data.customer_id, { orders: add(1), last_order_at: max(recordedAt) });
+    },
+    PaymentReceived({ data }: Event<PaymentReceived>, tables) {
+      if (data.amount_cents < 0) {
+        throw new Error(`a payment of ${data.amount_cents} cents`);
+      }
+      tables.{{projection}}.merge(data.customer_id, { spent_cents: add(data.amount_cents) });
+    },
+  },
+});
