@@ -12,8 +12,11 @@ use super::languages::can_be_tested;
 /// Runs a command in a folder of the installation, for as long as it takes: the
 /// first build of a project takes minutes on a busy machine.
 fn run(installation: &Installation, folder: &str, arguments: &[&str]) -> Output {
+    // Where `tests/run` has put the tools of other languages.
+    let toolchains = std::env::var_os("GNOMON_TOOLCHAINS");
     installation
         .command(arguments)
+        .envs(toolchains.map(|folder| ("GNOMON_TOOLCHAINS", folder)))
         .current_dir(installation.path(folder))
         .output()
         .unwrap()
