@@ -100,7 +100,7 @@ pub enum FixtureError {
     )]
     None(PathBuf),
     /// Some of them are wrong.
-    #[error("{}", lines(.0))]
+    #[error("{}", listed(.0))]
     Mistakes(Vec<FixtureMistake>),
     /// A folder or file cannot be read.
     #[error("{} cannot be {what}", path.display())]
@@ -115,9 +115,16 @@ pub enum FixtureError {
     },
 }
 
-fn lines(mistakes: &[FixtureMistake]) -> String {
-    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-    lines.join("\n")
+fn listed(mistakes: &[FixtureMistake]) -> String {
+    let mut text = match mistakes.len() {
+        1 => "there is a mistake in the fixtures:".to_owned(),
+        count => format!("there are {count} mistakes in the fixtures:"),
+    };
+    for mistake in mistakes {
+        text.push_str("\n  ");
+        text.push_str(&mistake.to_string());
+    }
+    text
 }
 
 /// What fixtures are read for.

@@ -29,7 +29,7 @@ mod tools;
 pub use c::CError;
 pub use component::{ComponentError, from_core_module};
 pub use language::{Language, UnknownLanguage};
-pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project, offered};
+pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project};
 pub use rust::{Attempt, RustError};
 
 /// What became of a build.

@@ -27,7 +27,7 @@ pub(super) struct New {
 }
 
 fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
-    PossibleValuesParser::new(toolchain::offered().map(Language::name))
+    PossibleValuesParser::new(Language::ALL.map(Language::name))
         .try_map(|name| name.parse::<Language>())
 }
 

@@ -91,26 +91,7 @@ impl Test {
         engine: &Arc<GuestEngine>,
         context: &Context,
     ) -> anyhow::Result<ExitCode> {
-        let component = subject.component().await?;
-        let bytes = std::fs::read(&component)
-            .with_context(|| format!("{} cannot be read", component.display()))?;
-        let limits = Limits::default();
-        let bench = {
-            let engine = Arc::clone(engine);
-            let runtime = Handle::current();
-            let loaded = spawn_blocking(move || {
-                let guest = engine.load(&bytes, limits_of_guest(&limits))?;
-                let limits_of_guest = limits_of_guest(&limits);
-                Ok::<_, crate::guest::LoadError>(Bench::new(
-                    guest,
-                    limits_of_guest,
-                    limits.batch_events,
-                    runtime,
-                ))
-            });
-            let bench = loaded.await?;
-            Arc::new(bench.with_context(|| format!("{} is refused", component.display()))?)
-        };
+        let bench = Arc::new(bench(subject.component().await?, engine).await?);
         let description = Arc::clone(bench.guest().description());
         let purpose = if self.record {
             Purpose::Recording
@@ -149,6 +130,20 @@ impl Test {
             ExitCode::FAILURE
         })
     }
+}
+
+/// Loads a component as a host would.
+async fn bench(component: PathBuf, engine: &Arc<GuestEngine>) -> anyhow::Result<Bench> {
+    let bytes = std::fs::read(&component)
+        .with_context(|| format!("{} cannot be read", component.display()))?;
+    let limits = Limits::default();
+    let of_guest = limits_of_guest(&limits);
+    let engine = Arc::clone(engine);
+    let guest = spawn_blocking(move || engine.load(&bytes, of_guest))
+        .await?
+        .with_context(|| format!("{} is refused", component.display()))?;
+    let runtime = Handle::current();
+    Ok(Bench::new(guest, of_guest, limits.batch_events, runtime))
 }
 
 /// Writes what was found into a fixture, unless it would hide that something

@@ -76,29 +76,19 @@ pub enum NewProjectError {
     /// Something has its name.
     #[error("{} is there already, and is left as it is; choose another name", .0.display())]
     AlreadyThere(PathBuf),
-    /// There is no template.
-    #[error("there is no template for {0} yet")]
-    NoTemplate(Language),
     /// A folder cannot be written.
     #[error(transparent)]
     Files(#[from] BuildError),
 }
 
-/// The languages for which there is a template.
-pub fn offered() -> impl Iterator<Item = Language> {
-    Language::ALL
-        .into_iter()
-        .filter(|language| template(*language).is_some())
-}
-
-const fn template(language: Language) -> Option<&'static Dir<'static>> {
+const fn template(language: Language) -> &'static Dir<'static> {
     match language {
-        Language::Rust => Some(&RUST),
-        Language::JavaScript => Some(&JAVASCRIPT),
-        Language::TypeScript => Some(&TYPESCRIPT),
-        Language::Python => Some(&PYTHON),
-        Language::Go => Some(&GO),
-        Language::C => Some(&C),
+        Language::Rust => &RUST,
+        Language::JavaScript => &JAVASCRIPT,
+        Language::TypeScript => &TYPESCRIPT,
+        Language::Python => &PYTHON,
+        Language::Go => &GO,
+        Language::C => &C,
     }
 }
 
@@ -112,7 +102,6 @@ pub fn new_project(
     name: &ProjectName,
     language: Language,
 ) -> Result<Vec<PathBuf>, NewProjectError> {
-    let template = template(language).ok_or(NewProjectError::NoTemplate(language))?;
     let place = parent.join(name.as_str());
     if place.symlink_metadata().is_ok() {
         return Err(NewProjectError::AlreadyThere(place));
@@ -120,7 +109,7 @@ pub fn new_project(
     let failed = BuildError::writing;
     let new = new_folder(parent, name).map_err(failed(&place))?;
     let mut paths = Vec::new();
-    for file in embedded_files(template) {
+    for file in embedded_files(template(language)) {
         let path = new.path().join(file.path());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed(folder))?;
@@ -209,7 +198,7 @@ mod tests {
     #[test]
     fn every_template_becomes_a_project_without_placeholders() {
         let parent = tempfile::tempdir().unwrap();
-        for language in offered() {
+        for language in Language::ALL {
             let name = name(&format!("spending-{language}"));
             let files = new_project(parent.path(), &name, language).unwrap();
             for wanted in ["README.md", ".gitignore"] {

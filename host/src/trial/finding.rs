@@ -217,3 +217,98 @@ pub(super) fn unexpected(
     let rows = (!rows.is_empty()).then_some(Finding::Rows(rows));
     end.into_iter().chain(rows).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gnomon_model::{Column, ColumnType, DeclaredTable, Key, Subscription, Value};
+
+    use super::*;
+
+    fn description() -> Description {
+        let column = |name: &str| Column {
+            name: name.to_owned(),
+            column_type: ColumnType::Integer,
+            nullable: false,
+        };
+        let table = DeclaredTable {
+            name: "counts".to_owned(),
+            columns: vec![column("id"), column("count")],
+            primary_key: vec!["id".to_owned()],
+            indexes: Vec::new(),
+        };
+        let subscription = Subscription::default();
+        Description::check("counting".to_owned(), 1, subscription, vec![table]).unwrap()
+    }
+
+    fn outcome(rows: &[(i64, i64)], end: End) -> Outcome {
+        let row = |(id, count): &(i64, i64)| {
+            let row = vec![Value::Integer(*id), Value::Integer(*count)];
+            (Key::new(vec![Value::Integer(*id)]), row)
+        };
+        let rows: BTreeMap<_, _> = rows.iter().map(row).collect();
+        Outcome {
+            rows: vec![rows],
+            end,
+        }
+    }
+
+    #[test]
+    fn the_first_row_that_differs_is_named_whatever_made_it_differ() {
+        let description = description();
+        let first = outcome(&[(1, 1), (2, 1), (3, 1)], End::Applied);
+        let second = outcome(&[(1, 1), (2, 2), (4, 1)], End::Applied);
+        let difference = difference::between(&first, &second, &description).unwrap();
+        for (unlike, kind, said) in [
+            (
+                Unlike::Again(difference.clone()),
+                "not-deterministic",
+                "it is not deterministic",
+            ),
+            (
+                Unlike::Kept(difference.clone()),
+                "hidden-state",
+                "it has hidden state",
+            ),
+            (
+                Unlike::Cut(Cut::Sizes(vec![2, 1]), difference.clone(), 7),
+                "depends-on-cut",
+                "in batches of 2, 1 they came out differently",
+            ),
+        ] {
+            let finding = Finding::Unlike(unlike);
+            assert_eq!(finding.kind(), kind);
+            let message = finding.to_string();
+            assert!(message.contains(said), "{message}");
+            assert_eq!(message.contains("--seed 7"), kind == "depends-on-cut");
+            let [row] = finding.rows() else {
+                panic!("{finding:?}")
+            };
+            assert_eq!(row.key, [("id".to_owned(), "2".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn other_words_in_a_rejection_make_no_difference_another_event_does() {
+        let description = description();
+        let rejected = |position: u64, message: &str| {
+            let end = End::Rejected {
+                position: Position::new(position).unwrap(),
+                message: message.to_owned(),
+            };
+            outcome(&[(1, 1)], end)
+        };
+        let between =
+            |left: &Outcome, right: &Outcome| difference::between(left, right, &description);
+        assert_eq!(between(&rejected(2, "a"), &rejected(2, "b")), None);
+        let found = between(&rejected(2, "a"), &rejected(3, "a")).unwrap();
+        let message = Finding::Unlike(Unlike::Again(found)).to_string();
+        assert!(
+            message.ends_with("first event 2 was rejected: a, then event 3 was rejected: a"),
+            "{message}"
+        );
+        let applied = outcome(&[(1, 1)], End::Applied);
+        assert!(between(&rejected(2, "a"), &applied).is_some());
+    }
+}

@@ -239,6 +239,12 @@ impl Installation {
         Host::new(self.spawn(&["run"]))
     }
 
+    /// Starts another command that goes on until it is killed.
+    #[must_use]
+    pub fn start_command(&self, arguments: &[&str]) -> Host {
+        Host::new(self.spawn(arguments))
+    }
+
     /// Starts a host that reaches the databases in another way.
     #[must_use]
     pub fn start_host_with(&self, events: &str, read_models: &str) -> Host {

@@ -76,7 +76,7 @@ impl bindings::Guest for Abuses {
     fn apply(events: Vec<Event>) -> Result<(), Rejection> {
         let calls = CALLS.fetch_add(1, Ordering::Relaxed);
         for event in &events {
-            apply(event, calls)?;
+            apply(event, calls, events.len())?;
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ fn reject<T>(event: &Event, message: impl Into<String>) -> Result<T, Rejection> 
     })
 }
 
-fn apply(event: &Event, calls: i64) -> Result<(), Rejection> {
+fn apply(event: &Event, calls: i64, batch: usize) -> Result<(), Rejection> {
     match event.event_type.as_str() {
         // Time.
         "LoopsForever" => loop {
@@ -256,6 +256,13 @@ fn apply(event: &Event, calls: i64) -> Result<(), Rejection> {
         }
         "Traps" => core::arch::wasm32::unreachable(),
         "TrapsOnThirdCall" if calls >= 2 => core::arch::wasm32::unreachable(),
+
+        "TrapsInCompany" if batch > 1 => core::arch::wasm32::unreachable(),
+        "LooksAtItsBatch" => {
+            let mut row = row(&event.id);
+            row[2] = Value::Integer(i64::try_from(batch).unwrap_or(i64::MAX));
+            notes().put(&row);
+        }
 
         // No abuse, or none that works.
         "Counts" => {
