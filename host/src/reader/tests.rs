@@ -111,7 +111,7 @@ impl World {
                             .unwrap()
                     })
                     .collect();
-                let stream = StreamId::new(&format!("{category}-1")).unwrap();
+                let stream = StreamId::new(format!("{category}-1")).unwrap();
                 self.store
                     .append(&stream, ExpectedVersion::Any, &events)
                     .await
@@ -231,6 +231,25 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
             }));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_joins_late_misses_nothing_that_the_others_left_out() {
+    let world = World::new(5, 2).await;
+    world.append(300).await;
+    let end = world.head().await;
+    let start = world.source.start();
+    let paid = Subscription {
+        event_types: vec!["Paid".to_owned()],
+        ..everything()
+    };
+    // One is read ahead for and stands still, so the pages stay.
+    let _stalled = world.reader(Company::Live, &paid, start.clone());
+    let mut early = world.reader(Company::Live, &paid, start.clone());
+    next(&mut early).await;
+    let mut late = world.reader(Company::Live, &everything(), start.clone());
+    let expected = world.expected(&everything(), &start).await;
+    assert_eq!(read_to(&mut late, end).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
