@@ -34,6 +34,7 @@ use gnomon_tests::harness::{
 };
 use serde_json::{Value, json};
 
+mod operations;
 mod values;
 
 use values::{row, seen, values};
