@@ -111,7 +111,7 @@ impl World {
                             .unwrap()
                     })
                     .collect();
-                let stream = StreamId::new(&format!("{category}-1")).unwrap();
+                let stream = StreamId::new(format!("{category}-1")).unwrap();
                 self.store
                     .append(&stream, ExpectedVersion::Any, &events)
                     .await
