@@ -1,8 +1,9 @@
 //! One contract, many languages: the same events give the same rows, whatever
 //! a projection is written in.
 //!
-//! Each language has two modules: the example `customer-value-<language>`, and
-//! `values-<language>` of `tests/guests`; those of Rust bear no suffix.
+//! Each language has these modules: the example `customer-value-<language>`, and
+//! `values-<language>` of `tests/guests`; those of Rust bear no suffix. The
+//! third, `operations-<language>`, is defined in `languages/operations.rs`.
 //!
 //! # The projection `value_copies`, version 1
 //!
@@ -34,6 +35,7 @@ use gnomon_tests::harness::{
 };
 use serde_json::{Value, json};
 
+mod operations;
 mod values;
 
 use values::{row, seen, values};

@@ -206,6 +206,7 @@ fn the_python_sdk_and_what_is_written_with_it_have_sound_types() {
         "guest-sdk/python",
         "projections/customer-value-python",
         "tests/guests/values-python",
+        "tests/guests/operations-python",
         "tests/guests/faults-python",
         "host/templates/python",
     ] {
