@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak bench fuzz check
+.PHONY: help demo build dist test soak bench fuzz check
 
 # The scripts and the tests look for what is built below target/.
 export CARGO_TARGET_DIR := $(CURDIR)/target
@@ -14,6 +14,9 @@ build: ## Builds target/release/gnomon and target/projections/*.wasm
 	@tools/wasm-toolchain
 	cargo build --release --locked --bin gnomon
 	@tools/build-projections target/release/gnomon
+
+dist: ## Builds target/dist/gnomon for production: quicker, but slow to compile
+	cargo build --profile dist --locked --bin gnomon
 
 test: ## Runs all tests, on a PostgreSQL server of their own
 	@tests/run
