@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::event_list::EventList;
-use crate::source::{Batch, BatchLimits, Checkpoint, SourceError};
+use crate::source::{BatchLimits, Checkpoint, SourceError};
 
 mod convoy;
 mod pages;
@@ -105,15 +105,12 @@ async fn read(
     let mut said_caught_up = false;
     loop {
         let batch = member.read(&checkpoint, position).await?;
-        let Batch {
-            next, caught_up, ..
-        } = &*batch;
-        let caught_up = *caught_up;
-        let has_moved = *next != checkpoint;
+        let caught_up = batch.caught_up;
+        let has_moved = batch.next != checkpoint;
         if has_moved || (caught_up && !said_caught_up) {
             let portion = Portion {
                 events: EventList::pick(&batch.events, position, &reading.subscription),
-                next: next.clone(),
+                next: batch.next.clone(),
                 position: batch.position,
                 caught_up,
             };
@@ -122,7 +119,7 @@ async fn read(
             }
             said_caught_up = caught_up;
         }
-        checkpoint.clone_from(next);
+        checkpoint.clone_from(&batch.next);
         position = batch.position;
         drop(batch);
         if (reading.limits.until).is_some_and(|until| position >= until) {

@@ -48,8 +48,6 @@ pub enum Company {
 /// The readers of one source.
 pub struct Convoy {
     source: Arc<dyn Source>,
-    /// How much is read at a time.
-    limits: BatchLimits,
     live: Arc<Group>,
     builds: Arc<Group>,
 }
@@ -57,6 +55,7 @@ pub struct Convoy {
 /// Those who read together.
 struct Group {
     source: Arc<dyn Source>,
+    /// How much is read at a time.
     limits: BatchLimits,
     /// They wait for each other if they are more than these.
     wait_beyond: usize,
@@ -116,7 +115,6 @@ impl Convoy {
             live: group(usize::MAX),
             builds: group(processors),
             source,
-            limits,
         })
     }
 
@@ -272,10 +270,11 @@ struct Place {
 impl Member {
     pub(super) fn join(convoy: &Convoy, reading: &Reading, at: Position) -> Self {
         let limits = reading.limits;
-        let fits = limits.until.is_none()
-            && limits.events >= convoy.limits.events
-            && limits.bytes >= convoy.limits.bytes;
-        let group = convoy.group(reading.company).filter(|_| fits);
+        let group = convoy.group(reading.company).filter(|group| {
+            limits.until.is_none()
+                && limits.events >= group.limits.events
+                && limits.bytes >= group.limits.bytes
+        });
         Self {
             source: Arc::clone(&convoy.source),
             subscription: reading.subscription.clone(),

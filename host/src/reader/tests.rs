@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::event_store::{self, EventStore, ExpectedVersion, NewEvent, StreamId};
-use crate::source::{self, Frontier, Source};
+use crate::source::{self, Batch, Frontier, Source};
 use crate::test_database;
 
 const TYPES: [&str; 4] = ["Placed", "Paid", "Shipped", "Cancelled"];

@@ -45,7 +45,7 @@ const FLAGS: [&str; 17] = [
 
 /// Beside plain `clang`, the names that Debian and others give it.
 const NEWEST: u32 = 24;
-/// The first that was tried; older ones lack flags.
+/// Older ones are not looked for. Tried with 19.
 const OLDEST: u32 = 15;
 
 const ADVICE: &str = "install clang 15 or newer and lld: `apt-get install clang lld` (Debian 13), \
