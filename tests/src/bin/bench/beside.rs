@@ -114,6 +114,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Beside>> {
             beside("beside a rebuild", rebuilt, &Times::together(times)),
         ])
     })?;
+    // Autovacuum has not seen them yet.
+    installation.events.execute("ANALYZE events");
     ORDER_SUMMARY.assert_right(
         &installation.events,
         &installation.read_models,

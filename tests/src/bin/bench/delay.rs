@@ -111,6 +111,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
         watcher.end()?;
         delays
     })?;
+    // Autovacuum has not seen them yet.
+    installation.events.execute("ANALYZE events");
     ORDER_SUMMARY.assert_right(
         &installation.events,
         &installation.read_models,

@@ -110,6 +110,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Live>> {
         watcher.end()?;
         measured
     })?;
+    // Autovacuum has not seen them yet.
+    installation.events.execute("ANALYZE events");
     let (head, expected) = (
         installation.head(),
         ORDER_SUMMARY.expected(&installation.events),

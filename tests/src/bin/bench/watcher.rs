@@ -1,6 +1,6 @@
 //! A reader of read models, who looks for rows again and again.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ use crate::statistics::Times;
 /// How long the watcher rests between two looks. It is part of what is
 /// measured, and shorter rests take the processor from the host.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// The oldest orders of a projection are looked for, so many at a time: where
+/// rows are late, a look does not get slow, and make them later.
+const LOOKED_FOR_MAX: usize = 16;
 
 /// A thread that looks for the rows of orders, on a connection of its own.
 /// Where there are several projections, each looks after its share: every
@@ -27,14 +30,14 @@ pub(crate) struct Watcher {
 
 /// An order whose row is not there yet.
 struct Awaited {
+    order: String,
     committed: Instant,
-    /// The place of the projection among those that are watched.
-    projection: usize,
 }
 
 struct Watched {
-    awaited: HashMap<String, Awaited>,
-    projections: usize,
+    /// Of each projection, the oldest first.
+    awaited: Vec<VecDeque<Awaited>>,
+    /// The projection whose turn it is.
     next: usize,
     delays: Vec<Duration>,
     ends: bool,
@@ -44,16 +47,16 @@ impl Watcher {
     /// Watches the table `order_summaries` of these projections.
     pub(crate) fn start(url: &str, projections: &[&str]) -> Self {
         let watched = Arc::new(Mutex::new(Watched {
-            awaited: HashMap::new(),
-            projections: projections.len(),
+            awaited: projections.iter().map(|_| VecDeque::new()).collect(),
             next: 0,
             delays: Vec::new(),
             ends: false,
         }));
         let thread = std::thread::spawn({
-            let (url, query) = (url.to_owned(), query(projections));
+            let url = url.to_owned();
+            let queries: Vec<String> = projections.iter().map(|name| query(name)).collect();
             let shared = Arc::clone(&watched);
-            move || watch(&url, &query, &shared)
+            move || watch(&url, &queries, &shared)
         });
         Self { watched, thread }
     }
@@ -63,12 +66,14 @@ impl Watcher {
         let committed = Instant::now();
         let mut watched = lock(&self.watched);
         for order in orders {
-            let awaited = Awaited {
-                committed,
-                projection: watched.next,
-            };
-            watched.awaited.insert(order.order, awaited);
-            watched.next = (watched.next + 1) % watched.projections;
+            let next = watched.next;
+            watched.next = (next + 1) % watched.awaited.len();
+            if let Some(awaited) = watched.awaited.get_mut(next) {
+                awaited.push_back(Awaited {
+                    order: order.order,
+                    committed,
+                });
+            }
         }
     }
 
@@ -76,17 +81,16 @@ impl Watcher {
     pub(crate) async fn wait_for_all(&self) -> Result<Times> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            {
+            let missing = {
                 let mut watched = lock(&self.watched);
-                if watched.awaited.is_empty() {
+                let missing: usize = watched.awaited.iter().map(VecDeque::len).sum();
+                if missing == 0 {
                     return Ok(watched.delays.drain(..).collect());
                 }
-            }
+                missing
+            };
             if self.thread.is_finished() || Instant::now() > deadline {
-                bail!(
-                    "the rows of {} orders do not come",
-                    lock(&self.watched).awaited.len()
-                );
+                bail!("the rows of {missing} orders do not come");
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -100,65 +104,59 @@ impl Watcher {
     }
 }
 
-/// The orders that have a row; a parameter for each projection.
-fn query(projections: &[&str]) -> String {
-    let queries: Vec<String> = (1..)
-        .zip(projections)
-        .map(|(number, projection)| {
-            format!(
-                "SELECT id::text FROM unnest(${number}::uuid[]) AS id WHERE EXISTS \
-                   (SELECT FROM {projection}.order_summaries WHERE order_id = id)"
-            )
-        })
-        .collect();
-    queries.join(" UNION ALL ")
+/// The orders that have a row.
+fn query(projection: &str) -> String {
+    format!(
+        "SELECT order_id::text FROM {projection}.order_summaries WHERE order_id = ANY ($1::uuid[])"
+    )
 }
 
-fn watch(url: &str, query: &str, watched: &Mutex<Watched>) -> Result<()> {
+fn watch(url: &str, queries: &[String], watched: &Mutex<Watched>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut connection = runtime.block_on(PgConnection::connect(url))?;
-    // The plan is made while the tables are small, and must not become slow as
-    // they grow.
-    runtime.block_on(connection.execute("SET enable_seqscan = off"))?;
-    loop {
-        let shares = {
-            let watched = lock(watched);
-            if watched.ends {
-                return Ok(());
+    // A plan from when the tables were empty would read all of them when they
+    // have grown, and take the processors from those who are measured.
+    runtime.block_on(connection.execute("SET plan_cache_mode = force_custom_plan"))?;
+    while !lock(watched).ends {
+        for (projection, query) in queries.iter().enumerate() {
+            let orders = lock(watched).oldest(projection);
+            if orders.is_empty() {
+                continue;
             }
-            watched.shares()
-        };
-        if shares.iter().any(|orders| !orders.is_empty()) {
-            let mut found = sqlx::query_scalar(AssertSqlSafe(query));
-            for orders in shares {
-                found = found.bind(orders);
-            }
+            let found = sqlx::query_scalar(AssertSqlSafe(query.as_str())).bind(orders);
             let found: Vec<String> = runtime
                 .block_on(found.fetch_all(&mut connection))
                 .context("cannot read the read models")?;
-            let mut watched = lock(watched);
-            for order in found {
-                if let Some(awaited) = watched.awaited.remove(&order) {
-                    watched.delays.push(awaited.committed.elapsed());
-                }
-            }
+            lock(watched).found(projection, &found);
         }
         std::thread::sleep(LOOK_EVERY);
     }
+    Ok(())
 }
 
 impl Watched {
-    /// The orders that each projection is looked at for.
-    fn shares(&self) -> Vec<Vec<String>> {
-        let mut shares = vec![Vec::new(); self.projections];
-        for (order, awaited) in &self.awaited {
-            if let Some(share) = shares.get_mut(awaited.projection) {
-                share.push(order.clone());
+    /// The orders that are looked for in a projection.
+    fn oldest(&self, projection: usize) -> Vec<String> {
+        let awaited = self.awaited.get(projection).into_iter().flatten();
+        awaited
+            .take(LOOKED_FOR_MAX)
+            .map(|awaited| awaited.order.clone())
+            .collect()
+    }
+
+    fn found(&mut self, projection: usize, found: &[String]) {
+        let Some(awaited) = self.awaited.get_mut(projection) else {
+            return;
+        };
+        awaited.retain(|awaited| {
+            let is_there = found.contains(&awaited.order);
+            if is_there {
+                self.delays.push(awaited.committed.elapsed());
             }
-        }
-        shares
+            !is_there
+        });
     }
 }
 
