@@ -18,8 +18,10 @@ use crate::supervisor::{Parts, Scope, Standing, Supervisor};
 
 mod opening;
 
-/// How often progress is looked at.
+/// How often progress is looked at, while somebody waits for it or sees it.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often whether there is anything to see.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// How far behind a generation is before a bar is drawn for it.
 const BAR_FROM: u64 = 1_000;
 
@@ -143,7 +145,12 @@ impl Run {
                 });
                 break;
             }
-            if tokio::time::timeout(LOOK, shutdown.begun()).await.is_ok() {
+            let look = if self.until_caught_up || !bars.is_empty() {
+                LOOK
+            } else {
+                IDLE_LOOK
+            };
+            if tokio::time::timeout(look, shutdown.begun()).await.is_ok() {
                 break;
             }
         }
