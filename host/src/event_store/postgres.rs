@@ -25,7 +25,7 @@ mod rows;
 mod schema;
 mod waking;
 
-pub(crate) use connection::{connect, pool, store_error};
+pub(crate) use connection::{connect, listener, pool, store_error};
 pub(crate) use rows::{Cells, event_columns, read_event};
 pub(crate) use schema::{Layout, ensure, layout};
 pub(crate) use waking::CHANNEL;
@@ -34,7 +34,7 @@ pub(crate) use waking::QUIET;
 use waking::Waking;
 
 /// Connections that appends and reads may use at the same time.
-const MAX_CONNECTIONS: u32 = 16;
+const CONNECTIONS_MAX: usize = 16;
 
 /// An event store in PostgreSQL.
 pub struct PostgresEventStore {
@@ -57,7 +57,7 @@ impl PostgresEventStore {
         ensure(&mut connection, url).await?;
         let layout = layout(&mut connection, url).await?;
         Ok(Self {
-            pool: pool(url, MAX_CONNECTIONS, &[], &Arc::default())?,
+            pool: pool(url, CONNECTIONS_MAX, &[], &Arc::default())?,
             layout,
             url: url.clone(),
             waking: Waking::default(),

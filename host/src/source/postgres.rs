@@ -34,7 +34,7 @@ mod tests;
 use copied::Copied;
 
 /// Connections for reading; other projections wait for their turn.
-const MAX_CONNECTIONS: u32 = 8;
+const CONNECTIONS_MAX: usize = 8;
 
 /// Batches are read along the index of the positions. Without statistics, as
 /// after a large import, the planner would rather collect and sort everything
@@ -72,7 +72,7 @@ impl PostgresSource {
         let silence = Arc::default();
         let frontier = frontier::watch(url.clone(), requests, Arc::clone(&silence)).await?;
         Ok(Self {
-            pool: pool(url, MAX_CONNECTIONS, &ALONG_THE_INDEX, &silence)?,
+            pool: pool(url, CONNECTIONS_MAX, &ALONG_THE_INDEX, &silence)?,
             layout,
             url: url.clone(),
             frontier,

@@ -28,6 +28,7 @@ use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHas
 use crate::silence::Silence;
 
 mod binary;
+mod commit;
 mod comparison;
 mod connection;
 mod control;
@@ -45,6 +46,7 @@ mod lease;
 mod migrations;
 mod modules;
 mod numeric;
+mod parameters;
 mod promotion;
 mod public_names;
 mod removal;

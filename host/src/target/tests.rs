@@ -29,6 +29,7 @@ mod leases;
 mod migrations;
 mod names;
 mod opening;
+mod plans;
 mod promotion;
 mod reading;
 mod removal;

@@ -21,6 +21,13 @@ const COPY: &[u8] = b"COPY ";
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The server's answer to it.
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+/// How the text of a commit in one statement begins, which is prepared once on
+/// each connection.
+const AT_ONCE: &[u8] = b"WITH moved AS (UPDATE gnomon.checkpoints";
+/// How the names of prepared statements begin.
+const STATEMENT: &[u8] = b"sqlx_s_";
+/// The server's answer to such a commit.
+const DONE_AT_ONCE: &[u8] = b"C\0\0\0\x0dSELECT 1\0";
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A point in the life of a commit.
@@ -31,7 +38,8 @@ pub enum Point {
     Begin,
     /// The server waits for the rows of a `COPY`.
     Copy,
-    /// The client has said `COMMIT`, and the server does not hear it.
+    /// The client has said `COMMIT`, or sent a commit that is one statement, and
+    /// the server does not hear it.
     BeforeCommit,
     /// The server has committed, and the client does not hear it.
     BeforeAcknowledgement,
@@ -240,9 +248,50 @@ struct Line {
     /// The weather in which it was made.
     born: Weather,
     silent: AtomicBool,
+    at_once: Mutex<AtOnce>,
+}
+
+/// What is known of the commits in one statement on a connection.
+#[derive(Default)]
+struct AtOnce {
+    /// The statements that make one.
+    statements: Vec<Vec<u8>>,
+    /// Whether the client waits for the answer to one.
+    is_asked: bool,
+}
+
+impl AtOnce {
+    /// Whether the client carries one out with these bytes.
+    fn is_sent_in(&mut self, bytes: &[u8]) -> bool {
+        // Only to prepare a statement its text is sent, and its name before it.
+        if let Some(text) = position(bytes, AT_ONCE) {
+            let before = &bytes[..text];
+            let name = before
+                .windows(STATEMENT.len())
+                .rposition(|window| window == STATEMENT);
+            if let Some(name) = name {
+                self.statements.push(before[name..].to_vec());
+            }
+            return false;
+        }
+        // To carry one out, it is bound to the portal without a name.
+        self.is_asked = (self.statements.iter())
+            .any(|name| contains(bytes, &[b"\0", name.as_slice()].concat()));
+        self.is_asked
+    }
+
+    fn is_answered_in(&mut self, bytes: &[u8]) -> bool {
+        let is_answered = self.is_asked && contains(bytes, DONE_AT_ONCE);
+        self.is_asked &= !is_answered;
+        is_answered
+    }
 }
 
 impl Line {
+    fn at_once(&self) -> MutexGuard<'_, AtOnce> {
+        self.at_once.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn wait_while_silent(&self) {
         if self.silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -268,6 +317,7 @@ async fn connection(client: TcpStream, upstream: SocketAddr, control: Arc<Contro
         number: control.connections.fetch_add(1, Ordering::Relaxed),
         born: *weather.borrow(),
         silent: AtomicBool::new(false),
+        at_once: Mutex::default(),
     };
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
@@ -320,8 +370,9 @@ async fn pump(
             return;
         };
         let bytes = &buffer[..length];
+        let is_commit = way == Way::Up && line.at_once().is_sent_in(bytes);
         if way == Way::Up
-            && contains(bytes, BEGIN)
+            && (is_commit || contains(bytes, BEGIN))
             && let Some(action) = control.trigger(Point::Begin)
         {
             control.strike(line, action).await;
@@ -330,12 +381,13 @@ async fn pump(
             }
         }
         if way == Way::Up
-            && contains(bytes, COMMIT)
+            && (is_commit || contains(bytes, COMMIT))
             && let Some(action) = control.trigger(Point::BeforeCommit)
         {
             return control.strike(line, action).await;
         }
-        let is_committed = way == Way::Down && contains(bytes, COMMITTED);
+        let is_committed = way == Way::Down
+            && (contains(bytes, COMMITTED) || line.at_once().is_answered_in(bytes));
         if is_committed && let Some(action) = control.trigger(Point::BeforeAcknowledgement) {
             return control.strike(line, action).await;
         }
@@ -355,5 +407,11 @@ async fn pump(
 }
 
 fn contains(bytes: &[u8], message: &[u8]) -> bool {
-    bytes.windows(message.len()).any(|window| window == message)
+    position(bytes, message).is_some()
+}
+
+fn position(bytes: &[u8], message: &[u8]) -> Option<usize> {
+    bytes
+        .windows(message.len())
+        .position(|window| window == message)
 }

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Error};
 
 use crate::connections::Connections;
@@ -50,15 +50,24 @@ pub(crate) async fn connect(url: &PostgresUrl) -> Result<PgConnection, EventStor
 /// settings.
 pub(crate) fn pool(
     url: &PostgresUrl,
-    max_connections: u32,
+    connections_max: usize,
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
 ) -> Result<Connections, EventStoreError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(CONNECT_TIMEOUT);
     let options = options(url)?.options(settings.iter().copied());
-    Ok(Connections::new(pool, options, silence))
+    Ok(Connections::new(options, &[], connections_max, silence))
+}
+
+/// Makes one connection that listens.
+pub(crate) async fn listener(url: &PostgresUrl) -> Result<PgListener, EventStoreError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(options(url)?);
+    PgListener::connect_with(&pool)
+        .await
+        .map_err(|error| store_error(&format!("watch the events of {url}"), error))
 }
 
 /// The SQLSTATE of an error that the server sent.

@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
 use crate::database_url::PostgresUrl;
-use crate::event_store::postgres::{CHANNEL, pool, store_error};
+use crate::event_store::postgres::{CHANNEL, listener, store_error};
 use crate::silence::{AnswerTime, Silence};
 use crate::source::{Frontier, SourceError};
 
@@ -46,18 +46,17 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and checks that the table can be read without loss.
     pub(super) async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
-        let connections = pool(url, 1, &[], &Arc::default())?;
         let open = async {
-            let mut listener = connections.listener().await?;
+            let mut listener = listener(url).await?;
             // A silent reconnect would keep samples of another server life.
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
+            let listened = listener.listen(CHANNEL).await;
+            listened.map_err(|error| failed(url, error))?;
             Ok(listener)
         };
         let mut listener: PgListener = tokio::time::timeout(CONNECT_TIMEOUT, open)
             .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(|error| failed(url, error))?;
+            .unwrap_or_else(|_| Err(failed(url, sqlx::Error::PoolTimedOut)))?;
         let connection = listener
             .acquire()
             .await

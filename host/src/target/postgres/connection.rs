@@ -7,9 +7,8 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::error::failed;
@@ -18,12 +17,10 @@ use crate::database_url::PostgresUrl;
 use crate::silence::Silence;
 use crate::target::TargetError;
 
-const REGISTRY_CONNECTIONS_MAX: u32 = 4;
-const WRITER_CONNECTIONS_MAX: u32 = 16;
+const REGISTRY_CONNECTIONS_MAX: usize = 4;
+const WRITER_CONNECTIONS_MAX: usize = 16;
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS_MAX: usize = 500;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What neither the role's nor the database's settings may change.
 ///
@@ -45,8 +42,10 @@ SET tcp_keepalives_count = 3;
 ";
 
 /// Writers go by keys and indexes only. A plan that was made and kept while a
-/// table was empty must not scan it when it has grown.
+/// table was empty must not scan it when it has grown. To make it anew for each
+/// small batch would take longer than to carry it out.
 const WRITER_SETTINGS: &str = "
+SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
@@ -74,32 +73,11 @@ pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnec
 
 /// The pool for the registry.
 pub(super) fn registry_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
-    pool(REGISTRY_CONNECTIONS_MAX, &[SETTINGS], options, silence)
+    Connections::new(options, &[SETTINGS], REGISTRY_CONNECTIONS_MAX, silence)
 }
 
 /// The pool that the writers share.
 pub(super) fn writer_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
     let settings = &[SETTINGS, WRITER_SETTINGS];
-    pool(WRITER_CONNECTIONS_MAX, settings, options, silence)
-}
-
-fn pool(
-    connections_max: u32,
-    settings: &'static [&'static str],
-    options: PgConnectOptions,
-    silence: &Arc<Silence>,
-) -> Connections {
-    let pool = PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(IDLE_TIMEOUT)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                for statements in settings {
-                    connection.execute(*statements).await?;
-                }
-                Ok(())
-            })
-        });
-    Connections::new(pool, options, silence)
+    Connections::new(options, settings, WRITER_CONNECTIONS_MAX, silence)
 }

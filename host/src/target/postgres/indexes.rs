@@ -17,7 +17,8 @@ const INDEX_COLUMNS_MAX: usize = 32;
 const MAINTENANCE_MEMORY: &str = "SET LOCAL maintenance_work_mem = '256MB'";
 
 /// Makes all indexes that are missing or unusable, and then the statistics
-/// that readers' plans go by.
+/// that readers' plans go by. An empty table gets none: the planner would take
+/// it at its word, and choose any index as good as another.
 pub(super) async fn complete(
     pool: &Connections,
     lease: Lease,
@@ -29,8 +30,13 @@ pub(super) async fn complete(
         for index in 0..table.indexes.len() {
             ensure(pool, lease, description, number, index).await?;
         }
-        let analyze = format!("ANALYZE {schema}.{}", quoted(&table.name));
-        pool.execute(AssertSqlSafe(analyze)).await?;
+        let name = format!("{schema}.{}", quoted(&table.name));
+        let first = format!("SELECT 1 FROM {name} LIMIT 1");
+        let first = pool.fetch_optional(AssertSqlSafe(first)).await?;
+        if first.is_some() {
+            pool.execute(AssertSqlSafe(format!("ANALYZE {name}")))
+                .await?;
+        }
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 //! server works on it, however long that takes, and not be waited for when no
 //! answer will come. So the server is asked over another connection.
 //!
-//! The question is about the checkpoint's row: a commit locks it first and to
-//! its end. Where nobody holds it, the commit is over or has never begun. The
-//! server ends a transaction that waits for its client, so a commit that was
+//! The question is about the session and the checkpoint's row: a commit locks
+//! it first and to its end. Where nobody holds it and the session does nothing,
+//! the commit is over or has never begun. A session that does something may
+//! still wait for a table that somebody else has locked. The server ends a transaction that waits for its client, so a commit that was
 //! cut off in the middle does not hold it for long; but not one that waits for
 //! the rows of a `COPY`, for which no time-out counts. That session is ended
 //! from here.
@@ -32,6 +33,8 @@ const STANDSTILLS: u32 = 3;
 /// Where the server is asked about a generation's commits.
 pub(super) struct Asking<'a> {
     pub(super) generation: GenerationId,
+    /// The server's process for the commit's connection.
+    pub(super) process: i32,
     pub(super) description: &'a Description,
     pub(super) registry: &'a Connections,
     pub(super) silence: &'a Silence,
@@ -86,12 +89,16 @@ async fn nobody_commits(asking: &Asking<'_>) {
     }
 }
 
-/// Whether no transaction holds the checkpoint's row.
+/// Whether no transaction holds the checkpoint's row, and the session waits for
+/// its client.
 async fn is_free(asking: &Asking<'_>) -> sqlx::Result<bool> {
     let free: Option<i32> = sqlx::query_scalar(
-        "SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 FOR SHARE SKIP LOCKED",
+        "SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 AND NOT EXISTS (
+             SELECT FROM pg_stat_activity WHERE pid = $2 AND state = 'active')
+         FOR SHARE SKIP LOCKED",
     )
     .bind(asking.generation.to_sql())
+    .bind(asking.process)
     .fetch_optional(asking.registry)
     .await?;
     Ok(free.is_some())

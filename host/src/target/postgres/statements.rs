@@ -2,6 +2,11 @@
 //!
 //! Parameters are one array for each column, so that a statement's text does
 //! not depend on the number of rows and stays prepared.
+//!
+//! A plan is made once and kept while the table grows. Made for a small table,
+//! it would read all of it and look each row up among the keys, even along an
+//! index. So the rows of keys are looked up in a subquery that depends on one
+//! key and, by its `OFFSET`, cannot be turned into a join.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +17,88 @@ use super::binary::sql_type;
 use super::copy;
 use crate::target::identifier::{column_names, conflict_clause, quoted};
 
-/// The statements of one table, as text; the connections keep them prepared.
-pub(super) struct Statements {
+/// The statements that write one table; the connections keep them prepared.
+pub(super) struct Writes {
     pub(super) upsert: Arc<str>,
     pub(super) delete: Arc<str>,
     /// Takes rows in the form of [`super::copy`].
     pub(super) copy: String,
+}
+
+impl Writes {
+    /// The statements of a table in a quoted schema.
+    pub(super) fn new(schema: &str, table: &Table) -> Self {
+        Self {
+            upsert: upsert(schema, table, Within::NOTHING).into(),
+            delete: delete(schema, table, Within::NOTHING).into(),
+            copy: copy::statement(schema, table),
+        }
+    }
+}
+
+/// What is around a statement that is part of another one.
+#[derive(Clone, Copy)]
+pub(super) struct Within<'a> {
+    /// How many parameters come before its own.
+    pub(super) parameters: usize,
+    /// A relation; nothing is written where it has no row.
+    pub(super) condition: Option<&'a str>,
+}
+
+impl Within<'_> {
+    const NOTHING: Self = Self {
+        parameters: 0,
+        condition: None,
+    };
+
+    fn condition(self) -> String {
+        self.condition
+            .map_or_else(String::new, |relation| format!("{relation}, "))
+    }
+}
+
+/// Inserts rows, or replaces those under their keys. Its parameters are the
+/// table's columns.
+pub(super) fn upsert(schema: &str, table: &Table, within: Within<'_>) -> String {
+    let all: Vec<usize> = (0..table.columns.len()).collect();
+    format!(
+        "INSERT INTO {schema}.{} ({}) SELECT r.* FROM {}unnest({}) AS r {}",
+        quoted(&table.name),
+        column_names(table, &all).join(", "),
+        within.condition(),
+        arrays(table, &all, within.parameters),
+        conflict_clause(table),
+    )
+}
+
+/// Deletes the rows under keys, whose columns are its parameters.
+pub(super) fn delete(schema: &str, table: &Table, within: Within<'_>) -> String {
+    let name = format!("{schema}.{}", quoted(&table.name));
+    let (keys, is_key) = key_match(table);
+    format!(
+        "DELETE FROM {name} WHERE ctid = ANY (ARRAY(SELECT r.ctid \
+         FROM {}unnest({}) AS k ({keys}) \
+         CROSS JOIN LATERAL (SELECT t.ctid FROM {name} AS t WHERE {is_key} OFFSET 0) AS r))",
+        within.condition(),
+        arrays(table, &table.primary_key, within.parameters),
+    )
+}
+
+/// Names for the columns of a key `k`, and that a row `t` has this key.
+fn key_match(table: &Table) -> (String, String) {
+    let names: Vec<String> = (0..table.primary_key.len())
+        .map(|place| format!("k{place}"))
+        .collect();
+    let matches: Vec<String> = column_names(table, &table.primary_key)
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| format!("t.{column} = k.{name}"))
+        .collect();
+    (names.join(", "), matches.join(" AND "))
+}
+
+/// The statements that read one table.
+pub(super) struct Reads {
     /// Gives the number of a key, from 1, and then the row's columns.
     pub(super) get: Arc<str>,
     select: String,
@@ -33,43 +114,25 @@ struct FindShape {
     is_next_page: bool,
 }
 
-impl Statements {
+impl Reads {
     /// The statements of a table in a quoted schema.
     pub(super) fn new(schema: &str, table: &Table) -> Self {
         let name = format!("{schema}.{}", quoted(&table.name));
         let all: Vec<usize> = (0..table.columns.len()).collect();
-        let columns = column_names(table, &all);
-        let qualified: Vec<String> = columns.iter().map(|column| format!("t.{column}")).collect();
-        let keys: Vec<String> = (0..table.primary_key.len())
-            .map(|place| format!("k{place}"))
-            .collect();
-        let is_key: Vec<String> = column_names(table, &table.primary_key)
+        let columns: Vec<String> = column_names(table, &all)
             .iter()
-            .zip(&keys)
-            .map(|(column, key)| format!("t.{column} = k.{key}"))
+            .map(|column| format!("t.{column}"))
             .collect();
-        let (keys, is_key) = (keys.join(", "), is_key.join(" AND "));
-        let key_arrays = arrays(table, &table.primary_key);
+        let columns = columns.join(", ");
+        let (keys, is_key) = key_match(table);
+        let key_arrays = arrays(table, &table.primary_key, 0);
         Self {
-            upsert: format!(
-                "INSERT INTO {name} ({}) SELECT * FROM unnest({}) {}",
-                columns.join(", "),
-                arrays(table, &all),
-                conflict_clause(table),
-            )
-            .into(),
-            delete: format!(
-                "DELETE FROM {name} AS t USING unnest({key_arrays}) AS k ({keys}) WHERE {is_key}"
-            )
-            .into(),
-            copy: copy::statement(schema, table),
             get: format!(
-                "SELECT k.n, {} FROM unnest({key_arrays}) WITH ORDINALITY AS k ({keys}, n) \
-                 JOIN {name} AS t ON {is_key}",
-                qualified.join(", "),
+                "SELECT k.n, r.* FROM unnest({key_arrays}) WITH ORDINALITY AS k ({keys}, n) \
+                 CROSS JOIN LATERAL (SELECT {columns} FROM {name} AS t WHERE {is_key} OFFSET 0) AS r",
             )
             .into(),
-            select: format!("SELECT {} FROM {name} AS t", qualified.join(", ")),
+            select: format!("SELECT {columns} FROM {name} AS t"),
             finds: HashMap::new(),
         }
     }
@@ -137,12 +200,12 @@ fn find(select: &str, table: &Table, shape: &FindShape) -> String {
     )
 }
 
-/// `$1::text[], $2::bigint[]` for these columns.
-fn arrays(table: &Table, columns: &[usize]) -> String {
+/// `$1::text[], $2::bigint[]` for these columns, after other parameters.
+fn arrays(table: &Table, columns: &[usize], before: usize) -> String {
     let arrays: Vec<String> = columns
         .iter()
         .filter_map(|column| table.columns.get(*column))
-        .zip(1..)
+        .zip(before + 1..)
         .map(|(column, number)| format!("${number}::{}[]", sql_type(column.column_type)))
         .collect();
     arrays.join(", ")

@@ -5,31 +5,27 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Column, Description, Key, Position, Row, Table, TableWrites, Value};
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
+use gnomon_model::{Column, Description, Key, Position, Row, Table, Value};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::binary::{Cell, Cells, ColumnArray, decode};
+use super::binary::{Cell, decode};
+use super::commit::Commits;
 use super::dead_letters;
 use super::error::failed;
 use super::failure::Failure;
+use super::indexes;
+use super::parameters::{bind_keys, chunks};
 use super::silence::{Asking, unless_silent};
-use super::statements::Statements;
+use super::statements::Reads;
 use super::tables::physical_schema;
-use super::{copy, indexes};
-use crate::connections::{Connections, Lent};
+use crate::connections::Connections;
 use crate::dead_letter::{DeadLetter, DeadLetterRequest};
 use crate::generation::Lease;
 use crate::silence::Silence;
 use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
 use crate::target::{Commit, TargetError, Writer};
-
-/// How much goes into one statement: arrays are built in memory and a message
-/// of the protocol ends at 1 GiB.
-const STATEMENT_ROWS_MAX: usize = 10_000;
-const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct PostgresWriter {
     pool: Connections,
@@ -39,7 +35,9 @@ pub(super) struct PostgresWriter {
     place: Arc<str>,
     lease: Lease,
     description: Arc<Description>,
-    statements: Vec<Statements>,
+    /// Of each table.
+    reads: Vec<Reads>,
+    commits: Commits,
     /// Indexes that are known to be there, by table and number.
     made: HashSet<(usize, usize)>,
 }
@@ -54,11 +52,9 @@ impl PostgresWriter {
         description: Arc<Description>,
     ) -> Self {
         let schema = physical_schema(&description.name, lease.generation);
-        let statements = description
-            .tables
-            .iter()
-            .map(|table| Statements::new(&schema, table))
-            .collect();
+        let tables = description.tables.iter();
+        let reads = tables.map(|table| Reads::new(&schema, table)).collect();
+        let commits = Commits::new(lease, Arc::clone(&description), schema);
         Self {
             pool,
             registry,
@@ -66,7 +62,8 @@ impl PostgresWriter {
             place,
             lease,
             description,
-            statements,
+            reads,
+            commits,
             made: HashSet::new(),
         }
     }
@@ -81,11 +78,11 @@ impl PostgresWriter {
     }
 
     /// A table's declaration and statements.
-    fn table(&mut self, number: usize) -> Result<(&Table, &mut Statements), TargetError> {
+    fn table(&mut self, number: usize) -> Result<(&Table, &mut Reads), TargetError> {
         self.description
             .tables
             .get(number)
-            .zip(self.statements.get_mut(number))
+            .zip(self.reads.get_mut(number))
             .ok_or_else(|| unknown("table", number))
     }
 
@@ -158,46 +155,21 @@ impl PostgresWriter {
             .collect::<sqlx::Result<Vec<Row>>>()?)
     }
 
-    async fn write(&self, commit: Commit<'_>) -> Result<(), Failure> {
+    async fn write(&mut self, commit: Commit<'_>) -> Result<(), Failure> {
         // To wait for one's turn is not a silence.
         let lent = self.pool.lend().await?;
+        let process = lent.process();
         unless_silent(
-            self.write_on(lent, commit),
+            self.commits.commit(lent, commit),
             Asking {
                 generation: self.lease.generation,
+                process,
                 description: &self.description,
                 registry: &self.registry,
                 silence: &self.silence,
             },
         )
         .await
-    }
-
-    async fn write_on(&self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
-        let mut transaction = lent.begin().await?;
-        // First: a host that was fenced does no work, and whoever gets past
-        // this holds the checkpoint's row, so that no other commit and no new
-        // owner comes between until the transaction ends.
-        if !move_checkpoint(&mut transaction, self.lease, &commit).await? {
-            return Err(fenced(self.lease.generation).into());
-        }
-        for writes in commit.writes {
-            let (table, statements) = self
-                .description
-                .tables
-                .get(writes.table)
-                .zip(self.statements.get(writes.table))
-                .ok_or_else(|| unknown("table", writes.table))?;
-            if commit.into_empty {
-                copy::fill(&mut transaction, &statements.copy, &writes.upserts).await?;
-            } else {
-                write_table(&mut transaction, table, statements, writes).await?;
-            }
-        }
-        let dead_letters = commit.dead_letters;
-        dead_letters::change(&mut transaction, self.lease.generation, dead_letters).await?;
-        transaction.commit().await?;
-        Ok(())
     }
 }
 
@@ -287,87 +259,6 @@ impl Writer for PostgresWriter {
             .await
             .map_err(|failure| failure.into_error(&self.place, "commit a batch to"))
     }
-}
-
-/// Moves the checkpoint if it is the expected one under our epoch.
-async fn move_checkpoint(
-    connection: &mut PgConnection,
-    lease: Lease,
-    commit: &Commit<'_>,
-) -> sqlx::Result<bool> {
-    let moved = sqlx::query(
-        "UPDATE gnomon.checkpoints SET checkpoint = $4, position = $5, rate = $6, updated_at = now()
-         WHERE generation = $1 AND epoch = $2 AND checkpoint = $3",
-    )
-    .bind(lease.generation.to_sql())
-    .bind(lease.epoch)
-    .bind(commit.expected.as_str())
-    .bind(commit.next.as_str())
-    .bind(commit.position.to_sql())
-    .bind(commit.rate)
-    .execute(connection)
-    .await?;
-    Ok(moved.rows_affected() == 1)
-}
-
-async fn write_table(
-    connection: &mut PgConnection,
-    table: &Table,
-    statements: &Statements,
-    writes: &TableWrites,
-) -> sqlx::Result<()> {
-    for keys in chunks(&writes.deletes, Key::size) {
-        let query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.delete)));
-        bind_keys(query, table, keys)
-            .execute(&mut *connection)
-            .await?;
-    }
-    let row_size = |row: &Row| row.iter().map(Value::size).sum();
-    for rows in chunks(&writes.upserts, row_size) {
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.upsert)));
-        for (number, column) in table.columns.iter().enumerate() {
-            query = query.bind(ColumnArray {
-                column_type: column.column_type,
-                cells: Cells::Rows(rows, number),
-            });
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-type PreparedQuery = Query<'static, Postgres, PgArguments>;
-
-fn bind_keys(mut query: PreparedQuery, table: &Table, keys: &[Key]) -> PreparedQuery {
-    for (place, column) in table.primary_key.iter().enumerate() {
-        if let Some(column) = table.columns.get(*column) {
-            query = query.bind(ColumnArray {
-                column_type: column.column_type,
-                cells: Cells::Keys(keys, place),
-            });
-        }
-    }
-    query
-}
-
-/// Cuts a list into what goes into one statement each.
-fn chunks<T>(items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
-    let mut rest = items;
-    std::iter::from_fn(move || {
-        let mut bytes = 0_usize;
-        let length = rest
-            .iter()
-            .take(STATEMENT_ROWS_MAX)
-            .take_while(|item| {
-                let fits = bytes < STATEMENT_BYTES_MAX;
-                bytes = bytes.saturating_add(size(item));
-                fits
-            })
-            .count();
-        let (chunk, after) = rest.split_at_checked(length)?;
-        rest = after;
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }
 
 /// Reads a row whose columns begin at number `first` of the result.

@@ -10,6 +10,7 @@ on_both!(
     a_refused_value_leaves_nothing_behind,
     of_two_writers_with_one_lease_one_commits,
     a_batch_may_delete_and_put,
+    any_set_of_tables_is_written,
     a_table_of_keys_alone_takes_the_same_row_twice,
     ten_thousand_rows_at_once,
     five_hundred_columns,
@@ -49,10 +50,15 @@ async fn a_wrong_checkpoint_writes_nothing(database: &Database) {
     let mut started = started(database, &orders()).await;
     started.put(vec![order(1, "ada")]).await.unwrap();
 
-    let writes = [upserts(0, vec![order(1, "eve"), order(2, "eve")])];
-    let result = commit(&mut *started.writer, 7, &writes).await;
-
-    refused(result, TargetErrorKind::Fenced, "no longer ours");
+    let deleted = TableWrites {
+        table: 0,
+        upserts: vec![order(2, "eve")],
+        deletes: vec![Key::new(vec![Value::Integer(1)])],
+    };
+    for writes in [upserts(0, vec![order(1, "eve"), order(2, "eve")]), deleted] {
+        let result = commit(&mut *started.writer, 7, &[writes]).await;
+        refused(result, TargetErrorKind::Fenced, "no longer ours");
+    }
     assert_eq!(
         started.row(vec![Value::Integer(1)]).await,
         Some(order(1, "ada"))
@@ -244,4 +250,40 @@ async fn five_hundred_columns(database: &Database) {
     let row: Row = (0..500).map(Value::Integer).collect();
     started.put(vec![row.clone()]).await.unwrap();
     assert_eq!(started.row(row[..30].to_vec()).await, Some(row));
+}
+
+/// More sets of tables than a connection keeps statements for, and more
+/// tables at once than go into one statement.
+async fn any_set_of_tables_is_written(database: &Database) {
+    const TABLES: usize = 6;
+    let columns = vec![
+        column("id", ColumnType::Integer, false),
+        column("batch", ColumnType::Integer, false),
+    ];
+    let tables = (0..TABLES)
+        .map(|number| table(&format!("table_{number}"), columns.clone(), &["id"], &[]))
+        .collect();
+    let mut started = started(database, &description("many", 1, tables)).await;
+    let row = |id: i64, batch: i64| vec![Value::Integer(id), Value::Integer(batch)];
+    // The last batch writes all of them.
+    for batch in 0..1_i64 << TABLES {
+        let written = (0..TABLES).filter(|table| batch >> table & 1 == 1);
+        let writes: Vec<TableWrites> = written
+            .map(|table| TableWrites {
+                table,
+                upserts: vec![row(0, batch), row(batch, batch)],
+                deletes: vec![Key::new(vec![Value::Integer(batch - 1)])],
+            })
+            .collect();
+        started.commit(&writes).await.unwrap();
+    }
+    let last = (1 << TABLES) - 1;
+    let keys = [0, last, last - 1, last - 2].map(|id| Key::new(vec![Value::Integer(id)]));
+    for table in 0..TABLES {
+        let found = started.writer.rows(table, &keys).await.unwrap();
+        // The batch after this one deleted it, and did not write table 0.
+        let before = (table == 0).then(|| row(last - 2, last - 2));
+        let expected = [Some(row(0, last)), Some(row(last, last)), None, before];
+        assert_eq!(found, expected, "table {table}");
+    }
 }

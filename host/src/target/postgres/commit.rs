@@ -1,0 +1,231 @@
+//! How a batch is committed.
+//!
+//! The checkpoint's row comes first: a host that was fenced does no work, and
+//! whoever gets past it holds that row to the end, so that no other commit and
+//! no new owner comes between.
+//!
+//! What one statement holds is sent as one, which is a transaction by itself:
+//! one round trip, where `BEGIN`, a statement for each table and `COMMIT` are at
+//! least four. Everything else is a transaction of several statements.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gnomon_model::{Description, Key, Table, TableWrites};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::failure::Failure;
+use super::parameters::{PreparedQuery, bind_keys, bind_rows, chunks, is_one_chunk, row_size};
+use super::statements::{self, Within, Writes};
+use super::{copy, dead_letters};
+use crate::connections::Lent;
+use crate::generation::Lease;
+use crate::target::Commit;
+use crate::target::registry::{fenced, unknown};
+
+/// So many tables and kinds of write go into one statement: a statement has at
+/// most 65,535 parameters, and a table at most 1,600 columns.
+const PARTS_MAX: usize = 8;
+/// Batches of a projection of many tables write to ever new sets of them, and
+/// the server prepares each.
+const TEXTS_MAX: usize = 32;
+
+/// Moves the checkpoint if it is the expected one under our epoch.
+const MOVE: &str = "UPDATE gnomon.checkpoints \
+    SET checkpoint = $4, position = $5, rate = $6, updated_at = now() \
+    WHERE generation = $1 AND epoch = $2 AND checkpoint = $3";
+/// The number of its parameters.
+const MOVE_PARAMETERS: usize = 6;
+
+/// What the text of a commit in one statement depends on: which tables lose
+/// rows, and which get some.
+type Shape = Vec<Part>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Delete(usize),
+    Upsert(usize),
+}
+
+/// Commits of one generation.
+pub(super) struct Commits {
+    lease: Lease,
+    description: Arc<Description>,
+    schema: String,
+    /// Of each table.
+    writes: Vec<Writes>,
+    at_once: HashMap<Shape, Arc<str>>,
+}
+
+impl Commits {
+    /// Commits of a generation whose tables are in this quoted schema.
+    pub(super) fn new(lease: Lease, description: Arc<Description>, schema: String) -> Self {
+        let tables = description.tables.iter();
+        Self {
+            writes: tables.map(|table| Writes::new(&schema, table)).collect(),
+            lease,
+            description,
+            schema,
+            at_once: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn commit(&mut self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
+        match self.text_at_once(&commit)? {
+            Some(text) => self.commit_at_once(text, lent, &commit).await,
+            None => self.commit_step_by_step(lent, &commit).await,
+        }
+    }
+
+    /// The statement that does all of it, if there is one.
+    fn text_at_once(&mut self, commit: &Commit<'_>) -> Result<Option<Arc<str>>, Failure> {
+        if commit.into_empty || !commit.dead_letters.is_empty() {
+            return Ok(None);
+        }
+        let mut shape = Shape::new();
+        for writes in commit.writes {
+            let is_small =
+                is_one_chunk(&writes.deletes, Key::size) && is_one_chunk(&writes.upserts, row_size);
+            if !is_small {
+                return Ok(None);
+            }
+            if !writes.deletes.is_empty() {
+                shape.push(Part::Delete(writes.table));
+            }
+            if !writes.upserts.is_empty() {
+                shape.push(Part::Upsert(writes.table));
+            }
+        }
+        if let Some(text) = self.at_once.get(&shape) {
+            return Ok(Some(Arc::clone(text)));
+        }
+        if shape.len() > PARTS_MAX || self.at_once.len() >= TEXTS_MAX {
+            return Ok(None);
+        }
+        let text: Arc<str> = self.write_text(&shape)?.into();
+        self.at_once.insert(shape, Arc::clone(&text));
+        Ok(Some(text))
+    }
+
+    /// ```sql
+    /// WITH moved AS (UPDATE gnomon.checkpoints … RETURNING 1),
+    ///      part_0 AS (DELETE FROM … USING moved, unnest(…) …),
+    ///      part_1 AS (INSERT INTO … SELECT … FROM moved, unnest(…) …)
+    /// SELECT 1 FROM moved
+    /// ```
+    ///
+    /// Each part joins the row of `moved`, so it does nothing where there is
+    /// none. All parts see the tables as they were before the statement, which
+    /// is what they are: nobody else writes them while the checkpoint stays.
+    fn write_text(&self, shape: &Shape) -> Result<String, Failure> {
+        let mut text = format!("WITH moved AS ({MOVE} RETURNING 1)");
+        let mut parameters = MOVE_PARAMETERS;
+        for (number, part) in shape.iter().enumerate() {
+            let within = Within {
+                parameters,
+                condition: Some("moved"),
+            };
+            let part = match *part {
+                Part::Delete(table) => {
+                    let table = self.declared(table)?;
+                    parameters += table.primary_key.len();
+                    statements::delete(&self.schema, table, within)
+                }
+                Part::Upsert(table) => {
+                    let table = self.declared(table)?;
+                    parameters += table.columns.len();
+                    statements::upsert(&self.schema, table, within)
+                }
+            };
+            text.push_str(&format!(", part_{number} AS ({part})"));
+        }
+        text.push_str(" SELECT 1 FROM moved");
+        Ok(text)
+    }
+
+    async fn commit_at_once(
+        &self,
+        text: Arc<str>,
+        mut lent: Lent,
+        commit: &Commit<'_>,
+    ) -> Result<(), Failure> {
+        let mut query = self.bind_move(sqlx::query(AssertSqlSafe(text)), commit);
+        for writes in commit.writes {
+            let table = self.declared(writes.table)?;
+            if !writes.deletes.is_empty() {
+                query = bind_keys(query, table, &writes.deletes);
+            }
+            if !writes.upserts.is_empty() {
+                query = bind_rows(query, table, &writes.upserts);
+            }
+        }
+        let committed = query.execute(&mut *lent).await;
+        self.fenced_unless_one(lent.end_with(committed)?.rows_affected())
+    }
+
+    async fn commit_step_by_step(&self, lent: Lent, commit: &Commit<'_>) -> Result<(), Failure> {
+        let mut transaction = lent.begin().await?;
+        let moved = self.bind_move(sqlx::query(MOVE), commit);
+        let moved = moved.execute(&mut *transaction).await?;
+        self.fenced_unless_one(moved.rows_affected())?;
+        for writes in commit.writes {
+            let table = self.declared(writes.table)?;
+            let statements = self
+                .writes
+                .get(writes.table)
+                .ok_or_else(|| unknown("table", writes.table))?;
+            if commit.into_empty {
+                copy::fill(&mut transaction, &statements.copy, &writes.upserts).await?;
+            } else {
+                write_table(&mut transaction, table, statements, writes).await?;
+            }
+        }
+        let generation = self.lease.generation;
+        dead_letters::change(&mut transaction, generation, commit.dead_letters).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    fn bind_move(&self, query: PreparedQuery, commit: &Commit<'_>) -> PreparedQuery {
+        query
+            .bind(self.lease.generation.to_sql())
+            .bind(self.lease.epoch)
+            .bind(commit.expected.as_str().to_owned())
+            .bind(commit.next.as_str().to_owned())
+            .bind(commit.position.to_sql())
+            .bind(commit.rate)
+    }
+
+    fn fenced_unless_one(&self, moved: u64) -> Result<(), Failure> {
+        match moved {
+            1 => Ok(()),
+            _ => Err(fenced(self.lease.generation).into()),
+        }
+    }
+
+    fn declared(&self, table: usize) -> Result<&Table, Failure> {
+        let declared = self.description.tables.get(table);
+        Ok(declared.ok_or_else(|| unknown("table", table))?)
+    }
+}
+
+async fn write_table(
+    connection: &mut PgConnection,
+    table: &Table,
+    statements: &Writes,
+    writes: &TableWrites,
+) -> sqlx::Result<()> {
+    for keys in chunks(&writes.deletes, Key::size) {
+        let query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.delete)));
+        bind_keys(query, table, keys)
+            .execute(&mut *connection)
+            .await?;
+    }
+    for rows in chunks(&writes.upserts, row_size) {
+        let query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.upsert)));
+        bind_rows(query, table, rows)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
