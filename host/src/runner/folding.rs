@@ -1,4 +1,5 @@
-//! Folding many batches of a build together, to be committed in one go.
+//! Folding batches together, to be committed in one go: many of a build, and
+//! of what follows those that came while the last commit was under way.
 
 use std::time::Duration;
 
@@ -11,27 +12,40 @@ use crate::generation::GenerationState;
 use crate::target::TargetErrorKind;
 
 /// How long a build folds before it commits: what a kill costs at most.
-const FOLD_TIME: Duration = Duration::from_secs(5);
+const BUILD_FOLD_TIME: Duration = Duration::from_secs(5);
+/// How long others do, while there are always more events: somebody waits for
+/// their rows.
+pub(super) const LIVE_FOLD_TIME: Duration = Duration::from_millis(10);
 
 impl Session {
-    /// Whether a batch is one of many that are committed together: only in a
-    /// build that is behind.
-    pub(super) fn may_fold(&self, runner: &Runner, caught_up: bool) -> bool {
-        let is_building = runner
-            .control()
-            .is_some_and(|control| control.state == GenerationState::Building);
-        is_building
-            && !caught_up
+    /// Whether a batch up to here is committed together with others: in a build
+    /// that is behind, and where there are more events already.
+    pub(super) fn may_fold(&self, runner: &Runner, caught_up: bool, position: Position) -> bool {
+        let comes_more = if is_building(runner) {
+            !caught_up
+        } else {
+            is_behind(runner, position) || self.rows.folded_to().is_some()
+        };
+        comes_more
             && runner.assignment.build_window > 0
             && self.cut == Cut::Whole
             && self.position >= self.unfolded_to
     }
 
-    pub(super) fn flush_if_full(&mut self, runner: &Runner) -> Result<(), End> {
-        let is_full = self.rows.folded().is_some_and(|(bytes, since)| {
-            bytes >= runner.assignment.build_window || since.elapsed() >= FOLD_TIME
-        });
-        if is_full { self.flush() } else { Ok(()) }
+    /// Commits what is folded, when its time has come.
+    pub(super) fn flush_if_due(&mut self, runner: &Runner) -> Result<(), End> {
+        let Some((bytes, since)) = self.rows.folded() else {
+            return Ok(());
+        };
+        let waits_for_more = if is_building(runner) {
+            since.elapsed() < BUILD_FOLD_TIME
+        } else {
+            is_behind(runner, self.position) && since.elapsed() < LIVE_FOLD_TIME
+        };
+        if waits_for_more && bytes < runner.assignment.build_window {
+            return Ok(());
+        }
+        self.flush()
     }
 
     /// Commits what is folded.
@@ -44,6 +58,17 @@ impl Session {
             flushed => Ok(flushed?),
         }
     }
+}
+
+/// Whether there are events behind a position.
+fn is_behind(runner: &Runner, position: Position) -> bool {
+    runner.assignment.source.frontier().borrow().safe > position
+}
+
+pub(super) fn is_building(runner: &Runner) -> bool {
+    runner
+        .control()
+        .is_some_and(|control| control.state == GenerationState::Building)
 }
 
 impl End {

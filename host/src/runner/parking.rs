@@ -73,13 +73,13 @@ pub(super) fn serve_requests(session: &mut Session, runner: &Runner) -> Result<(
     while let Some(request) = session.rows.next_request()? {
         match request.action {
             DeadLetterAction::Retry => retry(session, runner, &request)?,
-            DeadLetterAction::Discard => discard(session, runner, &request)?,
+            DeadLetterAction::Discard => discard(session, &request)?,
         }
         let done = DeadLetterChanges {
             done: Some(request.id),
             ..DeadLetterChanges::default()
         };
-        commit(session, runner, &[], done)?;
+        commit(session, &[], done)?;
     }
     session.may_have_dead_letters = session.rows.has_dead_letters()?;
     Ok(())
@@ -120,12 +120,11 @@ fn retry(session: &mut Session, runner: &Runner, request: &DeadLetterRequest) ->
 /// Commits what came of dead letters, or says why the database refuses it.
 fn commit_unless_rejected(
     session: &mut Session,
-    runner: &Runner,
     writes: &[TableWrites],
     changes: DeadLetterChanges<'_>,
 ) -> Result<Result<(), String>, End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
-    match session.commit(runner, writes, changes, checkpoint, position) {
+    match session.commit(writes, changes, checkpoint, position) {
         Err(error) if error.kind() == TargetErrorKind::Rejected => Ok(Err(chain(&error))),
         committed => Ok(Ok(committed?)),
     }
@@ -142,7 +141,7 @@ fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> R
         release: &release,
         ..DeadLetterChanges::default()
     };
-    Ok(commit_unless_rejected(session, runner, &writes, changes)?.is_ok())
+    Ok(commit_unless_rejected(session, &writes, changes)?.is_ok())
 }
 
 /// Applies one event, or records why it cannot be applied today.
@@ -155,7 +154,7 @@ fn apply_alone(session: &mut Session, runner: &Runner, event: Event) -> Result<b
                 release: &[position],
                 ..DeadLetterChanges::default()
             };
-            match commit_unless_rejected(session, runner, &writes, changes)? {
+            match commit_unless_rejected(session, &writes, changes)? {
                 Ok(()) => return Ok(true),
                 Err(message) => message,
             }
@@ -166,11 +165,11 @@ fn apply_alone(session: &mut Session, runner: &Runner, event: Event) -> Result<b
         reasons: &[(position, message)],
         ..DeadLetterChanges::default()
     };
-    commit(session, runner, &[], changes)?;
+    commit(session, &[], changes)?;
     Ok(false)
 }
 
-fn discard(session: &mut Session, runner: &Runner, request: &DeadLetterRequest) -> Result<(), End> {
+fn discard(session: &mut Session, request: &DeadLetterRequest) -> Result<(), End> {
     loop {
         let page =
             session
@@ -184,18 +183,17 @@ fn discard(session: &mut Session, runner: &Runner, request: &DeadLetterRequest) 
             release: &release,
             ..DeadLetterChanges::default()
         };
-        commit(session, runner, &[], changes)?;
+        commit(session, &[], changes)?;
     }
 }
 
 /// Commits changes that do not move the checkpoint.
 fn commit(
     session: &mut Session,
-    runner: &Runner,
     writes: &[TableWrites],
     changes: DeadLetterChanges<'_>,
 ) -> Result<(), End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
-    session.commit(runner, writes, changes, checkpoint, position)?;
+    session.commit(writes, changes, checkpoint, position)?;
     Ok(())
 }

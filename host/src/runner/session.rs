@@ -8,6 +8,7 @@ use gnomon_model::{Position, TableWrites};
 use super::Runner;
 use super::attempt::{Attempt, attempt, verdict};
 use super::cut::Cut;
+use super::folding::{LIVE_FOLD_TIME, is_building};
 use super::heartbeat::Heartbeat;
 use super::pace::Pace;
 use super::parking;
@@ -212,9 +213,12 @@ impl Session {
     }
 
     fn wait(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Wake {
-        let patience = match self.passed {
-            Some(_) => PASSED_WAIT,
-            None => STANDSTILL,
+        let patience = if self.passed.is_some() {
+            PASSED_WAIT
+        } else if self.rows.folded_to().is_some() && !is_building(runner) {
+            LIVE_FOLD_TIME
+        } else {
+            STANDSTILL
         };
         let Runner {
             runtime,
@@ -287,18 +291,18 @@ impl Session {
                 return Err(self.approach(verdict(&events, place, last, message)));
             }
         };
-        if self.may_fold(runner, caught_up) && waiting.is_empty() {
+        if self.may_fold(runner, caught_up, position) && waiting.is_empty() {
             let rate = self.pace.reached(position);
             self.rows.fold(writes, next.clone(), position, rate);
-            self.reached(runner, next, position);
-            self.flush_if_full(runner)?;
+            self.reached(next, position);
+            self.flush_if_due(runner)?;
         } else {
             self.flush()?;
             let dead_letters = DeadLetterChanges {
                 park: &waiting,
                 ..DeadLetterChanges::default()
             };
-            match self.commit(runner, &writes, dead_letters, next, position) {
+            match self.commit(&writes, dead_letters, next, position) {
                 Err(error) if error.kind() == TargetErrorKind::Rejected => {
                     let verdict = verdict(&events, None, last, chain(&error));
                     return Err(self.approach(verdict));
@@ -307,13 +311,17 @@ impl Session {
             }
         }
         self.may_have_dead_letters |= !waiting.is_empty();
-        runner.backoff = super::backoff();
         let count = events.len() as u64;
         runner
             .progress
             .send_modify(|progress| progress.events += count);
+        self.tell_position(runner);
         self.recut(runner, self.cut.after(position));
-        runner.report(self.lease, RunState::Running, None);
+        if self.rows.folded_to().is_none() {
+            // Only a commit shows that what failed before is over.
+            runner.backoff = super::backoff();
+            runner.report(self.lease, RunState::Running, None);
+        }
         Ok(())
     }
 
@@ -336,9 +344,11 @@ impl Session {
         self.flush()?;
         if let Some((next, position)) = self.passed.take() {
             let none = DeadLetterChanges::default();
-            self.commit(runner, &[], none, next, position)?;
+            self.commit(&[], none, next, position)?;
+            self.tell_position(runner);
             return Ok(());
         }
+        self.tell_position(runner);
         let frontier = runner.assignment.source.frontier().borrow().clone();
         let (state, cause) = match (frontier.out_of_reach, frontier.waiting_for) {
             (Some(cause), _) => (RunState::Retrying, Some(cause)),
@@ -351,7 +361,6 @@ impl Session {
 
     pub(super) fn commit(
         &mut self,
-        runner: &Runner,
         writes: &[TableWrites],
         dead_letters: DeadLetterChanges<'_>,
         next: Checkpoint,
@@ -365,17 +374,24 @@ impl Session {
             position,
             rate,
         })?;
-        self.reached(runner, next, position);
+        self.reached(next, position);
         Ok(())
     }
 
-    fn reached(&mut self, runner: &Runner, next: Checkpoint, position: Position) {
+    fn reached(&mut self, next: Checkpoint, position: Position) {
         self.checkpoint = next;
         self.position = position;
         self.passed = None;
-        runner
-            .progress
-            .send_modify(|progress| progress.position = position);
+    }
+
+    /// Says how far it has got. What is folded counts in a build only: whoever
+    /// waits for a live projection wants to read the rows then.
+    fn tell_position(&self, runner: &Runner) {
+        if is_building(runner) || self.rows.folded_to().is_none() {
+            runner
+                .progress
+                .send_modify(|progress| progress.position = self.position);
+        }
     }
 
     /// Reads in batches of another size from now on.

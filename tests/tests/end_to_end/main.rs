@@ -17,6 +17,7 @@ mod bad_modules;
 mod commands;
 mod comparisons;
 mod deployments;
+mod falling_behind;
 mod faults;
 mod faulty;
 mod fixtures;
