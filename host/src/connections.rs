@@ -348,12 +348,16 @@ mod tests {
     use crate::database_url::DatabaseUrl;
     use crate::test_database::postgres;
 
-    async fn connections() -> Connections {
+    async fn options() -> PgConnectOptions {
         let DatabaseUrl::Postgres(url) = postgres().await else {
             panic!("it is a PostgreSQL database");
         };
-        let options = url.reveal().parse().unwrap();
-        Connections::new(options, &["SET lock_timeout = '7s'"], 1, &Arc::default())
+        url.reveal().parse().unwrap()
+    }
+
+    async fn connections() -> Connections {
+        let settings = &["SET lock_timeout = '7s'"];
+        Connections::new(options().await, settings, 1, &Arc::default())
     }
 
     #[tokio::test]
@@ -401,11 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_is_said_at_once() {
-        let DatabaseUrl::Postgres(url) = postgres().await else {
-            panic!("it is a PostgreSQL database");
-        };
-        let options: PgConnectOptions = url.reveal().parse().unwrap();
-        let options = options.database("there_is_no_such_database");
+        let options = options().await.database("there_is_no_such_database");
         let connections = Connections::new(options, &[], 1, &Arc::default());
         let started = Instant::now();
         let error = connections.lend().await.err().unwrap().to_string();

@@ -17,6 +17,8 @@ use url::Url;
 const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
 /// How a client's `COPY` begins.
 const COPY: &[u8] = b"COPY ";
+/// How a client's `ANALYZE` begins.
+const ANALYZE: &[u8] = b"ANALYZE ";
 /// A client's `COMMIT` as a message of the simple protocol.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The server's answer to it.
@@ -38,6 +40,8 @@ pub enum Point {
     Begin,
     /// The server waits for the rows of a `COPY`.
     Copy,
+    /// The server has heard an `ANALYZE`, with which a build ends.
+    Analyze,
     /// The client has said `COMMIT`, or sent a commit that is one statement, and
     /// the server does not hear it.
     BeforeCommit,
@@ -394,11 +398,13 @@ async fn pump(
         if to.write_all(bytes).await.is_err() {
             return;
         }
-        if way == Way::Up
-            && contains(bytes, COPY)
-            && let Some(action) = control.trigger(Point::Copy)
-        {
-            return control.strike(line, action).await;
+        for (message, point) in [(COPY, Point::Copy), (ANALYZE, Point::Analyze)] {
+            if way == Way::Up
+                && contains(bytes, message)
+                && let Some(action) = control.trigger(point)
+            {
+                return control.strike(line, action).await;
+            }
         }
         if is_committed && let Some(action) = control.trigger(Point::AfterAcknowledgement) {
             return control.strike(line, action).await;

@@ -63,6 +63,26 @@ fn a_bulk_copy_whose_connection_is_silent_is_given_up() {
     installation.assert_rows_are_right("after silence in a COPY");
 }
 
+#[test]
+fn the_end_of_a_build_whose_connection_is_silent_is_given_up() {
+    let installation = in_one_postgres_database().with_examples();
+    installation.append_orders(200, 55);
+    let direct = installation.events.url();
+    let proxy = Proxy::before(&direct);
+    let url = proxy.url(&direct);
+    proxy.arm_silence(Point::Analyze);
+    let _host = installation.start_host_with(&url, &url);
+    wait_for_strike(&proxy, 0);
+    let struck = Instant::now();
+    for read_model in READ_MODELS {
+        installation.wait_for_status(read_model.projection, LIMIT, |status| {
+            status["generation_state"] == "live"
+        });
+    }
+    println!("silence in ANALYZE: over after {:.1?}", struck.elapsed());
+    installation.assert_rows_are_right("after silence at the end of a build");
+}
+
 fn wait_for_strike(proxy: &Proxy, before: u64) {
     let started = Instant::now();
     while proxy.strikes() == before {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::failure::Failure;
 use super::tables::{index_name, physical_schema, schema_name};
-use crate::connections::Connections;
+use crate::connections::Lent;
 use crate::generation::Lease;
 use crate::target::identifier::{column_names, quoted};
 use crate::target::registry::{fenced, unknown};
@@ -16,35 +16,31 @@ const INDEX_COLUMNS_MAX: usize = 32;
 /// A sort that keeps within it needs no temporary file.
 const MAINTENANCE_MEMORY: &str = "SET LOCAL maintenance_work_mem = '256MB'";
 
-/// Makes all indexes that are missing or unusable, and then the statistics
-/// that readers' plans go by. An empty table gets none: the planner would take
-/// it at its word, and choose any index as good as another.
-pub(super) async fn complete(
-    pool: &Connections,
+/// Makes the statistics of a table that readers' plans go by. An empty table
+/// gets none: the planner would take it at its word, and choose any index as
+/// good as another.
+pub(super) async fn analyze(
+    mut lent: Lent,
     lease: Lease,
     description: &Description,
+    table: &Table,
 ) -> Result<(), Failure> {
-    check_lease(pool, lease).await?;
+    check_lease(&mut *lent, lease).await?;
     let schema = physical_schema(&description.name, lease.generation);
-    for (number, table) in description.tables.iter().enumerate() {
-        for index in 0..table.indexes.len() {
-            ensure(pool, lease, description, number, index).await?;
-        }
-        let name = format!("{schema}.{}", quoted(&table.name));
-        let first = format!("SELECT 1 FROM {name} LIMIT 1");
-        let first = pool.fetch_optional(AssertSqlSafe(first)).await?;
-        if first.is_some() {
-            pool.execute(AssertSqlSafe(format!("ANALYZE {name}")))
-                .await?;
-        }
+    let name = format!("{schema}.{}", quoted(&table.name));
+    let first = format!("SELECT 1 FROM {name} LIMIT 1");
+    if lent.fetch_optional(AssertSqlSafe(first)).await?.is_some() {
+        lent.execute(AssertSqlSafe(format!("ANALYZE {name}")))
+            .await?;
     }
+    lent.end();
     Ok(())
 }
 
 /// Makes one index if it is missing or unusable. An attempt that is
 /// interrupted leaves nothing behind.
 pub(super) async fn ensure(
-    pool: &Connections,
+    lent: Lent,
     lease: Lease,
     description: &Description,
     table_number: usize,
@@ -56,7 +52,7 @@ pub(super) async fn ensure(
         .ok_or_else(|| unknown("table", table_number))?;
     let schema = schema_name(&description.name, lease.generation);
     let name = index_name(table_number, table, &index_number.to_string());
-    let mut transaction = pool.begin().await?;
+    let mut transaction = lent.begin().await?;
     if is_usable(&mut transaction, &schema, &name).await? == Some(true) {
         return Ok(transaction.rollback().await?);
     }

@@ -1,15 +1,17 @@
-//! A commit whose connection falls silent. It must not be cut short while the
-//! server works on it, however long that takes, and not be waited for when no
-//! answer will come. So the server is asked over another connection.
+//! A commit, or another long step of a writer, whose connection falls silent.
+//! It must not be cut short while the server works on it, however long that
+//! takes, and not be waited for when no answer will come. So the server is
+//! asked over another connection.
 //!
 //! The question is about the session and the checkpoint's row: a commit locks
 //! it first and to its end. Where nobody holds it and the session does nothing,
 //! the commit is over or has never begun. A session that does something may
-//! still wait for a table that somebody else has locked. The server ends a transaction that waits for its client, so a commit that was
-//! cut off in the middle does not hold it for long; but not one that waits for
-//! the rows of a `COPY`, for which no time-out counts. That session is ended
-//! from here.
+//! still wait for a table that somebody else has locked. The server ends a
+//! transaction that waits for its client, so a commit that was cut off in the
+//! middle does not hold it for long; but not one that waits for the rows of a
+//! `COPY`, for which no time-out counts. That session is ended from here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_model::Description;
@@ -30,42 +32,44 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// same byte, nothing more is on its way.
 const STANDSTILLS: u32 = 3;
 
-/// Where the server is asked about a generation's commits.
-pub(super) struct Asking<'a> {
+/// Where the server is asked about what a writer does.
+pub(super) struct Asking {
     pub(super) generation: GenerationId,
-    /// The server's process for the commit's connection.
-    pub(super) process: i32,
-    pub(super) description: &'a Description,
-    pub(super) registry: &'a Connections,
-    pub(super) silence: &'a Silence,
+    pub(super) description: Arc<Description>,
+    pub(super) registry: Connections,
+    pub(super) silence: Arc<Silence>,
 }
 
-/// Waits for a commit. Where the server is not at work on it, it may have been
-/// made or not: only the checkpoint tells.
-pub(super) async fn unless_silent<T>(
-    commit: impl Future<Output = Result<T, Failure>>,
-    asking: Asking<'_>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        biased;
-        committed = commit => committed,
-        () = nobody_commits(&asking) => {
-            asking.silence.notice();
-            Err(sqlx::Error::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                "the connection is silent, and the server does not work on the commit",
-            ))
-            .into())
+impl Asking {
+    /// Waits for work on the connection of this process of the server. Where
+    /// the server does not work on it, it may have been done or not: of a
+    /// commit only the checkpoint tells.
+    pub(super) async fn unless_silent<T>(
+        &self,
+        process: i32,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = nobody_works(self, process) => {
+                self.silence.notice();
+                Err(sqlx::Error::Io(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    "the connection is silent, and the server does not work on what was asked",
+                ))
+                .into())
+            }
         }
     }
 }
 
-async fn nobody_commits(asking: &Asking<'_>) {
+async fn nobody_works(asking: &Asking, process: i32) {
     tokio::time::sleep(ASK_AFTER).await;
     let mut last = None;
     let mut standstills = 0;
     loop {
-        let asked = tokio::time::timeout(ANSWER_TIME, is_free(asking)).await;
+        let asked = tokio::time::timeout(ANSWER_TIME, is_free(asking, process)).await;
         if matches!(asked, Ok(Ok(true))) {
             return;
         }
@@ -76,7 +80,7 @@ async fn nobody_commits(asking: &Asking<'_>) {
             _ => 0,
         };
         if let Some(copy) = waiting.as_ref().filter(|_| standstills >= STANDSTILLS) {
-            let ended = tokio::time::timeout(ANSWER_TIME, copy.end(asking.registry)).await;
+            let ended = tokio::time::timeout(ANSWER_TIME, copy.end(&asking.registry)).await;
             if matches!(ended, Ok(Ok(()))) {
                 tracing::warn!(
                     projection = asking.description.name,
@@ -89,17 +93,18 @@ async fn nobody_commits(asking: &Asking<'_>) {
     }
 }
 
-/// Whether no transaction holds the checkpoint's row, and the session waits for
-/// its client.
-async fn is_free(asking: &Asking<'_>) -> sqlx::Result<bool> {
+/// Whether no transaction holds the checkpoint's row, and the session has waited
+/// for its client for a while: between two statements it does so for a moment.
+async fn is_free(asking: &Asking, process: i32) -> sqlx::Result<bool> {
     let free: Option<i32> = sqlx::query_scalar(
         "SELECT 1 FROM gnomon.checkpoints WHERE generation = $1 AND NOT EXISTS (
-             SELECT FROM pg_stat_activity WHERE pid = $2 AND state = 'active')
+             SELECT FROM pg_stat_activity WHERE pid = $2
+             AND (state = 'active' OR state_change > clock_timestamp() - interval '1 s'))
          FOR SHARE SKIP LOCKED",
     )
     .bind(asking.generation.to_sql())
-    .bind(asking.process)
-    .fetch_optional(asking.registry)
+    .bind(process)
+    .fetch_optional(&asking.registry)
     .await?;
     Ok(free.is_some())
 }
@@ -123,7 +128,7 @@ impl WaitingCopy {
 
 /// The session that copies into one of the generation's tables, if it waits
 /// for its client.
-async fn waiting_copy(asking: &Asking<'_>) -> sqlx::Result<Option<WaitingCopy>> {
+async fn waiting_copy(asking: &Asking) -> sqlx::Result<Option<WaitingCopy>> {
     let found: Option<(i32, i64)> = sqlx::query_as(
         "SELECT p.pid, p.bytes_processed FROM pg_stat_progress_copy p
          JOIN pg_stat_activity a ON a.pid = p.pid AND a.wait_event = 'ClientRead'
@@ -132,7 +137,7 @@ async fn waiting_copy(asking: &Asking<'_>) -> sqlx::Result<Option<WaitingCopy>> 
          WHERE p.datname = current_database() AND n.nspname = $1 LIMIT 1",
     )
     .bind(schema_name(&asking.description.name, asking.generation))
-    .fetch_optional(asking.registry)
+    .fetch_optional(&asking.registry)
     .await?;
     Ok(found.map(|(process, bytes)| WaitingCopy { process, bytes }))
 }

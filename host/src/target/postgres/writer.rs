@@ -16,7 +16,7 @@ use super::error::failed;
 use super::failure::Failure;
 use super::indexes;
 use super::parameters::{bind_keys, chunks};
-use super::silence::{Asking, unless_silent};
+use super::silence::Asking;
 use super::statements::Reads;
 use super::tables::physical_schema;
 use crate::connections::Connections;
@@ -30,7 +30,7 @@ use crate::target::{Commit, TargetError, Writer};
 pub(super) struct PostgresWriter {
     pool: Connections,
     /// Where the server is asked about a connection of `pool`.
-    registry: Connections,
+    asking: Asking,
     silence: Arc<Silence>,
     place: Arc<str>,
     lease: Lease,
@@ -55,9 +55,15 @@ impl PostgresWriter {
         let tables = description.tables.iter();
         let reads = tables.map(|table| Reads::new(&schema, table)).collect();
         let commits = Commits::new(lease, Arc::clone(&description), schema);
+        let asking = Asking {
+            generation: lease.generation,
+            description: Arc::clone(&description),
+            registry,
+            silence: Arc::clone(&silence),
+        };
         Self {
             pool,
-            registry,
+            asking,
             silence,
             place,
             lease,
@@ -71,8 +77,29 @@ impl PostgresWriter {
     /// Makes an index that a build has not made yet.
     async fn make_index(&mut self, table: usize, index: usize) -> Result<(), Failure> {
         if !self.made.contains(&(table, index)) {
-            indexes::ensure(&self.pool, self.lease, &self.description, table, index).await?;
+            self.ensure_index(table, index).await?;
             self.made.insert((table, index));
+        }
+        Ok(())
+    }
+
+    async fn ensure_index(&self, table: usize, index: usize) -> Result<(), Failure> {
+        let lent = self.pool.lend().await?;
+        let process = lent.process();
+        let ensured = indexes::ensure(lent, self.lease, &self.description, table, index);
+        self.asking.unless_silent(process, ensured).await
+    }
+
+    /// Makes all indexes that are missing or unusable, and the statistics.
+    async fn complete_tables(&self) -> Result<(), Failure> {
+        for (number, table) in self.description.tables.iter().enumerate() {
+            for index in 0..table.indexes.len() {
+                self.ensure_index(number, index).await?;
+            }
+            let lent = self.pool.lend().await?;
+            let process = lent.process();
+            let analyzed = indexes::analyze(lent, self.lease, &self.description, table);
+            self.asking.unless_silent(process, analyzed).await?;
         }
         Ok(())
     }
@@ -159,17 +186,8 @@ impl PostgresWriter {
         // To wait for one's turn is not a silence.
         let lent = self.pool.lend().await?;
         let process = lent.process();
-        unless_silent(
-            self.commits.commit(lent, commit),
-            Asking {
-                generation: self.lease.generation,
-                process,
-                description: &self.description,
-                registry: &self.registry,
-                silence: &self.silence,
-            },
-        )
-        .await
+        let committed = self.commits.commit(lent, commit);
+        self.asking.unless_silent(process, committed).await
     }
 }
 
@@ -249,7 +267,7 @@ impl Writer for PostgresWriter {
     }
 
     async fn complete(&mut self) -> Result<(), TargetError> {
-        indexes::complete(&self.pool, self.lease, &self.description)
+        self.complete_tables()
             .await
             .map_err(|failure| failure.into_error(&self.place, "make the indexes in"))
     }
