@@ -150,5 +150,5 @@ cell!(String, Text, self => self, inner => Ok(inner), Ordered);
 cell!(Vec<u8>, Bytes, self => self, inner => Ok(inner), Ordered);
 cell!(Timestamp, Timestamp, self => self.as_microseconds(), inner => Ok(Timestamp::from_microseconds(inner)), Ordered);
 cell!(Date, Date, self => self.as_days(), inner => Ok(Date::from_days(inner)), Ordered);
-cell!(Uuid, Uuid, self => self.to_string(), inner => Ok(inner.parse()?), Ordered);
+cell!(Uuid, Uuid, self => self.into_string(), inner => Ok(inner.parse()?), Ordered);
 cell!(Json, Json, self => self.into_text(), inner => Ok(Json::from_text(inner)));

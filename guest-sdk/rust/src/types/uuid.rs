@@ -5,10 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-const HEXADECIMAL_DIGITS: &[u8; 16] = b"0123456789abcdef";
 const TEXT_BYTES: usize = 36;
-/// Bytes of the text before which a hyphen stands.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+const HYPHEN_PLACES: [usize; 4] = [8, 13, 18, 23];
+/// Where the two digits of each byte stand in the text.
+const BYTE_PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+/// By byte: the two digits in which it is written.
+const WRITTEN: [[u8; 2]; 256] = written();
+/// By character: what it is worth as a hexadecimal digit.
+const WORTH: [u8; 256] = worth();
+/// What a character that is no digit is worth.
+const NO_DIGIT: u8 = 0xff;
 
 /// A UUID; in JSON and as text in its 36-character form.
 ///
@@ -41,41 +47,46 @@ impl Uuid {
         self.0
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "places of an array of this length, and a table for all bytes"
+    )]
     fn text(self) -> [u8; TEXT_BYTES] {
         let mut text = [b'-'; TEXT_BYTES];
-        let mut bits = self.0;
-        let places = text
-            .iter_mut()
-            .enumerate()
-            .filter(|(place, _)| !HYPHENS.contains(place));
-        for (_, character) in places {
-            bits = bits.rotate_left(4);
-            let digit = usize::from((bits & 0xf) as u8);
-            *character = HEXADECIMAL_DIGITS.get(digit).copied().unwrap_or_default();
+        for (byte, place) in self.0.to_be_bytes().into_iter().zip(BYTE_PLACES) {
+            let [high, low] = WRITTEN[usize::from(byte)];
+            text[place] = high;
+            text[place + 1] = low;
         }
         text
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        String::from_utf8(self.text().into()).unwrap_or_default()
     }
 }
 
 impl FromStr for Uuid {
     type Err = ParseUuidError;
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "places of an array of this length, and a table for all bytes"
+    )]
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != TEXT_BYTES {
+        let text: &[u8; TEXT_BYTES] = text.as_bytes().try_into().map_err(|_| ParseUuidError)?;
+        let mut bytes = [0; BYTE_PLACES.len()];
+        let mut digits = 0;
+        for (byte, place) in bytes.iter_mut().zip(BYTE_PLACES) {
+            let high = WORTH[usize::from(text[place])];
+            let low = WORTH[usize::from(text[place + 1])];
+            digits |= high | low;
+            *byte = high << 4 | low;
+        }
+        if digits == NO_DIGIT || HYPHEN_PLACES.iter().any(|&place| text[place] != b'-') {
             return Err(ParseUuidError);
         }
-        let mut bits = 0;
-        for (place, byte) in text.bytes().enumerate() {
-            if HYPHENS.contains(&place) {
-                if byte != b'-' {
-                    return Err(ParseUuidError);
-                }
-                continue;
-            }
-            let digit = char::from(byte).to_digit(16).ok_or(ParseUuidError)?;
-            bits = bits << 4 | u128::from(digit);
-        }
-        Ok(Self(bits))
+        Ok(Self(u128::from_be_bytes(bytes)))
     }
 }
 
@@ -84,6 +95,40 @@ impl fmt::Display for Uuid {
         let text = self.text();
         formatter.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler"
+)]
+const fn written() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut written = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < written.len() {
+        written[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    written
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler"
+)]
+const fn worth() -> [u8; 256] {
+    let mut worth = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        if let Some(character) = char::from_digit(digit, 16) {
+            worth[character as usize] = digit as u8;
+            worth[character.to_ascii_uppercase() as usize] = digit as u8;
+        }
+        digit += 1;
+    }
+    worth
 }
 
 impl fmt::Debug for Uuid {
@@ -127,6 +172,19 @@ mod tests {
             serde_json::from_str::<Uuid>(&format!("\"{text}\"")).unwrap(),
             id
         );
+    }
+
+    #[test]
+    fn only_hexadecimal_digits_are_digits() {
+        for character in (0..0x80_u8).map(char::from) {
+            let text = format!("{character}1234567-89ab-cdef-fedc-ba987654321{character}");
+            let expected = character.to_digit(16).map(|digit| {
+                let digit = u128::from(digit);
+                digit << 124 | 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210 | digit
+            });
+            let parsed = text.parse::<Uuid>().ok().map(Uuid::as_u128);
+            assert_eq!(parsed, expected, "{text}");
+        }
     }
 
     #[test]
