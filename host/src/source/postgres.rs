@@ -117,11 +117,17 @@ impl PostgresSource {
     }
 }
 
-/// A text as an expression that no setting of the server reads differently, and
-/// nothing inside can end.
+/// A text as a constant that no setting of the server reads differently, and
+/// nothing inside can end. An expression would be evaluated for each row.
 fn literal(text: &str) -> String {
-    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("convert_from(decode('{digits}', 'hex'), 'UTF8')")
+    let mut literal = "E'".to_owned();
+    for character in text.chars() {
+        match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' => literal.push(character),
+            _ => literal += &format!("\\U{:08x}", u32::from(character)),
+        }
+    }
+    literal + "'"
 }
 
 #[async_trait]

@@ -9,18 +9,25 @@ use super::Layout;
 
 /// From 1970, where our times begin, to 2000, where PostgreSQL's do.
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
+/// Of the only binary format of `jsonb` that there is.
+const JSONB_VERSION: u8 = 1;
 
 /// The columns that [`read_event`] reads. The server converts only what it
 /// must: to `extract` an epoch is arithmetic with decimals, for each row.
 pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
     format!(
         "global_position::bigint, {}, stream_id::text, event_type::text, version::bigint, \
-         {}::int, event_data::text, {}, {}",
+         {}::int, {}, {}, {}",
         if layout.has_uuids() { "id" } else { "id::text" },
         if layout.schema_version {
             "schema_version"
         } else {
             "1"
+        },
+        if layout.has_jsonb() {
+            "event_data"
+        } else {
+            "event_data::text"
         },
         if metadata {
             "coalesce(metadata::text, '{}')"
@@ -69,6 +76,7 @@ pub(crate) fn read_event(row: &impl Cells, layout: &Layout) -> Result<Event, sql
             .try_into()
             .map_err(|_| out_of_range(5))?,
         data: Payload::Json(match row.cell(6)? {
+            Some(bytes) if layout.has_jsonb() => utf8(6, jsonb_text(bytes)?)?,
             Some(bytes) => utf8(6, bytes)?,
             None => "null".to_owned(),
         }),
@@ -117,6 +125,13 @@ fn text(row: &impl Cells, column: usize) -> Result<String, sqlx::Error> {
 fn utf8(column: usize, bytes: &[u8]) -> Result<String, sqlx::Error> {
     let text = std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))?;
     Ok(text.to_owned())
+}
+
+/// The text of a `jsonb` as it is sent: behind the version of the format.
+fn jsonb_text(bytes: &[u8]) -> Result<&[u8], sqlx::Error> {
+    bytes
+        .strip_prefix(&[JSONB_VERSION])
+        .ok_or_else(|| malformed(6, "its version of the format is unknown"))
 }
 
 /// Microseconds since 1970 from those since 2000; the ends of the range are

@@ -66,6 +66,11 @@ impl Layout {
         self.id_type == "uuid"
     }
 
+    /// Whether data is sent as a version and the text.
+    pub(super) fn has_jsonb(&self) -> bool {
+        self.data_type == "jsonb"
+    }
+
     /// Whether times are sent as microseconds. One without a time zone is taken
     /// for UTC.
     pub(super) fn has_timestamps(&self) -> bool {
