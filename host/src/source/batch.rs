@@ -36,8 +36,8 @@ impl Filling {
     }
 
     /// How many events to ask for.
-    pub(super) fn wanted(limits: BatchLimits) -> usize {
-        limits.events.max(1)
+    pub(super) fn wanted(&self) -> usize {
+        self.limits.events.max(1)
     }
 
     /// Adds an event if there is room. Once it gives `false`, the batch is
@@ -50,7 +50,7 @@ impl Filling {
         }
         self.bytes = bytes;
         self.events.push(event);
-        self.full = self.events.len() >= Self::wanted(self.limits) || bytes >= self.limits.bytes;
+        self.full = self.events.len() >= self.wanted() || bytes >= self.limits.bytes;
         !self.full
     }
 

@@ -242,7 +242,7 @@ impl Source for SqliteSource {
                 for text in &texts {
                     parameters.push(text.to_sql()?);
                 }
-                parameters.push(sql_limit(Filling::wanted(limits)).into());
+                parameters.push(sql_limit(filling.wanted()).into());
                 let mut statement = connection.prepare_cached(&query)?;
                 let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
                 while let Some(row) = rows.next()? {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
 use sqlx::postgres::{PgConnection, PgListener};
-use sqlx::{Acquire as _, Row as _};
+use sqlx::{Acquire as _, AssertSqlSafe, Executor as _, Row as _};
 
+use super::ALONG_THE_INDEX;
 use super::blockers;
 use super::checks::{Watched, last_drawn, watched};
 use super::pace::Pace;
@@ -62,6 +63,11 @@ impl Session {
             .await
             .map_err(|error| failed(url, error))?;
         let watched = watched(connection, url).await?;
+        let settings = ALONG_THE_INDEX.map(|(name, value)| format!("SET {name} = {value}"));
+        connection
+            .execute(AssertSqlSafe(settings.join("; ")))
+            .await
+            .map_err(|error| failed(url, error))?;
         Ok(Self {
             url: url.clone(),
             listener,

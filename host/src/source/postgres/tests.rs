@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::database_url::DatabaseUrl;
 use crate::event_store::{self, ExpectedVersion, NewEvent, StreamId};
-use crate::source::{self, Follow, Source, SourceErrorKind};
+use crate::source::{self, BatchLimits, Follow, Source, SourceErrorKind};
 use crate::test_database::{connect, postgres, run};
 
 /// Seconds for which the writers write; more by `GNOMON_TEST_WRITER_SECONDS`.
@@ -422,4 +422,72 @@ async fn unreachable_servers_and_wrong_passwords_are_named_without_the_password(
         kinds.insert(url.to_string(), shown);
     }
     assert!(started.elapsed() < Duration::from_secs(30), "{kinds:?}");
+}
+
+/// What the server's sessions have told that they have read of the table
+/// `events`: rows without an index, and entries of indexes.
+async fn read_so_far(connection: &mut PgConnection) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'events'), \
+         (SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'events')",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
+}
+
+/// The plans of looks and small reads are kept, and made when the table is
+/// empty or nearly so.
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_of_a_small_table_are_good_when_it_has_grown() {
+    const ROWS: i64 = 20_000;
+    const COUNTED_AFTER: Duration = Duration::from_millis(1_500);
+    let url = postgres().await;
+    let source = source::open(&url).await.unwrap();
+    let mut connection = connect(&url).await;
+    let subscription = Subscription {
+        event_types: vec!["T".to_owned()],
+        ..Subscription::default()
+    };
+    let mut version = 0;
+    let mut after = source.start();
+    // Inserts and reads so many events.
+    let mut follow = async |connection: &mut PgConnection, rows| {
+        insert(connection, "S", &mut version, rows).await;
+        let head = Position::new(version.unsigned_abs()).unwrap();
+        let mut frontier = source.frontier();
+        let reached = frontier.wait_for(|frontier| frontier.safe == head);
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        drop(reached.expect("the frontier moves").unwrap());
+        loop {
+            let limits = BatchLimits {
+                events: 1_000,
+                bytes: 1 << 20,
+                until: None,
+            };
+            let batch = source.read(&after, &subscription, limits).await.unwrap();
+            after = batch.next;
+            if batch.position == head {
+                return;
+            }
+        }
+    };
+    for _ in 0..8 {
+        follow(&mut connection, 1).await;
+        run(&mut connection, "ANALYZE events").await;
+    }
+    follow(&mut connection, ROWS).await;
+    // A session tells what it has done with the first statement after a while.
+    tokio::time::sleep(COUNTED_AFTER).await;
+    follow(&mut connection, 1).await;
+    let before = read_so_far(&mut connection).await;
+    for _ in 0..20 {
+        follow(&mut connection, 1).await;
+    }
+    tokio::time::sleep(COUNTED_AFTER).await;
+    follow(&mut connection, 1).await;
+    let (rows, entries) = read_so_far(&mut connection).await;
+    assert_eq!(rows, before.0, "rows were read without an index");
+    let entries = entries - before.1;
+    assert!((20..ROWS / 10).contains(&entries), "{entries}");
 }
