@@ -53,6 +53,9 @@ const ALONG_THE_INDEX: [(&str, &str); 5] = [
 /// takes longer than they do.
 const FEW_POSITIONS: u64 = 200;
 
+/// The part of a stream's id before its first `-`.
+const CATEGORY: &str = "split_part(stream_id, '-', 1)";
+
 /// A PostgreSQL table of events as a source.
 pub struct PostgresSource {
     pool: Connections,
@@ -169,9 +172,6 @@ impl PostgresSource {
         store_error(&format!("read events from {}", self.url), error).into()
     }
 }
-
-/// The part of a stream's id before its first `-`.
-const CATEGORY: &str = "split_part(stream_id, '-', 1)";
 
 /// A text as a constant that no setting of the server reads differently, and
 /// nothing inside can end. An expression would be evaluated for each row.

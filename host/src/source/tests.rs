@@ -94,62 +94,74 @@ async fn filters_leave_out_and_the_checkpoint_passes_them(url: DatabaseUrl) {
     ] {
         append(store.as_ref(), stream, kind).await;
     }
-    wait_for(source.as_ref(), 6).await;
-    let names = |list: &[&str]| {
-        list.iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
-    for (types, categories, expected) in [
+    let cases = [
         (&[][..], &[][..], &[1, 2, 3, 4, 5, 6][..]),
         (&["Placed"], &[], &[1, 3, 4, 5]),
         (&[], &["Order"], &[1, 2, 4]),
         (&["Placed", "Nothing"], &["Order", "Customer"], &[1, 3, 4]),
         (&["Pl\"a'c\\ed\n\\u0041 Größe 注文 🛒"], &["O'rder\\"], &[6]),
         (&["Nothing"], &[], &[]),
-    ] {
-        let subscription = Subscription {
-            event_types: names(types),
-            categories: names(categories),
-            metadata: false,
-        };
-        let read = async |after: &Checkpoint, limits| {
-            source.read(after, &subscription, limits).await.unwrap()
-        };
-        let positions = |batch: &Batch| {
-            batch
-                .events
-                .iter()
-                .map(|e| e.position.get())
-                .collect::<Vec<_>>()
-        };
-        let batch = read(&source.start(), ALL).await;
-        assert_eq!(positions(&batch), expected);
-        assert!(batch.events.iter().all(|event| subscription.wants(event)));
-        assert_eq!(batch.position.get(), 6);
-        assert_eq!(source.position(&batch.next).unwrap(), batch.position);
-        assert!(batch.caught_up);
-        // One by one gives the same.
-        let mut singly = Vec::new();
-        let mut checkpoint = source.start();
-        loop {
-            let batch = read(
-                &checkpoint,
-                BatchLimits {
-                    events: 1,
-                    bytes: 1,
-                    until: None,
-                },
-            )
-            .await;
-            singly.extend(positions(&batch));
-            checkpoint = batch.next;
-            if batch.caught_up {
-                break;
-            }
-        }
-        assert_eq!(singly, expected);
+    ];
+    for (types, categories, expected) in cases {
+        check_filter(source.as_ref(), types, categories, expected, 6).await;
     }
+    // Many are not read in the same way as few.
+    const OTHERS: usize = 300;
+    let stream = StreamId::new("Other-1").unwrap();
+    let others: Vec<NewEvent> = (0..OTHERS)
+        .map(|_| NewEvent::new("Other", "{}").unwrap())
+        .collect();
+    let appended = store.append(&stream, ExpectedVersion::Any, &others).await;
+    appended.unwrap();
+    for (types, categories, expected) in cases.into_iter().skip(1) {
+        let head = 6 + OTHERS as u64;
+        check_filter(source.as_ref(), types, categories, expected, head).await;
+    }
+}
+
+/// Reads what a subscription asks for, at once and one by one.
+async fn check_filter(
+    source: &dyn Source,
+    types: &[&str],
+    categories: &[&str],
+    expected: &[u64],
+    head: u64,
+) {
+    wait_for(source, head).await;
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+    let subscription = Subscription {
+        event_types: names(types),
+        categories: names(categories),
+        metadata: false,
+    };
+    let read =
+        async |after: &Checkpoint, limits| source.read(after, &subscription, limits).await.unwrap();
+    let positions = |batch: &Batch| -> Vec<u64> {
+        let events = batch.events.iter();
+        events.map(|event| event.position.get()).collect()
+    };
+    let batch = read(&source.start(), ALL).await;
+    assert_eq!(positions(&batch), expected);
+    assert!(batch.events.iter().all(|event| subscription.wants(event)));
+    assert_eq!(batch.position.get(), head);
+    assert_eq!(source.position(&batch.next).unwrap(), batch.position);
+    assert!(batch.caught_up);
+    let mut singly = Vec::new();
+    let mut checkpoint = source.start();
+    let one = BatchLimits {
+        events: 1,
+        bytes: 1,
+        until: None,
+    };
+    loop {
+        let batch = read(&checkpoint, one).await;
+        singly.extend(positions(&batch));
+        checkpoint = batch.next;
+        if batch.caught_up {
+            break;
+        }
+    }
+    assert_eq!(singly, expected);
 }
 
 async fn batches_are_bounded_by_events_and_bytes(url: DatabaseUrl) {
