@@ -97,11 +97,7 @@ impl fmt::Display for Uuid {
     }
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "evaluated by the compiler"
-)]
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn written() -> [[u8; 2]; 256] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut written = [[0; 2]; 256];
