@@ -27,10 +27,11 @@ const TABLE_ELEMENTS_MAX: usize = 60_000;
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 /// What a 32-bit memory can grow to; `limits.memory` is checked on the way.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
-/// Memory that stays mapped between two instances. Where the kernel tells which
-/// pages were written (Linux 6.7), only those are cleared. Elsewhere all of it
-/// is, and more makes the drop dearer than the page faults that it saves.
+/// Memory that stays mapped between two instances where the kernel tells which
+/// pages were written (Linux 6.7), and only those are cleared.
 const WRITTEN_RESIDENT_BYTES: usize = 512 * 1024;
+/// The same elsewhere. All of it is cleared, so more makes the drop dearer than
+/// the page faults that it saves.
 const RESIDENT_BYTES: usize = 64 * 1024;
 
 /// Compiles and links guests. Its ticker thread ends when it is gone and all

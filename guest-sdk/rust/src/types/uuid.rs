@@ -16,6 +16,36 @@ const WORTH: [u8; 256] = worth();
 /// What a character that is no digit is worth.
 const NO_DIGIT: u8 = 0xff;
 
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn written() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut written = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < written.len() {
+        written[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    written
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler"
+)]
+const fn worth() -> [u8; 256] {
+    let mut worth = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        if let Some(character) = char::from_digit(digit, 16) {
+            worth[character as usize] = digit as u8;
+            worth[character.to_ascii_uppercase() as usize] = digit as u8;
+        }
+        digit += 1;
+    }
+    worth
+}
+
 /// A UUID; in JSON and as text in its 36-character form.
 ///
 /// ```
@@ -95,36 +125,6 @@ impl fmt::Display for Uuid {
         let text = self.text();
         formatter.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
-}
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-const fn written() -> [[u8; 2]; 256] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut written = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < written.len() {
-        written[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
-        byte += 1;
-    }
-    written
-}
-
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "evaluated by the compiler"
-)]
-const fn worth() -> [u8; 256] {
-    let mut worth = [NO_DIGIT; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        if let Some(character) = char::from_digit(digit, 16) {
-            worth[character as usize] = digit as u8;
-            worth[character.to_ascii_uppercase() as usize] = digit as u8;
-        }
-        digit += 1;
-    }
-    worth
 }
 
 impl fmt::Debug for Uuid {

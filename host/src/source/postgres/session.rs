@@ -63,6 +63,7 @@ impl Session {
             .await
             .map_err(|error| failed(url, error))?;
         let watched = watched(connection, url).await?;
+        // After the checks, which may have to read the whole table.
         let settings = ALONG_THE_INDEX.map(|(name, value)| format!("SET {name} = {value}"));
         connection
             .execute(AssertSqlSafe(settings.join("; ")))

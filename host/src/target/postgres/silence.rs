@@ -18,7 +18,7 @@ use gnomon_model::Description;
 
 use super::failure::Failure;
 use super::tables::schema_name;
-use crate::connections::Connections;
+use crate::connections::{Connections, Lent};
 use crate::generation::GenerationId;
 use crate::silence::Silence;
 
@@ -41,17 +41,20 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Waits for work on the connection of this process of the server. Where
-    /// the server does not work on it, it may have been done or not: of a
-    /// commit only the checkpoint tells.
-    pub(super) async fn unless_silent<T>(
+    /// Waits for work on a connection. Where the server does not work on it, it
+    /// may have been done or not: of a commit only the checkpoint tells.
+    pub(super) async fn unless_silent<T, W>(
         &self,
-        process: i32,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        lent: Lent,
+        work: impl FnOnce(Lent) -> W,
+    ) -> Result<T, Failure>
+    where
+        W: Future<Output = Result<T, Failure>>,
+    {
+        let process = lent.process();
         tokio::select! {
             biased;
-            done = work => done,
+            done = work(lent) => done,
             () = nobody_works(self, process) => {
                 self.silence.notice();
                 Err(sqlx::Error::Io(std::io::Error::new(

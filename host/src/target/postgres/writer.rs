@@ -85,9 +85,8 @@ impl PostgresWriter {
 
     async fn ensure_index(&self, table: usize, index: usize) -> Result<(), Failure> {
         let lent = self.pool.lend().await?;
-        let process = lent.process();
-        let ensured = indexes::ensure(lent, self.lease, &self.description, table, index);
-        self.asking.unless_silent(process, ensured).await
+        let ensure = |lent| indexes::ensure(lent, self.lease, &self.description, table, index);
+        self.asking.unless_silent(lent, ensure).await
     }
 
     /// Makes all indexes that are missing or unusable, and the statistics.
@@ -97,9 +96,8 @@ impl PostgresWriter {
                 self.ensure_index(number, index).await?;
             }
             let lent = self.pool.lend().await?;
-            let process = lent.process();
-            let analyzed = indexes::analyze(lent, self.lease, &self.description, table);
-            self.asking.unless_silent(process, analyzed).await?;
+            let analyze = |lent| indexes::analyze(lent, self.lease, &self.description, table);
+            self.asking.unless_silent(lent, analyze).await?;
         }
         Ok(())
     }
@@ -185,9 +183,10 @@ impl PostgresWriter {
     async fn write(&mut self, commit: Commit<'_>) -> Result<(), Failure> {
         // To wait for one's turn is not a silence.
         let lent = self.pool.lend().await?;
-        let process = lent.process();
-        let committed = self.commits.commit(lent, commit);
-        self.asking.unless_silent(process, committed).await
+        let commits = &mut self.commits;
+        self.asking
+            .unless_silent(lent, |lent| commits.commit(lent, commit))
+            .await
     }
 }
 
