@@ -104,7 +104,7 @@ impl Default for Limits {
             batch_write_bytes: 64 << 20,
             log_bytes: 64 * KIB,
             row_cache: 16 * MIB,
-            build_window: 64 * MIB,
+            build_window: 96 * MIB,
             lease_time: Duration::from_secs(5),
         }
     }

@@ -263,8 +263,12 @@ impl Rows {
             position: folded.position,
             rate: folded.rate,
         })?;
-        for writes in folded.writes {
-            self.remember_own(writes);
+        if folded.bytes > self.bytes_max {
+            self.remember_some(&folded.writes);
+        } else {
+            for writes in folded.writes {
+                self.remember_own(writes);
+            }
         }
         Ok(())
     }
@@ -345,6 +349,33 @@ impl Rows {
         }
         for key in writes.deletes {
             self.remember(writes.table, key, None);
+        }
+    }
+
+    /// As much as there is room for, of writes that exchange the whole cache.
+    /// The rows are copied: a few that stay where all others are freed would
+    /// keep most of the memory.
+    fn remember_some(&mut self, writes: &[TableWrites]) {
+        for cache in &mut self.tables {
+            cache.clear();
+        }
+        self.bytes = 0;
+        let description = Arc::clone(&self.description);
+        for (declared, writes) in writes
+            .iter()
+            .filter_map(|writes| Some((description.tables.get(writes.table)?, writes)))
+        {
+            let rows = writes
+                .upserts
+                .iter()
+                .map(|row| (declared.key_of(row), Some(row)));
+            let removed = writes.deletes.iter().map(|key| (key.clone(), None));
+            for (key, row) in rows.chain(removed) {
+                if self.bytes + entry_bytes(&key, row) > self.bytes_max {
+                    return;
+                }
+                self.remember(writes.table, key, row.cloned());
+            }
         }
     }
 

@@ -150,7 +150,7 @@ const LIMITS: [Key; 11] = [
     ),
     limit(
         "build-window",
-        "\"64MiB\"",
+        "\"96MiB\"",
         "Rows that a build keeps in memory before it writes them, each once.",
         |limits, given| store(&mut limits.build_window, given.size(0..=1024 * GIB)?),
     ),

@@ -30,6 +30,8 @@ pub(super) struct Folded {
     pub(super) next: Checkpoint,
     pub(super) position: Position,
     pub(super) rate: f64,
+    /// Bytes of memory.
+    pub(super) bytes: usize,
 }
 
 impl Window {
@@ -104,7 +106,7 @@ impl Window {
             rate,
             ..
         } = self.end.take()?;
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
         let mut writes = Vec::new();
         for (table, rows) in self.tables.iter_mut().enumerate() {
             let mut rows: Vec<(Key, Option<Row>)> = std::mem::take(rows).into_iter().collect();
@@ -129,6 +131,7 @@ impl Window {
             next,
             position,
             rate,
+            bytes,
         })
     }
 }

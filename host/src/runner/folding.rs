@@ -12,7 +12,7 @@ use crate::generation::GenerationState;
 use crate::target::TargetErrorKind;
 
 /// How long a build folds before it commits: what a kill costs at most.
-const BUILD_FOLD_TIME: Duration = Duration::from_secs(5);
+const BUILD_FOLD_TIME: Duration = Duration::from_secs(10);
 /// How long others do, while there are always more events: somebody waits for
 /// their rows.
 pub(super) const LIVE_FOLD_TIME: Duration = Duration::from_millis(10);

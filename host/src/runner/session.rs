@@ -191,11 +191,18 @@ impl Session {
     }
 
     pub(super) fn run(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> End {
-        loop {
+        let end = loop {
             if let Err(end) = self.step(runner, heartbeat) {
-                return end;
+                break end;
             }
+        };
+        if matches!(end, End::Stopped)
+            && let Err(error) = self.rows.flush()
+        {
+            // As if the host had been killed: it costs the time of a window.
+            tracing::debug!("what was folded could not be written at the end: {error}");
         }
+        end
     }
 
     fn step(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Result<(), End> {

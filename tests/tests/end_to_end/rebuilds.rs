@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use gnomon_tests::harness::{Feed, Installation, Readers, Spending, System};
+use gnomon_tests::harness::{Feed, Installation, PATIENCE, Readers, Spending, System};
 
 const SYSTEMS: [System; 2] = [System::Sqlite, System::Postgres];
 const EVENTS: usize = 10_000;
@@ -114,6 +114,36 @@ fn a_rebuild_goes_on_where_a_kill_left_it() {
             (found.state == "live").then_some(())
         });
         FIRST.assert_right(&installation, "built with three kills");
+    }
+}
+
+#[test]
+fn a_rebuild_that_is_stopped_keeps_what_it_has_done() {
+    for system in SYSTEMS {
+        // Far from full when the host is stopped.
+        let installation = Installation::new(system, system)
+            .with_variable("GNOMON_LIMITS_BATCH_EVENTS", 5)
+            .with_variable("GNOMON_LIMITS_BUILD_WINDOW", "1GiB");
+        installation.append_orders(3 * EVENTS, 1);
+        FIRST.deploy(&installation, &[]);
+        let head = installation.head();
+        let mut pause = Duration::from_millis(100);
+        // How long it takes to begin depends on the machine.
+        let reached = loop {
+            let host = installation.start_host();
+            std::thread::sleep(pause);
+            let (ended, _) = host.terminate(PATIENCE);
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            let reached = installation.spending_generations()[0].position;
+            println!("{system:?}: stopped after {pause:?} at position {reached} of {head}");
+            if reached > 0 {
+                break reached;
+            }
+            pause = pause * 3 / 2;
+        };
+        assert!(reached < head, "it was built as a whole: {reached}");
+        installation.succeed(&["run", "--until-caught-up"]);
+        FIRST.assert_right(&installation, "built in two parts");
     }
 }
 

@@ -134,7 +134,10 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
         "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until, g.obstacle,
                 p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,
                 c.checkpoint, c.position,
-                CASE WHEN c.updated_at > clock_timestamp() - interval '5 s' THEN c.rate END AS rate,
+                CASE WHEN c.updated_at > clock_timestamp() - CASE g.state
+                        -- It writes only every ten seconds.
+                        WHEN 'building' THEN interval '15 s' ELSE interval '5 s' END
+                    THEN c.rate END AS rate,
                 (extract(epoch FROM g.retired_at) * 1000000)::bigint AS retired_at,
                 CASE WHEN l.expires_at > clock_timestamp() THEN l.host END AS host,
                 (SELECT count(*) FROM gnomon.dead_letters d WHERE d.generation = g.id)

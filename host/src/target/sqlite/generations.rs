@@ -133,7 +133,9 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
             .prepare_cached(concat!(
                 "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until,
                         g.obstacle, p.desired_state = 'removed',
-                        CASE WHEN c.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-5 seconds')
+                        CASE WHEN c.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', CASE g.state
+                                -- It writes only every ten seconds.
+                                WHEN 'building' THEN '-15 seconds' ELSE '-5 seconds' END)
                             THEN c.rate END,
                         g.retired_at, g.run_state, g.cause, c.checkpoint, c.position,
                         CASE WHEN l.expires_at > ",
