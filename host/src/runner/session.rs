@@ -345,17 +345,21 @@ impl Session {
         }
     }
 
-    /// Nothing came for a while: commits a checkpoint that only passed
-    /// unwanted events, or says why the source stands still.
+    /// Nothing came for a while: commits what is folded and a checkpoint that
+    /// only passed unwanted events, or says why the source stands still.
     fn settle(&mut self, runner: &mut Runner) -> Result<(), End> {
+        let mut has_settled = self.rows.folded_to().is_some();
         self.flush()?;
         if let Some((next, position)) = self.passed.take() {
             let none = DeadLetterChanges::default();
             self.commit(&[], none, next, position)?;
-            self.tell_position(runner);
-            return Ok(());
+            has_settled = true;
         }
         self.tell_position(runner);
+        if has_settled {
+            // These do not wait for as long as a standstill takes.
+            return Ok(());
+        }
         let frontier = runner.assignment.source.frontier().borrow().clone();
         let (state, cause) = match (frontier.out_of_reach, frontier.waiting_for) {
             (Some(cause), _) => (RunState::Retrying, Some(cause)),
