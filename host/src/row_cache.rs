@@ -327,14 +327,8 @@ impl Rows {
 
     fn remember_writes(&mut self, writes: &TableWrites) {
         let description = Arc::clone(&self.description);
-        let Some(declared) = description.tables.get(writes.table) else {
-            return;
-        };
-        for row in &writes.upserts {
-            self.remember(writes.table, declared.key_of(row), Some(row.clone()));
-        }
-        for key in &writes.deletes {
-            self.remember(writes.table, key.clone(), None);
+        for (key, row) in entries(&description, writes) {
+            self.remember(writes.table, key, row.cloned());
         }
     }
 
@@ -361,16 +355,8 @@ impl Rows {
         }
         self.bytes = 0;
         let description = Arc::clone(&self.description);
-        for (declared, writes) in writes
-            .iter()
-            .filter_map(|writes| Some((description.tables.get(writes.table)?, writes)))
-        {
-            let rows = writes
-                .upserts
-                .iter()
-                .map(|row| (declared.key_of(row), Some(row)));
-            let removed = writes.deletes.iter().map(|key| (key.clone(), None));
-            for (key, row) in rows.chain(removed) {
+        for writes in writes {
+            for (key, row) in entries(&description, writes) {
                 if self.bytes + entry_bytes(&key, row) > self.bytes_max {
                     return;
                 }
@@ -426,6 +412,21 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+/// What is under each key that is written.
+fn entries<'a>(
+    description: &'a Description,
+    writes: &'a TableWrites,
+) -> impl Iterator<Item = (Key, Option<&'a Row>)> {
+    let declared = description.tables.get(writes.table);
+    let rows = declared.into_iter().flat_map(|declared| {
+        writes
+            .upserts
+            .iter()
+            .map(|row| (declared.key_of(row), Some(row)))
+    });
+    rows.chain(writes.deletes.iter().map(|key| (key.clone(), None)))
 }
 
 fn entry_bytes(key: &Key, row: Option<&Row>) -> usize {

@@ -200,7 +200,11 @@ impl Session {
             && let Err(error) = self.rows.flush()
         {
             // As if the host had been killed: it costs the time of a window.
-            tracing::debug!("what was folded could not be written at the end: {error}");
+            tracing::debug!(
+                projection = runner.assignment.generation.projection,
+                "what was folded could not be written before the stop: {}",
+                chain(&error)
+            );
         }
         end
     }
