@@ -24,6 +24,7 @@ mod convert;
 mod engine;
 mod instance;
 mod native_code;
+mod ticker;
 
 pub use convert::describe_event;
 pub use engine::GuestEngine;

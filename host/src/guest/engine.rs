@@ -1,6 +1,6 @@
 //! The engine: how guests are compiled, linked and bounded.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -8,11 +8,10 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::bindings::{Projection, ProjectionPre};
 use super::call::Call;
 use super::native_code::NativeCodeCache;
+use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
 use crate::generation::ModuleHash;
 
-/// How often a running guest is asked for the time.
-const TICK: Duration = Duration::from_millis(10);
 /// Stack of a guest. Rust's own threads have four times as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 /// Instances at a time; each generation has at most one.
@@ -34,11 +33,11 @@ const WRITTEN_RESIDENT_BYTES: usize = 512 * 1024;
 /// the page faults that it saves.
 const RESIDENT_BYTES: usize = 64 * 1024;
 
-/// Compiles and links guests. Its ticker thread ends when it is gone and all
-/// of its guests with it: a guest's time is bounded as long as it can run.
+/// Compiles and links guests.
 pub struct GuestEngine {
     engine: Engine,
     linker: Linker<Call>,
+    ticker: Arc<Ticker>,
     cache: Option<NativeCodeCache>,
 }
 
@@ -51,17 +50,8 @@ impl GuestEngine {
         let engine = Engine::new(&config())?;
         let mut linker = Linker::new(&engine);
         Projection::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
-        let ticked = engine.weak();
-        std::thread::Builder::new()
-            .name("gnomon-ticker".to_owned())
-            .spawn(move || {
-                while let Some(engine) = ticked.upgrade() {
-                    engine.increment_epoch();
-                    drop(engine);
-                    std::thread::sleep(TICK);
-                }
-            })?;
         Ok(Self {
+            ticker: Arc::new(Ticker::start(&engine)?),
             engine,
             linker,
             cache,
@@ -83,7 +73,7 @@ impl GuestEngine {
             .instantiate_pre(&component)
             .and_then(ProjectionPre::new)
             .map_err(|error| LoadError::WrongWorld(of_module(&error)))?;
-        Guest::describe(pre, hash, limits)
+        Guest::describe(pre, Arc::clone(&self.ticker), hash, limits)
     }
 
     fn compile(&self, bytes: &[u8], hash: &ModuleHash) -> Result<Component, LoadError> {

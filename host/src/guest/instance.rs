@@ -11,6 +11,7 @@ use super::bindings::{Projection, ProjectionPre};
 use super::bounded_rows::BoundedRows;
 use super::call::{Call, Fault, Work};
 use super::convert;
+use super::ticker::Ticker;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
 use crate::event_list::EventList;
 use crate::generation::ModuleHash;
@@ -25,6 +26,7 @@ impl<R: CommittedRows<Error = TargetError> + Send> ReadRows for R {}
 #[derive(Clone)]
 pub struct Guest {
     pre: ProjectionPre<Call>,
+    ticker: Arc<Ticker>,
     hash: ModuleHash,
     name: Arc<str>,
     description: Arc<Description>,
@@ -34,15 +36,19 @@ impl Guest {
     /// Asks a linked module twice what it is, each time in a fresh instance.
     pub(super) fn describe(
         pre: ProjectionPre<Call>,
+        ticker: Arc<Ticker>,
         hash: ModuleHash,
         limits: GuestLimits,
     ) -> Result<Self, LoadError> {
+        let running = ticker.run();
         let first = described(&pre, limits)?;
         if described(&pre, limits)? != first {
             return Err(LoadError::Unsteady);
         }
+        drop(running);
         Ok(Self {
             pre,
+            ticker,
             hash,
             name: Arc::from(first.name.as_str()),
             description: Arc::new(first),
@@ -73,6 +79,7 @@ impl Guest {
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
     ) -> Result<Vec<TableWrites>, ApplyError> {
+        let _running = self.ticker.run();
         let mut store = new_store(&self.pre, self.call(rows, floats, limits, stop));
         let result = self
             .pre
@@ -87,6 +94,7 @@ impl Guest {
     /// # Errors
     /// [`ApplyError`] when there is no room for it, or its start fails.
     pub fn keep(&self, limits: GuestLimits) -> Result<KeptGuest, ApplyError> {
+        let _running = self.ticker.run();
         let never = Arc::new(AtomicBool::new(false));
         let mut store = new_store(
             &self.pre,
@@ -143,6 +151,7 @@ impl KeptGuest {
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
     ) -> Result<Vec<TableWrites>, ApplyError> {
+        let _running = self.guest.ticker.run();
         let call = self.guest.call(rows, floats, limits, stop);
         let next = call.with_memory_of(self.store.data());
         *self.store.data_mut() = next;
