@@ -71,7 +71,7 @@ impl Changes {
     pub fn checked(table: &Table, changes: Vec<Change>, floats: Floats) -> Result<Self, Violation> {
         let mut checked = Self::default();
         for change in changes {
-            let (verb, name, value) = match change {
+            let (verb, name, mut value) = match change {
                 Change::Set(name, value) => (Verb::Set, name, value),
                 Change::Add(name, value) => (Verb::Add, name, value),
                 Change::Min(name, value) => (Verb::Min, name, value),
@@ -92,7 +92,7 @@ impl Changes {
             if verb != Verb::Set && value == Value::Null {
                 return Err(refuse(InvalidValue::Null));
             }
-            let value = table.checked_value(column, value, floats)?;
+            table.check_value(column, &mut value, floats)?;
             if let Some(column_type) = value.column_type()
                 && !has_change(column_type, verb)
             {
@@ -151,8 +151,8 @@ impl Changes {
                 column: declared.name.clone(),
                 reason,
             };
-            let changed = step.apply(cell, declared.column_type).map_err(refuse)?;
-            *cell = table.checked_value(*column, changed, floats)?;
+            *cell = step.apply(cell, declared.column_type).map_err(refuse)?;
+            table.check_value(*column, cell, floats)?;
         }
         table.check_entries(row)
     }

@@ -2,7 +2,7 @@
 //! semantics of writing rows.
 //!
 //! ```text
-//! guest ──> Value::checked ──> BatchWrites ──> TableWrites ──> one statement per table
+//! guest ──> Value::check ──> BatchWrites ──> TableWrites ──> one statement per table
 //!              (schema)      (one op per row)   (sorted rows)
 //! ```
 //!

@@ -149,52 +149,46 @@ impl Table {
     ///
     /// # Errors
     /// [`Violation::Value`] if the column cannot hold it.
-    pub fn checked_value(
+    pub fn check_value(
         &self,
         column: usize,
-        value: Value,
+        value: &mut Value,
         floats: Floats,
-    ) -> Result<Value, Violation> {
+    ) -> Result<(), Violation> {
         let Some(declared) = self.columns.get(column) else {
             return Err(Violation::UnknownColumn {
                 table: self.name.clone(),
                 column: format!("number {column}"),
             });
         };
-        let refuse = |reason| Violation::Value {
+        let checked = match value {
+            Value::Null if declared.nullable => Ok(()),
+            Value::Null => Err(InvalidValue::Null),
+            _ => value.check(declared.column_type, floats),
+        };
+        checked.map_err(|reason| Violation::Value {
             table: self.name.clone(),
             column: declared.name.clone(),
             reason,
-        };
-        if matches!(value, Value::Null) {
-            return if declared.nullable {
-                Ok(value)
-            } else {
-                Err(refuse(InvalidValue::Null))
-            };
+        })?;
+        if let Value::Decimal(decimal) = value
+            && self.identifies(column)
+        {
+            decimal.shorten();
         }
-        let value = value
-            .checked(declared.column_type, floats)
-            .map_err(refuse)?;
-        Ok(match value {
-            Value::Decimal(_) if self.identifies(column) => value.shortest(),
-            value => value,
-        })
+        Ok(())
     }
 
     /// Checks a whole row, in place.
     ///
     /// # Errors
     /// [`Violation::Arity`] or [`Violation::Value`].
-    pub fn checked_row(&self, row: Row, floats: Floats) -> Result<Row, Violation> {
+    pub fn check_row(&self, row: &mut Row, floats: Floats) -> Result<(), Violation> {
         self.check_arity("a row", self.columns.len(), row.len())?;
-        let row: Row = row
-            .into_iter()
-            .enumerate()
-            .map(|(column, value)| self.checked_value(column, value, floats))
-            .collect::<Result<_, _>>()?;
-        self.check_entries(&row)?;
-        Ok(row)
+        for (column, value) in row.iter_mut().enumerate() {
+            self.check_value(column, value, floats)?;
+        }
+        self.check_entries(row)
     }
 
     /// Checks that the key and the entries of all indexes fit into an index of
@@ -306,14 +300,13 @@ impl Table {
     fn checked_columns(
         &self,
         columns: &[usize],
-        values: Vec<Value>,
+        mut values: Vec<Value>,
         floats: Floats,
     ) -> Result<Vec<Value>, Violation> {
-        columns
-            .iter()
-            .zip(values)
-            .map(|(column, value)| self.checked_value(*column, value, floats))
-            .collect()
+        for (column, value) in columns.iter().zip(&mut values) {
+            self.check_value(*column, value, floats)?;
+        }
+        Ok(values)
     }
 
     fn check_arity(&self, what: &str, expected: usize, found: usize) -> Result<(), Violation> {

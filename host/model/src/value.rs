@@ -181,7 +181,7 @@ impl Value {
     ///
     /// # Errors
     /// [`InvalidValue`] if the column cannot hold it.
-    pub fn checked(self, expected: ColumnType, floats: Floats) -> Result<Self, InvalidValue> {
+    pub fn check(&mut self, expected: ColumnType, floats: Floats) -> Result<(), InvalidValue> {
         if self.column_type() != Some(expected) {
             return Err(InvalidValue::Type {
                 expected,
@@ -194,38 +194,32 @@ impl Value {
         };
         match self {
             Self::Float(number) if number.is_nan() => match floats {
-                Floats::All => Ok(Self::Float(f64::NAN)),
-                Floats::NotNan => Err(InvalidValue::Nan),
+                Floats::All => *number = f64::NAN,
+                Floats::NotNan => return Err(InvalidValue::Nan),
             },
             // SQLite stores -0.0 as the integer 0, so zero has no sign.
-            Self::Float(0.0) => Ok(Self::Float(0.0)),
-            Self::Text(text) if text.contains('\0') => Err(InvalidValue::Nul),
-            Self::Timestamp(at) if !(TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(&at) => {
-                Err(out_of_range(format!("{at} µs")))
+            Self::Float(number) if *number == 0.0 => *number = 0.0,
+            Self::Text(text) if text.contains('\0') => return Err(InvalidValue::Nul),
+            Self::Timestamp(at) if !(TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(at) => {
+                return Err(out_of_range(format!("{at} µs")));
             }
-            Self::Date(day) if !(DATE_MIN..=DATE_MAX).contains(&day) => {
-                Err(out_of_range(format!("day {day}")))
+            Self::Date(day) if !(DATE_MIN..=DATE_MAX).contains(day) => {
+                return Err(out_of_range(format!("day {day}")));
             }
-            Self::Json(text) => match json::normalise(&text) {
-                Ok(normal) => Ok(Self::Json(normal)),
-                Err(json::InvalidJson::Nul) => Err(InvalidValue::Nul),
-                Err(json::InvalidJson::OutOfRange) => Err(out_of_range(excerpt(&text))),
-                Err(json::InvalidJson::Syntax { .. }) => Err(InvalidValue::Malformed {
-                    column_type: expected,
-                    value: excerpt(&text),
-                }),
+            Self::Json(text) => match json::normalise(text) {
+                Ok(normal) => *text = normal,
+                Err(json::InvalidJson::Nul) => return Err(InvalidValue::Nul),
+                Err(json::InvalidJson::OutOfRange) => return Err(out_of_range(excerpt(text))),
+                Err(json::InvalidJson::Syntax { .. }) => {
+                    return Err(InvalidValue::Malformed {
+                        column_type: expected,
+                        value: excerpt(text),
+                    });
+                }
             },
-            value => Ok(value),
+            _ => {}
         }
-    }
-
-    /// The form in which equal numbers are equal texts; only decimals change.
-    #[must_use]
-    pub fn shortest(self) -> Self {
-        match self {
-            Self::Decimal(decimal) => Self::Decimal(decimal.shortest()),
-            value => value,
-        }
+        Ok(())
     }
 
     /// What the value holds, in bytes.
@@ -306,7 +300,10 @@ mod tests {
 
     #[test]
     fn floats_have_one_zero_and_one_nan() {
-        let checked = |number: f64, floats| Value::Float(number).checked(ColumnType::Float, floats);
+        let checked = |number: f64, floats| {
+            let mut value = Value::Float(number);
+            value.check(ColumnType::Float, floats).map(|()| value)
+        };
         let Ok(Value::Float(zero)) = checked(-0.0, Floats::NotNan) else {
             panic!("zero was refused")
         };
@@ -320,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_range_of_times_ends_with_the_year_9999() {
-        let at = |at| Value::Timestamp(at).checked(ColumnType::Timestamp, Floats::All);
+        let at = |at| Value::Timestamp(at).check(ColumnType::Timestamp, Floats::All);
         // A civil time: `jiff::Timestamp` ends a day before the year does.
         let epoch = date(1970, 1, 1).at(0, 0, 0, 0);
         let since_epoch = |time: DateTime| time.duration_since(epoch).as_micros();

@@ -233,10 +233,10 @@ impl BatchWrites {
         &mut self,
         committed: &mut C,
         table: usize,
-        row: Row,
+        mut row: Row,
     ) -> Result<(), WriteError<C::Error>> {
         let declared = self.declared(table)?;
-        let row = declared.checked_row(row, self.floats)?;
+        declared.check_row(&mut row, self.floats)?;
         let key = declared.key_of(&row);
         self.count(row_size(&row))?;
         self.replace(committed, table, key, Some(row))

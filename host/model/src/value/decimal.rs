@@ -35,13 +35,19 @@ impl Decimal {
         self.0
     }
 
-    /// The same number without trailing zeros after the point.
-    #[must_use]
-    pub fn shortest(mut self) -> Self {
+    /// Drops trailing zeros after the point: equal numbers are equal texts
+    /// then.
+    pub fn shorten(&mut self) {
         if self.0.contains('.') {
             let kept = self.0.trim_end_matches('0').trim_end_matches('.').len();
             self.0.truncate(kept);
         }
+    }
+
+    /// The same number, [shortened](Self::shorten).
+    #[must_use]
+    pub fn shortest(mut self) -> Self {
+        self.shorten();
         self
     }
 

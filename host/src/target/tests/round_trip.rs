@@ -149,7 +149,7 @@ fn values(column_type: ColumnType, floats: Floats) -> BoxedStrategy<Value> {
     let random = random
         .prop_filter_map("the database has no NaN", move |value| match value {
             value @ Value::Json(_) => Some(value),
-            value => value.checked(column_type, floats).ok(),
+            mut value => value.check(column_type, floats).ok().map(|()| value),
         })
         .boxed();
     prop_oneof![3 => random, 1 => proptest::sample::select(storable(column_type, floats))].boxed()
