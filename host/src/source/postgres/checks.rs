@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gnomon_model::Position;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::database_url::PostgresUrl;
@@ -14,7 +14,7 @@ use crate::source::SourceError;
 pub(super) struct Watched {
     /// The sequence of the positions, quoted.
     pub(super) sequence: String,
-    sequence_id: i64,
+    pub(super) sequence_id: i64,
     /// The object ids of the sequence, the table and its partitions.
     pub(super) relations: Vec<i64>,
 }
@@ -218,37 +218,38 @@ async fn refuse_unruly_positions(
     Ok(())
 }
 
-/// The last position that was handed out, by a transaction that may be open.
+/// What [`drawn`] reads of the sequence whose id is the first parameter.
 ///
 /// To select `last_value` from a sequence may show up to 32 more: every so many
 /// calls, `nextval` writes a number ahead to the log, and for that moment it
 /// stands in the sequence's row too, which a `SELECT` reads without a lock.
 /// Who believed it would pass positions that are yet to be handed out. The
 /// function reads under the lock of `nextval`.
-pub(super) async fn last_drawn(
+pub(super) const DRAWN: &str = "pg_sequence_last_value($1::bigint::oid), last_value, is_called";
+
+/// The last position that was handed out, by a transaction that may be open;
+/// nothing if the first one was handed out in between, and is to be read again.
+pub(super) fn drawn(row: &PgRow) -> Result<Option<Position>, sqlx::Error> {
+    let (drawn, next, is_called): (Option<i64>, i64, bool) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    // A sequence that was never called shows the number that it will give.
+    let drawn = drawn.or_else(|| (!is_called).then(|| next - 1));
+    Ok(drawn.map(|drawn| Position::from_sql(drawn).unwrap_or_default()))
+}
+
+async fn last_drawn(
     connection: &mut PgConnection,
     watched: &Watched,
 ) -> Result<Position, sqlx::Error> {
-    let query: Arc<str> = format!(
-        "SELECT pg_sequence_last_value($1::bigint::oid), last_value, is_called FROM {}",
-        watched.sequence
-    )
-    .into();
+    let query: Arc<str> = format!("SELECT {DRAWN} FROM {}", watched.sequence).into();
     loop {
         let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
             .bind(watched.sequence_id)
             .fetch_one(&mut *connection)
             .await?;
-        let (drawn, next, is_called): (Option<i64>, i64, bool) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let drawn = match drawn {
-            Some(drawn) => drawn,
-            // One that was never called shows the number that it will give.
-            None if !is_called => next - 1,
-            // It was called for the first time in between.
-            None => continue,
-        };
-        return Ok(Position::from_sql(drawn).unwrap_or_default());
+        if let Some(drawn) = drawn(&row)? {
+            return Ok(drawn);
+        }
     }
 }
 

@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two looks while something happens.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// Between two looks while something happens. The runtime counts in
+/// milliseconds and rounds up, so it is about one.
+const SHORTEST: Duration = Duration::from_micros(500);
 /// Between two looks while a transaction stays open that holds the frontier
 /// back: what waits behind it should not wait much longer.
 const LONGEST_BEHIND_A_WRITER: Duration = Duration::from_millis(20);

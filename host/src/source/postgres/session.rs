@@ -10,7 +10,7 @@ use sqlx::{Acquire as _, AssertSqlSafe, Executor as _, Row as _};
 
 use super::ALONG_THE_INDEX;
 use super::blockers;
-use super::checks::{Watched, last_drawn, watched};
+use super::checks::{DRAWN, Watched, drawn, watched};
 use super::pace::Pace;
 use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
@@ -147,7 +147,7 @@ impl Session {
         explain: bool,
     ) -> Result<Frontier, sqlx::Error> {
         let connection = self.listener.acquire().await?;
-        let head = last_drawn(connection, &self.watched).await?;
+        let (head, prefix_end) = head_and_prefix_end(connection, &self.watched, safe).await?;
         let mut frontier = Frontier {
             safe,
             head,
@@ -165,14 +165,15 @@ impl Session {
         }
         if head > safe {
             // Where there is no hole, nobody needs to be asked who writes.
-            frontier.safe = prefix_end(connection, safe, head).await?;
+            frontier.safe = prefix_end;
             let mut writers = Holders::default();
             if frontier.safe < head {
                 writers = holders(connection, &self.watched).await?;
                 let free = self.samples.look(head, &writers);
                 if let Some(free) = free.filter(|free| *free > frontier.safe) {
                     rolled_back.passed(frontier.safe, free);
-                    frontier.safe = prefix_end(connection, free, head).await?;
+                    let (_, end) = head_and_prefix_end(connection, &self.watched, free).await?;
+                    frontier.safe = end.min(head);
                 }
             }
             self.samples.passed(frontier.safe);
@@ -274,27 +275,40 @@ async fn holders(connection: &mut PgConnection, watched: &Watched) -> Result<Hol
         .collect()
 }
 
-/// The last of the rows that follow on `safe` without a hole. Behind a hole the
-/// rows may pile up, so where the first one is missing the rest is not read.
-async fn prefix_end(
+/// The head, and the last of the rows that follow on `safe` without a hole.
+/// Behind a hole the rows may pile up, so where the first one is missing the
+/// rest is not read.
+///
+/// One statement: all that it sees was committed before, so its position was
+/// handed out before the sequence is read.
+async fn head_and_prefix_end(
     connection: &mut PgConnection,
+    watched: &Watched,
     safe: Position,
-    head: Position,
-) -> Result<Position, sqlx::Error> {
-    if safe == head {
-        return Ok(safe);
-    }
-    let end: Option<i64> = sqlx::query_scalar(
-        "SELECT max(position) FROM (SELECT global_position::bigint AS position, \
-           row_number() OVER (ORDER BY global_position) AS place FROM events \
-           WHERE global_position > $1 AND global_position <= $2 \
-             AND EXISTS (SELECT 1 FROM events WHERE global_position = $1 + 1) \
-           ORDER BY global_position LIMIT $3) AS r WHERE position = $1 + place",
+) -> Result<(Position, Position), sqlx::Error> {
+    let query: Arc<str> = format!(
+        "SELECT {DRAWN}, (SELECT max(position) FROM (\
+           SELECT global_position::bigint AS position, \
+             row_number() OVER (ORDER BY global_position) AS place FROM events \
+           WHERE global_position > $2 \
+             AND EXISTS (SELECT 1 FROM events WHERE global_position = $2 + 1) \
+           ORDER BY global_position LIMIT $3) AS r WHERE position = $2 + place) \
+         FROM {}",
+        watched.sequence
     )
-    .bind(safe.to_sql())
-    .bind(head.to_sql())
-    .bind(PREFIX_MAX_ROWS)
-    .fetch_one(connection)
-    .await?;
-    Ok(end.and_then(Position::from_sql).unwrap_or(safe))
+    .into();
+    loop {
+        let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
+            .bind(watched.sequence_id)
+            .bind(safe.to_sql())
+            .bind(PREFIX_MAX_ROWS)
+            .fetch_one(&mut *connection)
+            .await?;
+        if let Some(head) = drawn(&row)? {
+            let end = row.try_get::<Option<i64>, _>(3)?;
+            let end = end.and_then(Position::from_sql).unwrap_or(safe);
+            // Rows beyond the head are those of a sequence that was set back.
+            return Ok((head, end.min(head).max(safe)));
+        }
+    }
 }
