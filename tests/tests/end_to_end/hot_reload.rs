@@ -53,6 +53,8 @@ fn a_hundred_reloads_under_load_lose_nothing_and_double_nothing() {
             assert_eq!(deployed["action"], "reloaded", "round {round}: {deployed}");
             assert_eq!(deployed["generations"], generations, "round {round}");
         }
+        // The registry knows the last one before the host has taken it up.
+        host.wait_for_reloads(RELOADS);
         let fed = feed.end();
         let status = installation.wait_for_module(name, &installation.hash_of(&builds[1]));
         assert_eq!(json!([status["generation"]]), generations, "{status}");
