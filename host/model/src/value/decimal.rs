@@ -44,13 +44,6 @@ impl Decimal {
         }
     }
 
-    /// The same number, [shortened](Self::shorten).
-    #[must_use]
-    pub fn shortest(mut self) -> Self {
-        self.shorten();
-        self
-    }
-
     /// The sum, exact, with as many digits after the point as the longer of
     /// the two; `None` if no column can hold it.
     #[must_use]
@@ -156,10 +149,9 @@ mod tests {
             ("0.00", "0"),
             ("10.0", "10"),
         ] {
-            assert_eq!(
-                given.parse::<Decimal>().unwrap().shortest().as_str(),
-                shortest
-            );
+            let mut decimal: Decimal = given.parse().unwrap();
+            decimal.shorten();
+            assert_eq!(decimal.as_str(), shortest);
         }
     }
 

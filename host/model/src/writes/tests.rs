@@ -177,8 +177,8 @@ fn canonical(mut row: Row) -> Result<Row, Refused> {
             *score = 0.0;
         }
     }
-    if let Value::Decimal(rank) = &row[6] {
-        row[6] = Value::Decimal(rank.clone().shortest());
+    if let Value::Decimal(rank) = &mut row[6] {
+        rank.shorten();
     }
     Ok(row)
 }

@@ -1,8 +1,8 @@
 //! How often the frontier is looked at.
 //!
 //! A foreign writer tells nobody, and [`append`](crate::event_store) only tells
-//! readers that may be asleep, so the reader looks by itself: every few
-//! milliseconds while something happens, and the less often the longer nothing
+//! readers that may be asleep, so the reader looks by itself: every
+//! millisecond while something happens, and the less often the longer nothing
 //! has happened. `docs/reading.md` has what that gives and costs.
 
 use std::time::{Duration, Instant};

@@ -250,9 +250,11 @@ async fn any_key_finds_its_row(database: &Database) {
         let mut started = started_on(target, generation).await;
         let floats = started.target.floats();
         let key = values(column_type, floats)
-            .prop_map(|value| match value {
-                Value::Decimal(number) => Value::Decimal(number.shortest()),
-                value => value,
+            .prop_map(|mut value| {
+                if let Value::Decimal(number) = &mut value {
+                    number.shorten();
+                }
+                value
             })
             .boxed();
         let keys = proptest::collection::vec(key, 1..20);
