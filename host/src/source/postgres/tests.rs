@@ -309,6 +309,25 @@ async fn tables_that_cannot_be_read_without_loss_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_beyond_the_sequence_is_not_final() {
+    let url = postgres().await;
+    let source = source::open(&url).await.unwrap();
+    let mut writer = connect(&url).await;
+    run(&mut writer, "BEGIN").await;
+    insert(&mut writer, "S-1", &mut 0, 1).await;
+    // Its position was not handed out; somebody else will get it.
+    run(
+        &mut writer,
+        "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version, \
+           global_position) VALUES (gen_random_uuid(), 'S-2', 'S', 'T', '1', 1, 2)",
+    )
+    .await;
+    run(&mut writer, "COMMIT").await;
+    let frontier = source.look().await.unwrap();
+    assert_eq!((frontier.head.get(), frontier.safe.get()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partitioned_table_can_be_read() {
     let url = postgres().await;
     let mut connection = connect(&url).await;
