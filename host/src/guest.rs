@@ -2,7 +2,7 @@
 //! is allowed to do.
 //!
 //! ```text
-//! bytes ──> GuestEngine::load ──> Guest ──> Guest::apply (fresh instance) ──> TableWrites
+//! bytes ──> GuestEngine::load ──> Guest ──> Guest::apply (fresh instance) ──> Written
 //!           component? imports?    │         bounded memory, time, writes, log
 //!           describe, twice        └─ description, compiled code
 //! ```
@@ -28,7 +28,7 @@ mod ticker;
 
 pub use convert::describe_event;
 pub use engine::GuestEngine;
-pub use instance::{Guest, KeptGuest, ReadRows};
+pub use instance::{Guest, KeptGuest, ReadRows, Written};
 pub use native_code::{NativeCodeCache, UnsafeCache};
 
 /// How much of a guest's words a reason keeps.

@@ -12,7 +12,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gnomon_model::{CommittedRows, Description, Key, Position, Row, TableWrites, Value};
+use gnomon_model::{
+    CommittedRows, Description, FoldedRows, Key, Position, Row, TableWrites, Value,
+};
 use hashlink::LruCache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -50,7 +52,8 @@ pub struct Step<'a> {
     pub rate: f64,
 }
 
-struct Rows {
+/// Rows that are folded, and the committed ones behind them.
+pub struct Rows {
     writer: Box<dyn Writer>,
     /// The checkpoint in the database.
     checkpoint: Checkpoint,
@@ -109,11 +112,22 @@ impl GenerationRows {
         self.lock().checkpoint.clone()
     }
 
-    /// Takes what a batch writes into the window, to be committed later.
-    pub fn fold(&self, writes: Vec<TableWrites>, next: Checkpoint, position: Position, rate: f64) {
+    /// Takes what a batch writes into the window, to be committed later; `fold`
+    /// does to the rows what the batch does.
+    ///
+    /// # Errors
+    /// As `fold`, which must have changed nothing then.
+    pub fn fold<E>(
+        &self,
+        fold: impl FnOnce(&mut Rows) -> Result<(), E>,
+        next: Checkpoint,
+        position: Position,
+        rate: f64,
+    ) -> Result<(), E> {
         let mut rows = self.lock();
-        let description = Arc::clone(&rows.description);
-        rows.window.fold(&description, writes, next, position, rate);
+        fold(&mut rows)?;
+        rows.window.reached(next, position, rate);
+        Ok(())
     }
 
     /// Bytes that are folded, and since when.
@@ -227,11 +241,61 @@ impl CommittedRows for GenerationRows {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Row>, TargetError> {
-        let mut rows = self.lock();
+        self.lock().find(table, index, values, after, limit)
+    }
+}
+
+impl CommittedRows for Rows {
+    type Error = TargetError;
+
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        let folded: Vec<Option<Option<Row>>> = keys
+            .iter()
+            .map(|key| self.window.get(table, key).cloned())
+            .collect();
+        let unfolded: Vec<Key> = keys
+            .iter()
+            .zip(&folded)
+            .filter(|(_, row)| row.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut committed = if unfolded.is_empty() || self.are_empty {
+            Vec::new().into_iter()
+        } else {
+            self.committed(table, &unfolded)?.into_iter()
+        };
+        Ok(folded
+            .into_iter()
+            .map(|row| row.unwrap_or_else(|| committed.next().flatten()))
+            .collect())
+    }
+
+    fn find(
+        &mut self,
+        table: usize,
+        index: usize,
+        values: &[Value],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Row>, TargetError> {
         // An index finds what is in the database.
-        rows.flush()?;
-        let patience = rows.patience.clone();
-        patience.wait(rows.writer.find(table, index, values, after, limit))
+        self.flush()?;
+        let patience = self.patience.clone();
+        patience.wait(self.writer.find(table, index, values, after, limit))
+    }
+}
+
+impl FoldedRows for Rows {
+    fn folded(&self, table: usize, key: &Key) -> Option<&Row> {
+        self.window.get(table, key)?.as_ref()
+    }
+
+    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+        self.window.change(table, key, change);
+    }
+
+    fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
+        self.window.set(table, key, row);
     }
 }
 
@@ -271,28 +335,6 @@ impl Rows {
             }
         }
         Ok(())
-    }
-
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
-        let folded: Vec<Option<Option<Row>>> = keys
-            .iter()
-            .map(|key| self.window.get(table, key).cloned())
-            .collect();
-        let unfolded: Vec<Key> = keys
-            .iter()
-            .zip(&folded)
-            .filter(|(_, row)| row.is_none())
-            .map(|(key, _)| key.clone())
-            .collect();
-        let mut committed = if unfolded.is_empty() || self.are_empty {
-            Vec::new().into_iter()
-        } else {
-            self.committed(table, &unfolded)?.into_iter()
-        };
-        Ok(folded
-            .into_iter()
-            .map(|row| row.unwrap_or_else(|| committed.next().flatten()))
-            .collect())
     }
 
     /// Committed rows, from the cache where it has them.

@@ -1,6 +1,6 @@
 //! Changes to single columns: `set`, `add`, `min` and `max`.
 
-use crate::schema::{Row, Table, Violation};
+use crate::schema::{Column, Row, Table, Violation};
 use crate::value::{ColumnType, Decimal, Floats, InvalidValue, Value};
 
 /// One change to one column, as a guest gives it.
@@ -69,7 +69,9 @@ impl Changes {
     /// value that the column cannot hold, or a change that its type does not
     /// have.
     pub fn checked(table: &Table, changes: Vec<Change>, floats: Floats) -> Result<Self, Violation> {
-        let mut checked = Self::default();
+        let mut checked = Self {
+            steps: Vec::with_capacity(changes.len()),
+        };
         for change in changes {
             let (verb, name, mut value) = match change {
                 Change::Set(name, value) => (Verb::Set, name, value),
@@ -139,22 +141,71 @@ impl Changes {
     /// Applies them to a row.
     ///
     /// # Errors
-    /// [`Violation::Value`] if a sum leaves the range of its column.
-    pub fn apply(&self, table: &Table, row: &mut Row, floats: Floats) -> Result<(), Violation> {
-        for (column, step) in &self.steps {
-            let (Some(cell), Some(declared)) = (row.get_mut(*column), table.columns.get(*column))
+    /// [`Violation::Value`] if a sum leaves the range of its column; some of
+    /// the changes are made then.
+    pub fn apply(self, table: &Table, row: &mut Row, floats: Floats) -> Result<(), Violation> {
+        for (column, step) in self.steps {
+            let (Some(cell), Some(declared)) = (row.get_mut(column), table.columns.get(column))
             else {
                 continue;
             };
-            let refuse = |reason| Violation::Value {
-                table: table.name.clone(),
-                column: declared.name.clone(),
-                reason,
-            };
-            *cell = step.apply(cell, declared.column_type).map_err(refuse)?;
-            table.check_value(*column, cell, floats)?;
+            let is_plain = step.is_plain();
+            step.apply(cell, declared.column_type)
+                .map_err(|reason| refused(table, declared, reason))?;
+            if !is_plain {
+                table.check_value(column, cell, floats)?;
+            }
         }
         table.check_entries(row)
+    }
+
+    /// Whether [`Self::check`] foresees all that can go wrong when they are
+    /// applied: each sum of its column is the first change to it, and no key and
+    /// no index gets longer.
+    pub(crate) fn are_plain(&self, table: &Table) -> bool {
+        self.steps
+            .iter()
+            .enumerate()
+            .all(|(place, (column, step))| {
+                let is_first = || {
+                    !self
+                        .steps
+                        .iter()
+                        .take(place)
+                        .any(|(other, _)| other == column)
+                };
+                step.is_plain()
+                    && (!matches!(step, Step::AddIntegers { .. }) || is_first())
+                    && !table.identifies(*column)
+            })
+    }
+
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Checks that plain changes can be made to a row.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) fn check(&self, table: &Table, row: &Row) -> Result<(), Violation> {
+        for (column, step) in &self.steps {
+            if let (Some(cell), Some(declared)) = (row.get(*column), table.columns.get(*column)) {
+                step.check(cell, declared.column_type)
+                    .map_err(|reason| refused(table, declared, reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes plain changes that were checked on this row.
+    pub(crate) fn make(self, row: &mut Row) {
+        for (column, step) in self.steps {
+            if let Some(cell) = row.get_mut(column) {
+                step.make(cell);
+            }
+        }
     }
 
     fn push(&mut self, column: usize, step: Step) {
@@ -163,12 +214,21 @@ impl Changes {
             .iter_mut()
             .rev()
             .find(|(other, _)| *other == column);
-        if let Some((_, last)) = last
-            && last.fold(&step)
-        {
-            return;
+        let unfolded = match last {
+            Some((_, last)) => last.fold(step),
+            None => Some(step),
+        };
+        if let Some(step) = unfolded {
+            self.steps.push((column, step));
         }
-        self.steps.push((column, step));
+    }
+}
+
+fn refused(table: &Table, column: &Column, reason: InvalidValue) -> Violation {
+    Violation::Value {
+        table: table.name.clone(),
+        column: column.name.clone(),
+        reason,
     }
 }
 
@@ -198,9 +258,9 @@ impl Step {
         }
     }
 
-    /// Takes a later step for the same column into this one, if that is
-    /// exact; says whether it did.
-    fn fold(&mut self, later: &Self) -> bool {
+    /// Takes a later step for the same column into this one, if that is exact;
+    /// else gives it back.
+    fn fold(&mut self, later: Self) -> Option<Self> {
         match (&mut *self, later) {
             (
                 Self::AddIntegers {
@@ -217,78 +277,104 @@ impl Step {
                 *lowest = (*lowest).min(*sum + later_lowest);
                 *highest = (*highest).max(*sum + later_highest);
                 *sum += later_sum;
-                true
             }
-            (Self::Apply(Verb::Set | Verb::Min | Verb::Max, _), Self::Apply(Verb::Set, _)) => {
-                *self = later.clone();
-                true
-            }
+            (
+                Self::Apply(Verb::Set | Verb::Min | Verb::Max, _),
+                later @ Self::Apply(Verb::Set, _),
+            ) => *self = later,
             (Self::Apply(Verb::Min, value), Self::Apply(Verb::Min, other)) => {
                 if other.order(value).is_lt() {
-                    *value = other.clone();
+                    *value = other;
                 }
-                true
             }
             (Self::Apply(Verb::Max, value), Self::Apply(Verb::Max, other)) => {
                 if other.order(value).is_gt() {
-                    *value = other.clone();
+                    *value = other;
                 }
-                true
             }
-            _ => false,
+            (_, later) => return Some(later),
+        }
+        None
+    }
+
+    /// Whether it gives a canonical value, and [`Self::check`] says if it can be
+    /// made.
+    const fn is_plain(&self) -> bool {
+        !matches!(self, Self::Apply(Verb::Add, _))
+    }
+
+    fn check(&self, cell: &Value, column_type: ColumnType) -> Result<(), InvalidValue> {
+        let Self::AddIntegers {
+            sum,
+            lowest,
+            highest,
+        } = self
+        else {
+            return Ok(());
+        };
+        let start = integer(cell);
+        let fits = |number: &i128| i64::try_from(start + number).is_ok();
+        if fits(lowest) && fits(highest) && fits(sum) {
+            Ok(())
+        } else {
+            Err(InvalidValue::Overflow { column_type })
         }
     }
 
-    fn apply(&self, cell: &Value, column_type: ColumnType) -> Result<Value, InvalidValue> {
-        let overflow = InvalidValue::Overflow { column_type };
+    /// Makes a plain step that was checked on this cell.
+    fn make(self, cell: &mut Value) {
         match self {
-            Self::AddIntegers {
-                sum,
-                lowest,
-                highest,
-            } => {
-                let start = match cell {
-                    Value::Integer(number) => i128::from(*number),
-                    _ => 0,
-                };
-                let fits = |number: i128| i64::try_from(start + number).ok();
-                match (fits(*lowest), fits(*highest), fits(*sum)) {
-                    (Some(_), Some(_), Some(sum)) => Ok(Value::Integer(sum)),
-                    _ => Err(overflow),
+            Self::AddIntegers { sum, .. } => {
+                if let Ok(sum) = i64::try_from(integer(cell) + sum) {
+                    *cell = Value::Integer(sum);
                 }
             }
-            Self::Apply(Verb::Add, Value::Float(number)) => Ok(Value::Float(match cell {
-                Value::Float(start) => start + number,
-                _ => *number,
-            })),
+            Self::Apply(Verb::Min, value) if *cell != Value::Null => {
+                if value.order(cell).is_lt() {
+                    *cell = value;
+                }
+            }
+            Self::Apply(Verb::Max, value) if *cell != Value::Null => {
+                if value.order(cell).is_gt() {
+                    *cell = value;
+                }
+            }
+            Self::Apply(_, value) => *cell = value,
+        }
+    }
+
+    fn apply(self, cell: &mut Value, column_type: ColumnType) -> Result<(), InvalidValue> {
+        match self {
+            Self::Apply(Verb::Add, Value::Float(number)) => {
+                *cell = Value::Float(match cell {
+                    Value::Float(start) => *start + number,
+                    _ => number,
+                });
+            }
             Self::Apply(Verb::Add, Value::Decimal(number)) => {
                 let zero = Decimal::zero();
                 let start = match cell {
-                    Value::Decimal(start) => start,
+                    Value::Decimal(start) => &*start,
                     _ => &zero,
                 };
-                start
-                    .checked_add(number)
+                let sum = start.checked_add(&number);
+                *cell = sum
                     .map(Value::Decimal)
-                    .ok_or(overflow)
+                    .ok_or(InvalidValue::Overflow { column_type })?;
             }
-            Self::Apply(Verb::Min, value) if *cell != Value::Null => {
-                Ok(if value.order(cell).is_lt() {
-                    value
-                } else {
-                    cell
-                }
-                .clone())
+            plain => {
+                plain.check(cell, column_type)?;
+                plain.make(cell);
             }
-            Self::Apply(Verb::Max, value) if *cell != Value::Null => {
-                Ok(if value.order(cell).is_gt() {
-                    value
-                } else {
-                    cell
-                }
-                .clone())
-            }
-            Self::Apply(_, value) => Ok(value.clone()),
         }
+        Ok(())
+    }
+}
+
+/// What an integer column holds; null counts as zero.
+fn integer(cell: &Value) -> i128 {
+    match cell {
+        Value::Integer(number) => i128::from(*number),
+        _ => 0,
     }
 }

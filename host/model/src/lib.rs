@@ -37,4 +37,4 @@ pub use event::{Event, Payload, Position, category};
 pub use memory::MemoryTables;
 pub use schema::{Column, Index, Row, Table, Violation};
 pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};
-pub use writes::{BatchWrites, CommittedRows, TableWrites, WriteError, WriteLimits};
+pub use writes::{BatchWrites, CommittedRows, FoldedRows, TableWrites, WriteError, WriteLimits};

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! put ────────────────┐
-//! remove ─────────────┤            ┌─ Known(row or none) ──┐
-//! patch, merge ───────┼─> per row ─┤                       ├─> finish ─> TableWrites
-//! patch-where, … ─────┘            └─ Unread(changes) ─────┘   (sorted by key)
+//! remove ─────────────┤            ┌─ Known(row or none) ──┬─> finish ─> TableWrites
+//! patch, merge ───────┼─> per row ─┤                       │   (sorted by key)
+//! patch-where, … ─────┘            └─ Unread(changes) ─────┴─> fold ─> rows in memory
 //! ```
 //!
 //! A `patch` or `merge` on a row that was not read yet waits as folded
 //! changes. All such rows are read in one round trip: when the batch is
-//! finished, or when a `find` needs them.
+//! finished, or when a `find` needs them. Where many batches are committed
+//! together, the changes are made in the rows that wait for that ([`FoldedRows`]).
 
 use std::sync::Arc;
 
@@ -18,10 +19,13 @@ use crate::description::Description;
 use crate::schema::{Row, Table, Violation};
 use crate::value::{Floats, Key, Value};
 
+mod folding;
 mod pending;
 mod reading;
 #[cfg(test)]
 mod tests;
+
+pub use folding::FoldedRows;
 
 use pending::{Pending, PendingTable};
 
@@ -306,7 +310,7 @@ impl BatchWrites {
         self.for_each_found(committed, table, columns, values, |writes, key, mut row| {
             let declared = declared(&description, table)?;
             writes.count(changes.size() + row_size(&row))?;
-            changes.apply(declared, &mut row, floats)?;
+            changes.clone().apply(declared, &mut row, floats)?;
             writes.know(table, key, Some(row))
         })
     }
@@ -429,18 +433,23 @@ impl BatchWrites {
         let key = declared.checked_key(key, self.floats)?;
         let changes = Changes::checked(declared, changes, self.floats)?;
         self.count(key.size() + changes.size())?;
-        let description = Arc::clone(&self.description);
-        let declared = self::declared(&description, table)?;
-        let floats = self.floats;
-        self.pending(table)?
-            .change(declared, key, changes, create, floats)
+        let declared = self::declared(&self.description, table)?;
+        let pending = self.tables.get_mut(table);
+        pending.ok_or_else(|| unknown_table(table))?.change(
+            declared,
+            key,
+            changes,
+            create,
+            self.floats,
+        )
     }
 
-    /// Records how a row will stand, and keeps the indexes in step.
     fn know(&mut self, table: usize, key: Key, row: Option<Row>) -> Result<(), Violation> {
-        let description = Arc::clone(&self.description);
-        let declared = declared(&description, table)?;
-        self.pending(table)?.know(declared, key, row);
+        let declared = declared(&self.description, table)?;
+        let pending = self.tables.get_mut(table);
+        pending
+            .ok_or_else(|| unknown_table(table))?
+            .know(declared, key, row);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! Committed rows as one call may read them: so many, and on the database's
 //! time.
 
+use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use gnomon_model::{CommittedRows, Key, Row, Value};
+use gnomon_model::{CommittedRows, FoldedRows, Key, Row, Value};
 
-use super::instance::ReadRows;
 use crate::target::TargetError;
 
 /// Why rows could not be read.
@@ -22,15 +22,15 @@ pub(super) enum ReadError {
 }
 
 /// The rows, and what the call has read so far.
-pub(super) struct BoundedRows {
-    rows: Box<dyn ReadRows>,
+pub(super) struct BoundedRows<R> {
+    rows: R,
     reads: u64,
     reads_max: u64,
     waited: Duration,
 }
 
-impl BoundedRows {
-    pub(super) fn new(rows: Box<dyn ReadRows>, reads_max: u64) -> Self {
+impl<R> BoundedRows<R> {
+    pub(super) fn new(rows: R, reads_max: u64) -> Self {
         Self {
             rows,
             reads: 0,
@@ -44,14 +44,26 @@ impl BoundedRows {
         self.waited
     }
 
+    /// Goes on counting on other rows.
+    pub(super) fn on<S>(self, rows: S) -> BoundedRows<S> {
+        BoundedRows {
+            rows,
+            reads: self.reads,
+            reads_max: self.reads_max,
+            waited: self.waited,
+        }
+    }
+}
+
+impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> BoundedRows<R> {
     /// Runs one round trip, and counts it.
-    fn ask<R>(
+    fn ask<A>(
         &mut self,
-        question: impl FnOnce(&mut dyn ReadRows) -> Result<R, TargetError>,
-        count: impl FnOnce(&R) -> usize,
-    ) -> Result<R, ReadError> {
+        question: impl FnOnce(&mut R::Target) -> Result<A, TargetError>,
+        count: impl FnOnce(&A) -> usize,
+    ) -> Result<A, ReadError> {
         let asked = Instant::now();
-        let answer = question(&mut *self.rows);
+        let answer = question(&mut self.rows);
         self.waited += asked.elapsed();
         let answer = answer.map_err(ReadError::Target)?;
         self.reads = self.reads.saturating_add(1 + count(&answer) as u64);
@@ -62,7 +74,7 @@ impl BoundedRows {
     }
 }
 
-impl CommittedRows for BoundedRows {
+impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> CommittedRows for BoundedRows<R> {
     type Error = ReadError;
 
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, ReadError> {
@@ -81,5 +93,20 @@ impl CommittedRows for BoundedRows {
             |rows| rows.find(table, index, values, after, limit),
             Vec::len,
         )
+    }
+}
+
+/// What is in memory is not read from the database.
+impl<R: DerefMut<Target: FoldedRows<Error = TargetError>>> FoldedRows for BoundedRows<R> {
+    fn folded(&self, table: usize, key: &Key) -> Option<&Row> {
+        self.rows.folded(table, key)
+    }
+
+    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+        self.rows.change(table, key, change);
+    }
+
+    fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
+        self.rows.set(table, key, row);
     }
 }

@@ -11,6 +11,7 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::bindings::gnomon::projection::{log, read_model, types};
 use super::bounded_rows::{BoundedRows, ReadError};
+use super::instance::ReadRows;
 use super::{ApplyError, GuestLimits, REASON_CHARACTERS_MAX, convert};
 use crate::target::TargetError;
 
@@ -76,7 +77,7 @@ impl From<Fault> for ApplyError {
 /// What `apply` works on; `describe` has none.
 pub(super) struct Work {
     pub(super) writes: BatchWrites,
-    pub(super) rows: BoundedRows,
+    pub(super) rows: BoundedRows<Box<dyn ReadRows>>,
 }
 
 /// The state of one call.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gnomon_model::{BatchWrites, CommittedRows, Description, Floats, Position, TableWrites};
+use gnomon_model::{
+    BatchWrites, CommittedRows, Description, Floats, FoldedRows, Position, TableWrites,
+};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 use super::bindings::gnomon::projection::types;
@@ -70,7 +72,7 @@ impl Guest {
     /// Applies a batch in a fresh instance. `stop` ends it early.
     ///
     /// # Errors
-    /// [`ApplyError`]; the writes are dropped with the instance.
+    /// [`ApplyError`]; what it wrote is dropped with the instance.
     pub fn apply(
         &self,
         events: &EventList,
@@ -78,7 +80,7 @@ impl Guest {
         floats: Floats,
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Vec<TableWrites>, ApplyError> {
+    ) -> Result<Written, ApplyError> {
         let _running = self.ticker.run();
         let mut store = new_store(&self.pre, self.call(rows, floats, limits, stop));
         let result = self
@@ -150,7 +152,7 @@ impl KeptGuest {
         floats: Floats,
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Vec<TableWrites>, ApplyError> {
+    ) -> Result<Written, ApplyError> {
         let _running = self.guest.ticker.run();
         let call = self.guest.call(rows, floats, limits, stop);
         let next = call.with_memory_of(self.store.data());
@@ -169,17 +171,44 @@ impl KeptGuest {
     }
 }
 
+/// What a guest has written. The rows that it changed and did not read are not
+/// read yet.
+pub struct Written(Work);
+
+impl Written {
+    /// What is to be committed.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when a row cannot be changed so, or not be read.
+    pub fn finish(self) -> Result<Vec<TableWrites>, ApplyError> {
+        let Work { writes, mut rows } = self.0;
+        Ok(writes.finish(&mut rows).map_err(Fault::from)?)
+    }
+
+    /// Does it to rows in memory, which are committed later.
+    ///
+    /// # Errors
+    /// As [`Self::finish`]; nothing is changed then.
+    pub fn fold(self, folded: &mut impl FoldedRows<Error = TargetError>) -> Result<(), ApplyError> {
+        let Work { writes, rows } = self.0;
+        Ok(writes.fold(&mut rows.on(folded)).map_err(Fault::from)?)
+    }
+}
+
 /// What became of a call of `apply`.
 fn ended(
     events: &EventList,
     call: Call,
     result: wasmtime::Result<Result<(), types::Rejection>>,
-) -> Result<Vec<TableWrites>, ApplyError> {
+) -> Result<Written, ApplyError> {
     match result {
         Ok(applied) if call.fault.is_none() => {
             call.close_log();
             match applied {
-                Ok(()) => finish(call.work).map_err(ApplyError::from),
+                Ok(()) => match call.work {
+                    Some(work) => Ok(Written(work)),
+                    None => Err(ApplyError::Failed("the batch was lost".to_owned())),
+                },
                 Err(rejection) => Err(rejected(events, rejection)),
             }
         }
@@ -199,13 +228,6 @@ fn failed(call: Call, error: &wasmtime::Error) -> ApplyError {
         None if error.is::<PoolConcurrencyLimitError>() => ApplyError::Busy,
         None => ApplyError::Failed(trap_message(error)),
     }
-}
-
-fn finish(work: Option<Work>) -> Result<Vec<TableWrites>, Fault> {
-    let Some(Work { writes, mut rows }) = work else {
-        return Err(Fault::guest("the batch was lost"));
-    };
-    writes.finish(&mut rows).map_err(Fault::from)
 }
 
 /// A rejection is only believed if it names an event of the batch.

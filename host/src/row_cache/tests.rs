@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_model::{
-    Column, ColumnType, CommittedRows as _, DeclaredTable, Description, Key, Position, Row,
-    Subscription, TableWrites, Value,
+    BatchWrites, Change, Column, ColumnType, CommittedRows as _, DeclaredTable, Description,
+    Floats, FoldedRows as _, Key, Position, Row, Subscription, TableWrites, Value, WriteLimits,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::{GenerationRows, Step};
+use super::{GenerationRows, Rows, Step};
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{Goal, Module, ModuleHash};
 use crate::source::Checkpoint;
-use crate::target::{self, Acquired, NewGeneration};
+use crate::target::{self, Acquired, NewGeneration, TargetError};
 
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -39,6 +39,7 @@ fn description() -> Description {
         columns: vec![
             column("id", ColumnType::Integer),
             column("city", ColumnType::Text),
+            column("note", ColumnType::Text),
         ],
         primary_key: vec!["id".to_owned()],
         indexes: vec![vec!["city".to_owned()]],
@@ -120,7 +121,15 @@ fn built() -> Built {
 }
 
 fn row(id: i64, city: &str) -> Row {
-    vec![Value::Integer(id), Value::Text(city.into())]
+    noted(id, city, "")
+}
+
+fn noted(id: i64, city: &str, note: &str) -> Row {
+    vec![
+        Value::Integer(id),
+        Value::Text(city.into()),
+        Value::Text(note.into()),
+    ]
 }
 
 fn key(id: i64) -> Key {
@@ -129,13 +138,28 @@ fn key(id: i64) -> Key {
 
 impl Built {
     fn fold(&self, upserts: Vec<Row>, deletes: Vec<Key>, position: u64) {
-        let writes = TableWrites {
-            table: 0,
-            upserts,
-            deletes,
+        let fold = |rows: &mut Rows| {
+            for row in upserts {
+                rows.set(0, Key::new(vec![row[0].clone()]), Some(row));
+            }
+            for key in deletes {
+                rows.set(0, key, None);
+            }
+            Ok::<(), TargetError>(())
         };
         let reached = Position::new(position).unwrap();
-        self.rows.fold(vec![writes], at(position), reached, 1.0);
+        self.rows.fold(fold, at(position), reached, 1.0).unwrap();
+    }
+
+    fn patch(&self, id: i64, column: &str, text: &str, position: u64) {
+        let description = Arc::new(description());
+        let mut writes = BatchWrites::new(description, Floats::All, WriteLimits::NONE);
+        let change = Change::Set(column.to_owned(), Value::Text(text.to_owned()));
+        let key = vec![Value::Integer(id)];
+        writes.patch(0, key, vec![change]).unwrap();
+        let fold = |rows: &mut Rows| writes.fold(rows);
+        let reached = Position::new(position).unwrap();
+        self.rows.fold(fold, at(position), reached, 1.0).unwrap();
     }
 
     fn get(&self, ids: &[i64]) -> Vec<Option<Row>> {
@@ -258,11 +282,35 @@ fn a_commit_takes_what_is_folded_with_it() {
 #[test]
 fn the_window_knows_its_size() {
     let built = built();
+    let size = || built.rows.folded().unwrap().0;
+    let long = "x".repeat(10_000);
     assert_eq!(built.rows.folded(), None);
-    built.fold(vec![row(1, &"x".repeat(10_000))], vec![], 1);
-    let (large, _) = built.rows.folded().unwrap();
+    built.fold(vec![noted(1, "Bern", &long)], vec![], 1);
+    let large = size();
     assert!(large > 10_000, "{large}");
-    built.fold(vec![row(1, "y")], vec![], 2);
-    let (small, _) = built.rows.folded().unwrap();
+    built.fold(vec![row(1, "Bern")], vec![], 2);
+    let small = size();
     assert!(small < 1_000, "{small}");
+    built.patch(1, "note", &long, 3);
+    assert_eq!(size(), large);
+    built.patch(1, "note", "", 4);
+    assert_eq!(size(), small);
+}
+
+#[test]
+fn a_row_is_changed_wherever_it_is() {
+    let built = built();
+    built.fold((0..50).map(|id| row(id, "Bern")).collect(), vec![], 5);
+    built.rows.flush().unwrap();
+    built.fold(vec![row(1, "Oslo")], vec![key(2)], 6);
+    for id in [1, 2, 3, 99] {
+        built.patch(id, "city", "Rome", 7);
+        built.patch(id, "note", "seen", 8);
+    }
+    let seen = |id| Some(noted(id, "Rome", "seen"));
+    let expected = [seen(1), None, seen(3), None];
+    assert_eq!(built.get(&[1, 2, 3, 99]), expected);
+    built.rows.flush().unwrap();
+    assert_eq!(built.get(&[1, 2, 3, 99]), expected);
+    assert_eq!(built.stored().len(), 49);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gnomon_model::{Description, Key, KeyMap, Position, Row, TableWrites, Value};
+use gnomon_model::{Key, KeyMap, Position, Row, TableWrites, Value};
 
 use crate::source::Checkpoint;
 
@@ -43,25 +43,8 @@ impl Window {
         }
     }
 
-    pub(super) fn fold(
-        &mut self,
-        description: &Description,
-        writes: Vec<TableWrites>,
-        next: Checkpoint,
-        position: Position,
-        rate: f64,
-    ) {
-        for writes in writes {
-            let Some(declared) = description.tables.get(writes.table) else {
-                continue;
-            };
-            for row in writes.upserts {
-                self.set(writes.table, declared.key_of(&row), Some(row));
-            }
-            for key in writes.deletes {
-                self.set(writes.table, key, None);
-            }
-        }
+    /// Notes how far what is folded reaches.
+    pub(super) fn reached(&mut self, next: Checkpoint, position: Position, rate: f64) {
         let since = self.end.as_ref().map_or_else(Instant::now, |end| end.since);
         self.end = Some(End {
             next,
@@ -71,7 +54,7 @@ impl Window {
         });
     }
 
-    fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
+    pub(super) fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
         let Some(rows) = self.tables.get_mut(table) else {
             return;
         };
@@ -81,6 +64,17 @@ impl Window {
             Some(old) => self.bytes = self.bytes.saturating_sub(row_bytes(old.as_ref())),
             None => self.bytes += key_bytes + ENTRY_BYTES,
         }
+    }
+
+    /// Changes a row where it is.
+    pub(super) fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+        let rows = self.tables.get_mut(table);
+        let Some(Some(row)) = rows.and_then(|rows| rows.get_mut(key)) else {
+            return;
+        };
+        let before = row_bytes(Some(row));
+        change(row);
+        self.bytes = (self.bytes + row_bytes(Some(row))).saturating_sub(before);
     }
 
     /// What is folded under a key, if anything is.

@@ -6,31 +6,24 @@ use super::Runner;
 use super::cut::{self, Cut, Verdict};
 use super::session::{Blamed, End};
 use crate::event_list::EventList;
-use crate::guest::{ApplyError, describe_event};
+use crate::guest::{ApplyError, Written, describe_event};
 use crate::row_cache::GenerationRows;
 use crate::target::TargetErrorKind;
 
-/// What became of it.
-pub(super) enum Attempt {
-    /// The guest did it; nothing is committed yet.
-    Applied(Vec<TableWrites>),
-    /// The guest could not do it.
-    Failed {
-        /// The place of the event at fault in the list, where the guest says.
-        place: Option<usize>,
-        message: String,
-    },
+/// Events that a guest could not apply.
+pub(super) struct Failed {
+    /// The place of the event at fault in the list, where the guest says.
+    pub(super) place: Option<usize>,
+    pub(super) message: String,
 }
 
-/// Lets the guest apply events, none of which are parked.
+/// Lets the guest apply events, none of which are parked. Nothing is committed
+/// yet, nor folded.
 pub(super) fn attempt(
     runner: &Runner,
     rows: &GenerationRows,
     events: &EventList,
-) -> Result<Attempt, End> {
-    if events.is_empty() {
-        return Ok(Attempt::Applied(Vec::new()));
-    }
+) -> Result<Result<Written, Failed>, End> {
     let assignment = &runner.assignment;
     // A guest that searches an index has what is folded committed first.
     let folded_to = rows.folded_to();
@@ -42,20 +35,41 @@ pub(super) fn attempt(
         assignment.guest_limits,
         runner.shutdown.flag(),
     );
-    match applied {
-        Ok(writes) => Ok(Attempt::Applied(writes)),
-        Err(ApplyError::Rejected { position, message }) => Ok(Attempt::Failed {
+    match (applied, folded_to) {
+        (Err(ApplyError::Rows(error)), Some(end)) if error.kind() == TargetErrorKind::Rejected => {
+            Err(End::unfold(end))
+        }
+        (applied, _) => blame(events, applied),
+    }
+}
+
+/// Finishes what the guest wrote, to commit it.
+pub(super) fn finish(
+    events: &EventList,
+    written: Result<Written, Failed>,
+) -> Result<Result<Vec<TableWrites>, Failed>, End> {
+    match written {
+        Ok(written) => blame(events, written.finish()),
+        Err(failed) => Ok(Err(failed)),
+    }
+}
+
+/// Tells what the events are to blame for from what ends the session.
+pub(super) fn blame<T>(
+    events: &EventList,
+    done: Result<T, ApplyError>,
+) -> Result<Result<T, Failed>, End> {
+    match done {
+        Ok(done) => Ok(Ok(done)),
+        Err(ApplyError::Rejected { position, message }) => Ok(Err(Failed {
             place: events.place(position),
             message,
-        }),
-        Err(ApplyError::Failed(message)) => Ok(Attempt::Failed {
+        })),
+        Err(ApplyError::Failed(message)) => Ok(Err(Failed {
             place: None,
             message,
-        }),
-        Err(ApplyError::Rows(error)) => Err(match folded_to {
-            Some(end) if error.kind() == TargetErrorKind::Rejected => End::unfold(end),
-            _ => error.into(),
-        }),
+        })),
+        Err(ApplyError::Rows(error)) => Err(error.into()),
         Err(ApplyError::Busy) => Err(End::Retry(ApplyError::Busy.to_string())),
         Err(ApplyError::Stopped) => Err(End::Stopped),
     }
@@ -63,13 +77,8 @@ pub(super) fn attempt(
 
 /// A list that failed is cut, or its first event is at fault. Only a first
 /// event is ever blamed: what is before the culprit has been committed by then.
-pub(super) fn verdict(
-    events: &EventList,
-    place: Option<usize>,
-    last: Position,
-    message: String,
-) -> Result<Cut, Blamed> {
-    let verdict = match place {
+pub(super) fn verdict(events: &EventList, failed: Failed, last: Position) -> Result<Cut, Blamed> {
+    let verdict = match failed.place {
         Some(place) => cut::before(place, events.position(place).unwrap_or(last)),
         None => cut::halve(events.len(), last),
     };
@@ -78,7 +87,7 @@ pub(super) fn verdict(
         Verdict::FirstEvent => Err(Blamed {
             position: events.position(0).unwrap_or(last),
             event: events.get(0).map(describe_event).unwrap_or_default(),
-            message,
+            message: failed.message,
         }),
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use gnomon_model::{Event, Position, TableWrites};
 
 use super::Runner;
-use super::attempt::{Attempt, attempt};
+use super::attempt::{Failed, attempt, finish};
 use super::session::{End, Session};
 use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
 use crate::event_list::EventList;
@@ -133,7 +133,7 @@ fn commit_unless_rejected(
 /// Applies many events in one batch; says whether that went well.
 fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> Result<bool, End> {
     let list = EventList::from(events.to_vec());
-    let Attempt::Applied(writes) = attempt(runner, &session.rows, &list)? else {
+    let Ok(writes) = finish(&list, attempt(runner, &session.rows, &list)?)? else {
         return Ok(false);
     };
     let release: Vec<Position> = events.iter().map(|event| event.position).collect();
@@ -148,8 +148,8 @@ fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> R
 fn apply_alone(session: &mut Session, runner: &Runner, event: Event) -> Result<bool, End> {
     let position = event.position;
     let list = EventList::from(vec![event]);
-    let message = match attempt(runner, &session.rows, &list)? {
-        Attempt::Applied(writes) => {
+    let message = match finish(&list, attempt(runner, &session.rows, &list)?)? {
+        Ok(writes) => {
             let changes = DeadLetterChanges {
                 release: &[position],
                 ..DeadLetterChanges::default()
@@ -159,7 +159,7 @@ fn apply_alone(session: &mut Session, runner: &Runner, event: Event) -> Result<b
                 Err(message) => message,
             }
         }
-        Attempt::Failed { message, .. } => message,
+        Err(Failed { message, .. }) => message,
     };
     let changes = DeadLetterChanges {
         reasons: &[(position, message)],

@@ -6,16 +6,17 @@ use std::time::Duration;
 use gnomon_model::{Position, TableWrites};
 
 use super::Runner;
-use super::attempt::{Attempt, attempt, verdict};
+use super::attempt::{Failed, attempt, blame, finish, verdict};
 use super::cut::Cut;
 use super::folding::{LIVE_FOLD_TIME, is_building};
 use super::heartbeat::Heartbeat;
 use super::pace::Pace;
 use super::parking;
 use crate::dead_letter::DeadLetterChanges;
+use crate::event_list::EventList;
 use crate::generation::{GenerationState, Lease, RunState};
 use crate::reader::{Company, Portion, Reader, Reading};
-use crate::row_cache::{GenerationRows, Step};
+use crate::row_cache::{GenerationRows, Rows, Step};
 use crate::source::{BatchLimits, Checkpoint, SourceError, SourceErrorKind};
 use crate::target::{Control, TargetError, TargetErrorKind, in_time};
 use crate::telemetry::chain;
@@ -294,20 +295,22 @@ impl Session {
         }
         let (events, waiting) = parking::divide(self, events)?;
         let last = events.last().unwrap_or(position);
-        let writes = match attempt(runner, &self.rows, &events)? {
-            Attempt::Applied(writes) => writes,
-            Attempt::Failed { place, message } => {
-                // What went well before is not to be done again in small parts.
-                self.flush()?;
-                return Err(self.approach(verdict(&events, place, last, message)));
-            }
-        };
+        let written = attempt(runner, &self.rows, &events)?;
         if self.may_fold(runner, caught_up, position) && waiting.is_empty() {
             let rate = self.pace.reached(position);
-            self.rows.fold(writes, next.clone(), position, rate);
+            let folded = match written {
+                Ok(written) => {
+                    let fold = |rows: &mut Rows| written.fold(rows);
+                    blame(&events, self.rows.fold(fold, next.clone(), position, rate))?
+                }
+                Err(failed) => Err(failed),
+            };
+            self.unless_failed(&events, last, folded)?;
             self.reached(next, position);
             self.flush_if_due(runner)?;
         } else {
+            let writes = finish(&events, written)?;
+            let writes = self.unless_failed(&events, last, writes)?;
             self.flush()?;
             let dead_letters = DeadLetterChanges {
                 park: &waiting,
@@ -315,8 +318,11 @@ impl Session {
             };
             match self.commit(&writes, dead_letters, next, position) {
                 Err(error) if error.kind() == TargetErrorKind::Rejected => {
-                    let verdict = verdict(&events, None, last, chain(&error));
-                    return Err(self.approach(verdict));
+                    let failed = Failed {
+                        place: None,
+                        message: chain(&error),
+                    };
+                    return Err(self.approach(verdict(&events, failed, last)));
                 }
                 committed => committed?,
             }
@@ -334,6 +340,23 @@ impl Session {
             runner.report(self.lease, RunState::Running, None);
         }
         Ok(())
+    }
+
+    /// Where events cannot be applied, what went well before is committed, and
+    /// not done again in small parts.
+    fn unless_failed<T>(
+        &mut self,
+        events: &EventList,
+        last: Position,
+        done: Result<T, Failed>,
+    ) -> Result<T, End> {
+        match done {
+            Ok(done) => Ok(done),
+            Err(failed) => {
+                self.flush()?;
+                Err(self.approach(verdict(events, failed, last)))
+            }
+        }
     }
 
     /// The verdict on a batch, as an end of the session. While the event at

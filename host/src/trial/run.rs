@@ -24,8 +24,8 @@ impl Bench {
         let never = never();
         let end = run(cut.batches(events, self.batch_events), |batch| {
             let rows = Box::new(tables.clone());
-            let writes = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
-            tables.commit(writes);
+            let written = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
+            tables.commit(written.finish()?);
             Ok(())
         })?;
         Ok(Outcome {
@@ -43,8 +43,8 @@ impl Bench {
         let mut kept = self.guest.keep(self.limits).map_err(TrialError::Guest)?;
         let end = run(Cut::OneByOne.batches(events, 1), |batch| {
             let rows = Box::new(tables.clone());
-            let writes = kept.apply(batch, rows, FLOATS, self.limits, &never)?;
-            tables.commit(writes);
+            let written = kept.apply(batch, rows, FLOATS, self.limits, &never)?;
+            tables.commit(written.finish()?);
             Ok(())
         })?;
         let rows = tables.rows(description);
@@ -57,7 +57,8 @@ impl Bench {
         let never = never();
         let end = run(Cut::AtOnce.batches(events, self.batch_events), |batch| {
             let rows = Box::new(tables.rows.clone());
-            let writes = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
+            let written = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
+            let writes = written.finish()?;
             let position = batch.last().unwrap_or(Position::START);
             tables.commit(&writes, position).map_err(refused)
         })?;

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use super::Value;
 
@@ -10,37 +11,67 @@ use super::Value;
 pub type KeyMap<T> = HashMap<Key, T, foldhash::quality::RandomState>;
 
 /// The values of a primary key, canonical and in the key's order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(Box<[Value]>);
+#[derive(Clone, Debug)]
+pub struct Key(Values);
+
+/// Most keys are one value, which needs no memory of its own.
+#[derive(Clone, Debug)]
+enum Values {
+    One(Value),
+    Many(Box<[Value]>),
+}
 
 impl Key {
     /// A key of values that were checked.
     #[must_use]
     pub fn new(values: Vec<Value>) -> Self {
-        Self(values.into_boxed_slice())
+        Self(match <[Value; 1]>::try_from(values) {
+            Ok([value]) => Values::One(value),
+            Err(values) => Values::Many(values.into_boxed_slice()),
+        })
     }
 
     /// The values.
     #[must_use]
     pub fn values(&self) -> &[Value] {
-        &self.0
+        match &self.0 {
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Many(values) => values,
+        }
     }
 
     /// What the key holds, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.0.iter().map(Value::size).sum::<usize>()
+        size_of::<Self>() + self.values().iter().map(Value::size).sum::<usize>()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.values() == other.values()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // All keys of a table have as many values.
+        for value in self.values() {
+            value.hash(state);
+        }
     }
 }
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0
+        self.values()
             .iter()
-            .zip(&other.0)
+            .zip(other.values())
             .map(|(a, b)| a.order(b))
             .find(|order| order.is_ne())
-            .unwrap_or_else(|| self.0.len().cmp(&other.0.len()))
+            .unwrap_or_else(|| self.values().len().cmp(&other.values().len()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is pending for the rows of one table.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::change::Changes;
@@ -74,26 +75,29 @@ impl PendingTable {
         create: bool,
         floats: Floats,
     ) -> Result<(), Violation> {
-        let row = match self.rows.get_mut(&key) {
-            None => {
-                let mut unread = Unread::default();
-                unread.push(changes, create);
-                self.unread.push(key.clone());
-                self.rows.insert(key, Pending::Unread(unread));
+        let row = match self.rows.entry(key) {
+            Entry::Vacant(entry) => {
+                self.unread.push(entry.key().clone());
+                entry.insert(Pending::Unread(Unread::new(changes, create)));
                 return Ok(());
             }
-            Some(Pending::Unread(unread)) => {
-                unread.push(changes, create);
-                return Ok(());
+            Entry::Occupied(mut entry) => {
+                let row = match entry.get_mut() {
+                    Pending::Unread(unread) => {
+                        unread.push(changes, create);
+                        return Ok(());
+                    }
+                    // No index has to follow, so the row is changed where it is.
+                    Pending::Known(Some(row)) if self.found_by.is_empty() => {
+                        return changes.apply(declared, row, floats);
+                    }
+                    Pending::Known(Some(row)) => Some(row.clone()),
+                    Pending::Known(None) => create.then(|| zero_row(declared, entry.key())),
+                };
+                row.map(|row| (entry.key().clone(), row))
             }
-            // No index has to follow, so the row is changed where it is.
-            Some(Pending::Known(Some(row))) if self.found_by.is_empty() => {
-                return changes.apply(declared, row, floats);
-            }
-            Some(Pending::Known(Some(row))) => Some(row.clone()),
-            Some(Pending::Known(None)) => create.then(|| zero_row(declared, &key)),
         };
-        if let Some(mut row) = row {
+        if let Some((key, mut row)) = row {
             changes.apply(declared, &mut row, floats)?;
             self.know(declared, key, Some(row));
         }
@@ -122,6 +126,19 @@ impl PendingTable {
 }
 
 impl Unread {
+    fn new(changes: Changes, create: bool) -> Self {
+        match create {
+            true => Self {
+                if_present: Changes::default(),
+                then: Some(changes),
+            },
+            false => Self {
+                if_present: changes,
+                then: None,
+            },
+        }
+    }
+
     fn push(&mut self, changes: Changes, create: bool) {
         match &mut self.then {
             Some(then) => then.extend(changes),
@@ -135,7 +152,7 @@ impl Unread {
     }
 
     pub(super) fn apply(
-        &self,
+        self,
         declared: &Table,
         key: &Key,
         row: Option<Row>,
@@ -148,12 +165,31 @@ impl Unread {
             }
             None => None,
         };
-        let Some(then) = &self.then else {
+        let Some(then) = self.then else {
             return Ok(present);
         };
         let mut row = present.unwrap_or_else(|| zero_row(declared, key));
         then.apply(declared, &mut row, floats)?;
         Ok(Some(row))
+    }
+
+    /// What is done to a row that is there, if [`Changes::check`] foresees all
+    /// that can go wrong.
+    pub(super) fn plain(&self, declared: &Table) -> Option<&Changes> {
+        let changes = match &self.then {
+            None => &self.if_present,
+            Some(then) if self.if_present.is_empty() => then,
+            Some(_) => return None,
+        };
+        changes.are_plain(declared).then_some(changes)
+    }
+
+    /// Does to a row what was plain and checked on it.
+    pub(super) fn make(self, row: &mut Row) {
+        self.if_present.make(row);
+        if let Some(then) = self.then {
+            then.make(row);
+        }
     }
 }
 

@@ -14,6 +14,10 @@ use crate::memory::MemoryTables;
 use crate::schema::{Column, Row, Violation};
 use crate::value::{ColumnType, Floats, Value};
 
+mod waiting;
+
+use waiting::Waiting;
+
 /// The key, then columns on which changes work differently.
 const COLUMNS: [(&str, ColumnType, bool); 7] = [
     ("id", ColumnType::Integer, false),
@@ -218,7 +222,7 @@ fn decimal(text: &str) -> Value {
 /// Makes a call on the buffer. Reads give their rows.
 fn call(
     writes: &mut BatchWrites,
-    committed: &mut MemoryTables,
+    committed: &mut Waiting,
     call: &Call,
 ) -> Result<Vec<Option<Row>>, WriteError<Infallible>> {
     let key = |id: &i64| vec![Value::Integer(*id)];
@@ -245,9 +249,10 @@ fn call(
 /// Runs a batch. `Ok(false)` says that it failed, as the naive model did.
 fn run_batch(
     description: &Arc<Description>,
-    committed: &mut MemoryTables,
+    committed: &mut Waiting,
     naive: &mut Naive,
     calls: &[Call],
+    folds: bool,
 ) -> Result<bool, TestCaseError> {
     let mut writes = BatchWrites::new(Arc::clone(description), Floats::NotNan, WriteLimits::NONE);
     let mut refused = false;
@@ -264,10 +269,17 @@ fn run_batch(
             }
         }
     }
-    match writes.finish(committed) {
-        Ok(written) => {
+    let done = if folds {
+        writes.fold(committed)
+    } else {
+        writes.finish(committed).map(|written| {
+            committed.flush();
+            committed.committed.commit(written);
+        })
+    };
+    match done {
+        Ok(()) => {
             prop_assert!(!refused, "a sum that left its range was lost");
-            committed.commit(written);
             Ok(true)
         }
         Err(error) => {
@@ -377,19 +389,21 @@ proptest! {
 
     #[test]
     fn rows_and_failures_do_not_depend_on_the_cut(
-        batches in prop::collection::vec(prop::collection::vec(any_call(), 1..25), 1..6),
+        batches in prop::collection::vec(
+            (prop::collection::vec(any_call(), 1..25), any::<bool>()),
+            1..8,
+        ),
     ) {
         let description = description();
-        let mut committed = MemoryTables::new(Arc::clone(&description));
+        let mut committed = Waiting::new(&description);
         let mut naive = Naive::default();
-        for calls in &batches {
-            let before = committed.clone();
-            if !run_batch(&description, &mut committed, &mut naive, calls)? {
-                prop_assert!(committed == before, "a batch that failed left something behind");
+        for (calls, folds) in &batches {
+            let before = committed.rows();
+            if !run_batch(&description, &mut committed, &mut naive, calls, *folds)? {
+                prop_assert_eq!(committed.rows(), before, "a batch that failed left something");
                 return Ok(());
             }
-            let rows: Vec<Row> = committed.rows(0).cloned().collect();
-            prop_assert_eq!(rows, naive.0.values().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(committed.rows(), naive.0.values().cloned().collect::<Vec<_>>());
         }
     }
 }
@@ -486,4 +500,29 @@ fn a_reply_that_is_too_large_is_refused_however_often_it_repeats_a_row() {
     };
     assert_eq!(rows(4), Ok(4));
     assert_eq!(rows(100), large);
+}
+
+/// The length of an entry depends on the whole row.
+#[test]
+fn an_entry_of_an_index_that_gets_too_long_is_refused_where_the_row_is_folded() {
+    let description = description();
+    let mut rows = Waiting::new(&description);
+    let batch = || BatchWrites::new(Arc::clone(&description), Floats::All, WriteLimits::NONE);
+    let mut writes = batch();
+    writes.put(&mut rows, 0, zero(1)).unwrap();
+    writes.fold(&mut rows).unwrap();
+    let mut writes = batch();
+    let label = Change::Set("label".to_owned(), Value::Text("x".repeat(10_000)));
+    writes
+        .patch(0, vec![Value::Integer(1)], vec![label])
+        .unwrap();
+    let refused = writes.fold(&mut rows);
+    assert!(
+        matches!(
+            refused,
+            Err(WriteError::Violation(Violation::EntryTooLong { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(rows.rows(), [zero(1)]);
 }

@@ -1,0 +1,83 @@
+//! Rows that wait in memory, before committed ones.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::description::Description;
+use crate::memory::MemoryTables;
+use crate::schema::Row;
+use crate::value::{Key, Value};
+use crate::writes::{CommittedRows, FoldedRows, TableWrites};
+
+/// A table of such rows.
+#[derive(Clone, PartialEq)]
+pub(super) struct Waiting {
+    pub(super) committed: MemoryTables,
+    folded: BTreeMap<Key, Option<Row>>,
+}
+
+impl Waiting {
+    pub(super) fn new(description: &Arc<Description>) -> Self {
+        Self {
+            committed: MemoryTables::new(Arc::clone(description)),
+            folded: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let mut written = TableWrites::default();
+        for (key, row) in std::mem::take(&mut self.folded) {
+            match row {
+                Some(row) => written.upserts.push(row),
+                None => written.deletes.push(key),
+            }
+        }
+        self.committed.commit(vec![written]);
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut all = self.clone();
+        all.flush();
+        all.committed.rows(0).cloned().collect()
+    }
+}
+
+impl CommittedRows for Waiting {
+    type Error = Infallible;
+
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Infallible> {
+        let committed = self.committed.get_many(table, keys)?;
+        let folded = keys.iter().map(|key| self.folded.get(key).cloned());
+        Ok(folded
+            .zip(committed)
+            .map(|(folded, committed)| folded.unwrap_or(committed))
+            .collect())
+    }
+
+    fn find(
+        &mut self,
+        table: usize,
+        index: usize,
+        values: &[Value],
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Row>, Infallible> {
+        self.flush();
+        self.committed.find(table, index, values, after, limit)
+    }
+}
+
+impl FoldedRows for Waiting {
+    fn folded(&self, _: usize, key: &Key) -> Option<&Row> {
+        self.folded.get(key)?.as_ref()
+    }
+
+    fn change(&mut self, _: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+        change(self.folded.get_mut(key).unwrap().as_mut().unwrap());
+    }
+
+    fn set(&mut self, _: usize, key: Key, row: Option<Row>) {
+        self.folded.insert(key, row);
+    }
+}
