@@ -14,10 +14,10 @@ use std::sync::Arc;
 use gnomon_model::{Description, Key, Table, TableWrites};
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::dead_letters;
 use super::failure::Failure;
 use super::parameters::{PreparedQuery, bind_keys, bind_rows, chunks, is_one_chunk, row_size};
 use super::statements::{self, Within, Writes};
-use super::{copy, dead_letters};
 use crate::connections::Lent;
 use crate::generation::Lease;
 use crate::target::Commit;
@@ -60,9 +60,11 @@ pub(super) struct Commits {
 impl Commits {
     /// Commits of a generation whose tables are in this quoted schema.
     pub(super) fn new(lease: Lease, description: Arc<Description>, schema: String) -> Self {
-        let tables = description.tables.iter();
+        let tables = description.tables.iter().enumerate();
         Self {
-            writes: tables.map(|table| Writes::new(&schema, table)).collect(),
+            writes: tables
+                .map(|(number, table)| Writes::new(&schema, number, table))
+                .collect(),
             lease,
             description,
             schema,
@@ -175,7 +177,8 @@ impl Commits {
                 .get(writes.table)
                 .ok_or_else(|| unknown("table", writes.table))?;
             if commit.into_empty {
-                copy::fill(&mut transaction, &statements.copy, &writes.upserts).await?;
+                let filling = &statements.filling;
+                filling.run(&mut transaction, &writes.upserts).await?;
             } else {
                 write_table(&mut transaction, table, statements, writes).await?;
             }

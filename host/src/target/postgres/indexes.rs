@@ -14,7 +14,7 @@ use crate::target::registry::{fenced, unknown};
 /// PostgreSQL's limit for the columns of an index.
 const INDEX_COLUMNS_MAX: usize = 32;
 /// A sort that keeps within it needs no temporary file.
-const MAINTENANCE_MEMORY: &str = "SET LOCAL maintenance_work_mem = '256MB'";
+pub(super) const MAINTENANCE_MEMORY: &str = "SET LOCAL maintenance_work_mem = '256MB'";
 
 /// Makes the statistics of a table that readers' plans go by. An empty table
 /// gets none: the planner would take it at its word, and choose any index as

@@ -14,24 +14,23 @@ use std::sync::Arc;
 use gnomon_model::{Table, Value};
 
 use super::binary::sql_type;
-use super::copy;
+use super::copy::Filling;
 use crate::target::identifier::{column_names, conflict_clause, quoted};
 
 /// The statements that write one table; the connections keep them prepared.
 pub(super) struct Writes {
     pub(super) upsert: Arc<str>,
     pub(super) delete: Arc<str>,
-    /// Takes rows in the form of [`super::copy`].
-    pub(super) copy: String,
+    pub(super) filling: Filling,
 }
 
 impl Writes {
     /// The statements of a table in a quoted schema.
-    pub(super) fn new(schema: &str, table: &Table) -> Self {
+    pub(super) fn new(schema: &str, number: usize, table: &Table) -> Self {
         Self {
             upsert: upsert(schema, table, Within::NOTHING).into(),
             delete: delete(schema, table, Within::NOTHING).into(),
-            copy: copy::statement(schema, table),
+            filling: Filling::new(schema, number, table),
         }
     }
 }

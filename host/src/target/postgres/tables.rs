@@ -85,9 +85,17 @@ fn create_table(schema: &str, number: usize, table: &Table) -> String {
         })
         .collect();
     format!(
-        "CREATE TABLE {schema}.{} ({}, CONSTRAINT {} PRIMARY KEY ({}))",
+        "CREATE TABLE {schema}.{} ({}, {})",
         quoted(&table.name),
         columns.join(", "),
+        primary_key(number, table),
+    )
+}
+
+/// The constraint of a table's primary key.
+pub(super) fn primary_key(number: usize, table: &Table) -> String {
+    format!(
+        "CONSTRAINT {} PRIMARY KEY ({})",
         quoted(&index_name(number, table, "key")),
         column_names(table, &table.primary_key).join(", "),
     )

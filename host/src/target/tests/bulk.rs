@@ -6,6 +6,9 @@ use super::*;
 
 on_both!(
     rows_that_fill_an_empty_table_are_there,
+    the_key_is_there_behind_many_rows,
+    what_stands_on_the_key_does_not_keep_rows_away,
+    a_key_that_cannot_be_made_leaves_the_old_one,
     a_bulk_commit_is_all_or_nothing,
     a_bulk_commit_by_a_stale_epoch_writes_nothing,
 );
@@ -86,6 +89,67 @@ async fn rows_that_fill_an_empty_table_are_there(database: &Database) {
     for (found, expected) in found.into_iter().zip(rows.into_values()) {
         assert_eq!(found, Some(expected));
     }
+}
+
+/// As many as make it worth to make the key behind them.
+fn many_orders() -> Vec<Row> {
+    (1..=12_000).map(|id| order(id, "ada")).collect()
+}
+
+/// The definitions of the keys that are valid.
+async fn keys(database: &Database) -> Vec<String> {
+    let sql = if database.is_postgres() {
+        "SELECT conname || ' ' || pg_get_constraintdef(c.oid) FROM pg_constraint c
+         JOIN pg_index i ON i.indexrelid = c.conindid AND i.indisvalid
+         WHERE contype = 'p' AND c.connamespace::regnamespace::text LIKE 'gnomon\\_%'"
+    } else {
+        "SELECT sql FROM sqlite_schema WHERE name LIKE '%orders'"
+    };
+    database.texts(sql).await
+}
+
+async fn the_key_is_there_behind_many_rows(database: &Database) {
+    let mut started = started(database, &orders()).await;
+    let before = keys(database).await;
+    fill(&mut started, &[upserts(0, many_orders())])
+        .await
+        .unwrap();
+    assert_eq!(keys(database).await, before);
+    started.put(vec![order(12_000, "bob")]).await.unwrap();
+    let row = started.row(vec![Value::Integer(12_000)]).await;
+    assert_eq!(row, Some(order(12_000, "bob")));
+}
+
+async fn what_stands_on_the_key_does_not_keep_rows_away(database: &Database) {
+    if !database.is_postgres() {
+        return;
+    }
+    let mut started = started(database, &orders()).await;
+    database
+        .execute(
+            "CREATE TABLE public.notes (of bigint REFERENCES gnomon_orders_by_customer_1.orders)",
+        )
+        .await;
+    fill(&mut started, &[upserts(0, many_orders())])
+        .await
+        .unwrap();
+    assert_eq!(keys(database).await.len(), 1);
+    database
+        .execute("INSERT INTO public.notes VALUES (12000)")
+        .await;
+}
+
+async fn a_key_that_cannot_be_made_leaves_the_old_one(database: &Database) {
+    let mut started = started(database, &orders()).await;
+    let before = keys(database).await;
+    let mut twice = many_orders();
+    twice.push(order(7, "bob"));
+    let Err(error) = fill(&mut started, &[upserts(0, twice)]).await else {
+        panic!("it was not refused")
+    };
+    assert_eq!(error.kind(), TargetErrorKind::Rejected, "{}", chain(&error));
+    assert_eq!(keys(database).await, before);
+    assert_eq!(started.row(vec![Value::Integer(7)]).await, None);
 }
 
 async fn a_bulk_commit_is_all_or_nothing(database: &Database) {
