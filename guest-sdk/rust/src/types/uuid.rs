@@ -7,43 +7,39 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const TEXT_BYTES: usize = 36;
 const HYPHEN_PLACES: [usize; 4] = [8, 13, 18, 23];
-/// Where the two digits of each byte stand in the text.
-const BYTE_PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-/// By byte: the two digits in which it is written.
-const WRITTEN: [[u8; 2]; 256] = written();
-/// By character: what it is worth as a hexadecimal digit.
-const WORTH: [u8; 256] = worth();
-/// What a character that is no digit is worth.
-const NO_DIGIT: u8 = 0xff;
+/// Where the digits stand, four by four.
+const DIGIT_PLACES: [usize; 8] = [0, 4, 9, 14, 19, 24, 28, 32];
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-const fn written() -> [[u8; 2]; 256] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut written = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < written.len() {
-        written[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
-        byte += 1;
-    }
-    written
+/// A byte, eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "evaluated by the compiler"
-)]
-const fn worth() -> [u8; 256] {
-    let mut worth = [NO_DIGIT; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        if let Some(character) = char::from_digit(digit, 16) {
-            worth[character as usize] = digit as u8;
-            worth[character.to_ascii_uppercase() as usize] = digit as u8;
-        }
-        digit += 1;
-    }
-    worth
+/// Eight half bytes, one in each byte, as hexadecimal digits. Those that are
+/// too large become something else than a digit.
+const fn written(halves: u64) -> u64 {
+    let letters = halves.wrapping_add(each(6)) >> 4 & each(1);
+    let to_letter = letters.wrapping_mul((b'a' - b'9' - 1) as u64);
+    halves.wrapping_add(each(b'0')).wrapping_add(to_letter)
+}
+
+/// The four bytes that eight hexadecimal digits stand for, the first of both in
+/// the lowest place; and not 0 if one is no digit.
+const fn read(digits: u64) -> (u64, u64) {
+    let letters = digits >> 6 & each(1);
+    let halves = (digits & each(0xf)).wrapping_add(letters.wrapping_mul(9));
+    let lower_case = digits | letters << 5;
+    let wrong = written(halves) ^ lower_case | halves & each(0xf0);
+    let bytes = (halves << 4 | halves >> 8) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    ((pairs | pairs >> 16) & 0xffff_ffff, wrong)
+}
+
+/// The reverse of [`read`].
+const fn write(bytes: u64) -> u64 {
+    let pairs = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+    written((bytes >> 4 | bytes << 8) & each(0xf))
 }
 
 /// A UUID; in JSON and as text in its 36-character form.
@@ -77,46 +73,52 @@ impl Uuid {
         self.0
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "places of an array of this length, and a table for all bytes"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "places of an array of this length")]
     fn text(self) -> [u8; TEXT_BYTES] {
+        let bytes = self.0.to_be_bytes();
+        let digits = [0, 4, 8, 12].map(|at| {
+            let four = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            write(u32::from_le_bytes(four).into()).to_le_bytes()
+        });
         let mut text = [b'-'; TEXT_BYTES];
-        for (byte, place) in self.0.to_be_bytes().into_iter().zip(BYTE_PLACES) {
-            let [high, low] = WRITTEN[usize::from(byte)];
-            text[place] = high;
-            text[place + 1] = low;
+        for (place, digits) in DIGIT_PLACES
+            .into_iter()
+            .zip(digits.as_flattened().chunks(4))
+        {
+            text[place..place + 4].copy_from_slice(digits);
         }
         text
     }
 
+    #[expect(unsafe_code, reason = "36 characters need no second look")]
     pub(crate) fn into_string(self) -> String {
-        String::from_utf8(self.text().into()).unwrap_or_default()
+        // SAFETY: hexadecimal digits and hyphens are ASCII.
+        unsafe { String::from_utf8_unchecked(self.text().into()) }
     }
 }
 
 impl FromStr for Uuid {
     type Err = ParseUuidError;
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "places of an array of this length, and a table for all bytes"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "places of an array of this length")]
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text: &[u8; TEXT_BYTES] = text.as_bytes().try_into().map_err(|_| ParseUuidError)?;
-        let mut bytes = [0; BYTE_PLACES.len()];
-        let mut digits = 0;
-        for (byte, place) in bytes.iter_mut().zip(BYTE_PLACES) {
-            let high = WORTH[usize::from(text[place])];
-            let low = WORTH[usize::from(text[place + 1])];
-            digits |= high | low;
-            *byte = high << 4 | low;
-        }
-        if digits == NO_DIGIT || HYPHEN_PLACES.iter().any(|&place| text[place] != b'-') {
+        let four = |place| {
+            let digits = [
+                text[place],
+                text[place + 1],
+                text[place + 2],
+                text[place + 3],
+            ];
+            u64::from(u32::from_le_bytes(digits))
+        };
+        let [a, b, c, d, e, f, g, h] = DIGIT_PLACES.map(four);
+        let [a, b, c, d] = [(a, b), (c, d), (e, f), (g, h)].map(|(a, b)| read(a | b << 32));
+        if a.1 | b.1 | c.1 | d.1 != 0 || HYPHEN_PLACES.iter().any(|&place| text[place] != b'-') {
             return Err(ParseUuidError);
         }
-        Ok(Self(u128::from_be_bytes(bytes)))
+        let [high, low] = [(a.0, b.0), (c.0, d.0)].map(|(a, b)| (a | b << 32).swap_bytes());
+        Ok(Self(u128::from(high) << 64 | u128::from(low)))
     }
 }
 
