@@ -38,6 +38,8 @@ pub mod bindings {
     });
 }
 
+mod realloc;
+
 use bindings::gnomon::projection::{log as host_log, read_model, types};
 
 /// The tables behind the host's imports.

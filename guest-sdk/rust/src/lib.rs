@@ -73,6 +73,8 @@
 // Derived code names the crate by its public name, in its own tests too.
 extern crate self as gnomon_sdk;
 
+#[cfg(any(test, all(target_family = "wasm", feature = "allocator")))]
+mod allocator;
 mod backend;
 mod cell;
 mod error;
