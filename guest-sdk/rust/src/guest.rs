@@ -38,6 +38,7 @@ pub mod bindings {
     });
 }
 
+mod calls;
 mod realloc;
 
 use bindings::gnomon::projection::{log as host_log, read_model, types};
@@ -89,15 +90,15 @@ impl Backend for HostTables {
     }
 
     fn put(&mut self, table: &'static str, row: RawRow) {
-        self.table(table).put(&row);
+        calls::put(self.table(table), &row);
     }
 
     fn patch(&mut self, table: &'static str, key: Vec<Value>, changes: Vec<RawChange>) {
-        self.table(table).patch(&key, &changes);
+        calls::patch(self.table(table), &key, &changes);
     }
 
     fn merge(&mut self, table: &'static str, key: Vec<Value>, changes: Vec<RawChange>) {
-        self.table(table).merge(&key, &changes);
+        calls::merge(self.table(table), &key, &changes);
     }
 
     fn remove(&mut self, table: &'static str, key: Vec<Value>) {
