@@ -52,7 +52,12 @@ pub struct HostTables {
 
 impl HostTables {
     fn table(&mut self, name: &'static str) -> &read_model::Table {
-        let place = self.open.iter().position(|(open, _)| *open == name);
+        // Mostly it is the same text in the same place, and comparing texts is a
+        // call.
+        let place = self
+            .open
+            .iter()
+            .position(|(open, _)| std::ptr::eq(*open, name) || *open == name);
         let place = place.unwrap_or_else(|| {
             self.open.push((name, read_model::Table::new(name)));
             self.open.len() - 1
