@@ -1,7 +1,7 @@
 //! Rust: cargo compiles a package to a core module.
 //!
 //! ```text
-//! DIR ──> compiler for wasm32 ──> cargo build ──> core module
+//! DIR ──> compiler for wasm32 ──> cargo rustc ──> core module
 //!          (found or fetched)     (guest profile)
 //! ```
 

@@ -36,6 +36,11 @@ pub(super) fn missing(tool: &'static str) -> impl Fn(std::io::Error) -> BuildErr
     }
 }
 
+/// What the compiler of the package itself is told, and with `lto` it compiles
+/// everything. To decode an event is to call many small functions, and with
+/// most of them inlined a guest takes a tenth less time for it.
+const COMPILER_SETTINGS: [&str; 1] = ["-Cllvm-args=-inline-threshold=2000"];
+
 /// A Rust package that may be a projection.
 #[derive(Debug)]
 pub(super) struct Package {
@@ -126,7 +131,7 @@ struct Message {
 pub(super) fn compile(package: &Package, compiler: &Compiler) -> Result<PathBuf, BuildError> {
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--lib", "--profile", PROFILE, "--target", TARGET])
+        .args(["rustc", "--lib", "--profile", PROFILE, "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(&package.manifest)
@@ -138,6 +143,7 @@ pub(super) fn compile(package: &Package, compiler: &Compiler) -> Result<PathBuf,
         command.arg(format!("profile.{PROFILE}.{setting}={value}"));
     }
     compiler.prepare(&mut command);
+    command.arg("--").args(COMPILER_SETTINGS);
     let mut cargo = command.spawn().map_err(missing("cargo"))?;
     let mut module = None;
     if let Some(output) = cargo.stdout.take() {

@@ -65,7 +65,7 @@ impl Compiler {
         }
     }
 
-    /// Makes a `cargo build` use it.
+    /// Makes a `cargo rustc` use it.
     pub(super) fn prepare(&self, cargo: &mut Command) {
         if let Some(rustc) = &self.rustc {
             cargo.env("RUSTC", rustc);
