@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use gnomon_model::{Event, Position, Subscription};
+use gnomon_model::{Event, EventRef, Position, Subscription};
+
+use crate::event_page::EventPage;
 
 /// Some of the events that were read, in order; shared, not copied.
 #[derive(Clone, Debug)]
 pub struct EventList {
-    read: Arc<[Event]>,
+    read: Arc<EventPage>,
     places: Vec<u32>,
     /// Whether whoever wants the list wants the events' metadata.
     metadata: bool,
@@ -16,15 +18,10 @@ pub struct EventList {
 impl EventList {
     /// What a subscription wants of the events after a position.
     #[must_use]
-    pub fn pick(read: &Arc<[Event]>, after: Position, subscription: &Subscription) -> Self {
-        let places = (0..)
-            .zip(&**read)
-            .filter(|(_, event)| event.position > after && subscription.wants(event))
-            .map(|(place, _)| place)
-            .collect();
+    pub fn pick(read: &Arc<EventPage>, after: Position, subscription: &Subscription) -> Self {
         Self {
             read: Arc::clone(read),
-            places,
+            places: read.wanted(after, subscription),
             metadata: subscription.metadata,
         }
     }
@@ -41,46 +38,37 @@ impl EventList {
         self.places.is_empty()
     }
 
-    /// The event at a place.
+    /// The event at a place, with its metadata if it is wanted.
     #[must_use]
-    pub fn get(&self, place: usize) -> Option<&Event> {
-        self.read.get(*self.places.get(place)? as usize)
+    pub fn get(&self, place: usize) -> Option<EventRef<'_>> {
+        self.event(*self.places.get(place)?)
     }
 
-    /// The events. Their metadata is to be taken from [`Self::metadata`].
-    pub fn iter(&self) -> impl Iterator<Item = &Event> {
-        let event = |place: &u32| self.read.get(*place as usize);
+    /// The events, with their metadata if it is wanted.
+    pub fn iter(&self) -> impl Iterator<Item = EventRef<'_>> {
+        let event = |place: &u32| self.event(*place);
         self.places.iter().filter_map(event)
     }
 
-    /// The metadata of one of the events: empty unless it is wanted.
-    #[must_use]
-    pub fn metadata<'a>(&self, event: &'a Event) -> &'a str {
-        if self.metadata { &event.metadata } else { "" }
-    }
-
-    /// A copy of one of the events.
-    #[must_use]
-    pub fn copy(&self, event: &Event) -> Event {
-        Event {
-            metadata: self.metadata(event).to_owned(),
-            ..event.clone()
-        }
+    fn event(&self, place: u32) -> Option<EventRef<'_>> {
+        let event = self.read.get(place as usize)?;
+        let metadata = if self.metadata { event.metadata } else { "" };
+        Some(EventRef { metadata, ..event })
     }
 
     /// The place of the event with this position in the list.
     #[must_use]
     pub fn place(&self, position: Position) -> Option<usize> {
-        let place = self.places.binary_search_by_key(&Some(position), |place| {
-            self.read.get(*place as usize).map(|event| event.position)
-        });
+        let place = self
+            .places
+            .binary_search_by_key(&Some(position), |place| self.read.position(*place as usize));
         place.ok()
     }
 
     /// The position of the event at this place.
     #[must_use]
     pub fn position(&self, place: usize) -> Option<Position> {
-        self.get(place).map(|event| event.position)
+        self.read.position(*self.places.get(place)? as usize)
     }
 
     /// The position of the last event.
@@ -89,21 +77,99 @@ impl EventList {
         self.position(self.len().checked_sub(1)?)
     }
 
-    /// Leaves out what does not pass.
-    pub fn retain(&mut self, mut passes: impl FnMut(&Event) -> bool) {
+    /// Leaves out the events with positions that do not pass.
+    pub fn retain(&mut self, mut passes: impl FnMut(Position) -> bool) {
         let read = &self.read;
         self.places
-            .retain(|place| read.get(*place as usize).is_some_and(&mut passes));
+            .retain(|place| read.position(*place as usize).is_some_and(&mut passes));
     }
 }
 
-/// All of them, with their metadata.
-impl From<Vec<Event>> for EventList {
-    fn from(events: Vec<Event>) -> Self {
+/// Copies of all of them, with their metadata.
+impl From<&[Event]> for EventList {
+    fn from(events: &[Event]) -> Self {
+        let mut read = EventPage::default();
+        for event in events {
+            read.push(event.into());
+        }
         Self {
-            places: (0..).zip(&events).map(|(place, _)| place).collect(),
-            read: events.into(),
+            places: (0..).zip(events).map(|(place, _)| place).collect(),
+            read: Arc::new(read),
             metadata: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gnomon_model::Payload;
+
+    use super::*;
+
+    fn position(number: u64) -> Position {
+        Position::new(number).unwrap()
+    }
+
+    fn event(number: u64, stream_id: &str, event_type: &str) -> Event {
+        Event {
+            position: position(number),
+            id: number.to_string(),
+            stream_id: stream_id.to_owned(),
+            event_type: event_type.to_owned(),
+            version: 1,
+            schema_version: 1,
+            data: Payload::Json("1".to_owned()),
+            metadata: "{}".to_owned(),
+            recorded_at: 0,
+        }
+    }
+
+    fn read() -> Vec<Event> {
+        vec![
+            event(2, "Order-1", "Placed"),
+            event(3, "Order-2", "Paid"),
+            event(5, "Customer", "Placed"),
+            event(7, "Order-1", "Paid"),
+            event(8, "Order-3", "Placed"),
+        ]
+    }
+
+    /// The positions of what is picked.
+    fn picked(after: u64, event_types: &[&str], categories: &[&str]) -> Vec<u64> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let subscription = Subscription {
+            event_types: owned(event_types),
+            categories: owned(categories),
+            metadata: false,
+        };
+        let all = EventList::from(read().as_slice());
+        let list = EventList::pick(&all.read, position(after), &subscription);
+        assert!(list.iter().all(|event| event.metadata.is_empty()));
+        list.iter().map(|event| event.position.get()).collect()
+    }
+
+    #[test]
+    fn a_subscription_picks_what_it_wants() {
+        assert_eq!(picked(0, &[], &[]), [2, 3, 5, 7, 8]);
+        assert_eq!(picked(3, &[], &[]), [5, 7, 8]);
+        assert_eq!(picked(8, &[], &[]), [0; 0]);
+        assert_eq!(picked(0, &["Placed"], &[]), [2, 5, 8]);
+        assert_eq!(picked(0, &["Shipped", "Paid"], &[]), [3, 7]);
+        assert_eq!(picked(0, &[], &["Customer"]), [5]);
+        assert_eq!(picked(2, &["Placed"], &["Order"]), [8]);
+    }
+
+    #[test]
+    fn a_list_knows_its_places() {
+        let mut list = EventList::from(read().as_slice());
+        assert!(list.iter().map(Event::from).eq(read()));
+        list.retain(|at| at != position(3) && at != position(8));
+        assert_eq!(list.len(), 3);
+        assert_eq!(list.last(), Some(position(7)));
+        assert_eq!(list.place(position(5)), Some(1));
+        assert_eq!(list.place(position(3)), None);
+        assert_eq!(list.position(2), Some(position(7)));
+        assert_eq!(list.get(2).map(Event::from), Some(read()[3].clone()));
+        assert_eq!(list.get(3), None);
     }
 }

@@ -222,7 +222,10 @@ impl Fixture {
     #[must_use]
     pub fn events_for(&self, description: &Description) -> Vec<Event> {
         let subscription = &description.subscription;
-        let wanted = self.events.iter().filter(|event| subscription.wants(event));
+        let wanted = self
+            .events
+            .iter()
+            .filter(|event| subscription.wants(*event));
         wanted
             .map(|event| Event {
                 metadata: if subscription.metadata {

@@ -8,8 +8,8 @@
 //!
 //! The modules, in the order in which the data flows:
 //!
-//! * [`database_url`], [`generation`], [`event_list`]: the nouns that all others
-//!   share; values, schemas and events are in [`gnomon_model`].
+//! * [`database_url`], [`generation`], [`event_page`], [`event_list`]: the nouns
+//!   that all others share; values, schemas and events are in [`gnomon_model`].
 //! * [`event_store`]: appending and reading events.
 //! * [`source`]: the seam to event stores, and how far they are final.
 //! * [`reader`]: the next batch, read ahead and once for all who are near.
@@ -47,6 +47,7 @@ pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;
 pub mod event_list;
+pub mod event_page;
 pub mod event_store;
 pub mod fixture;
 pub mod generation;

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Event, Position, Subscription};
+use gnomon_model::{Position, Subscription};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::database_url::DatabaseUrl;
+use crate::event_page::EventPage;
 use crate::event_store::{EventStoreError, EventStoreErrorKind};
 
 mod batch;
@@ -108,7 +109,7 @@ impl BatchLimits {
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Those after the checkpoint that the subscription wants.
-    pub events: Arc<[Event]>,
+    pub events: Arc<EventPage>,
     /// The checkpoint behind the batch. It also passes the events that the
     /// subscription left out.
     pub next: Checkpoint,

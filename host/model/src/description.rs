@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, category};
+use crate::event::{EventRef, category};
 use crate::schema::{Column, Index, Table};
 use crate::value::ColumnType;
 
@@ -38,12 +38,22 @@ pub struct Subscription {
 impl Subscription {
     /// Whether the projection wants this event.
     #[must_use]
-    pub fn wants(&self, event: &Event) -> bool {
-        let passes = |list: &[String], name: &str| {
-            list.is_empty() || list.iter().any(|wanted| wanted == name)
-        };
-        passes(&self.event_types, &event.event_type)
-            && passes(&self.categories, category(&event.stream_id))
+    pub fn wants<'a>(&self, event: impl Into<EventRef<'a>>) -> bool {
+        let event = event.into();
+        self.wants_type(event.event_type) && self.wants_stream(event.stream_id)
+    }
+
+    /// Whether it wants events of this type, if it wants their stream.
+    #[must_use]
+    pub fn wants_type(&self, event_type: &str) -> bool {
+        self.event_types.is_empty() || self.event_types.iter().any(|wanted| wanted == event_type)
+    }
+
+    /// Whether it wants events of this stream, if it wants their type.
+    #[must_use]
+    pub fn wants_stream(&self, stream_id: &str) -> bool {
+        let names = |category: &str| self.categories.iter().any(|wanted| wanted == category);
+        self.categories.is_empty() || names(category(stream_id))
     }
 
     /// A subscription that wants whatever one of the two wants, and perhaps

@@ -67,23 +67,6 @@ pub enum Payload {
     Binary(Vec<u8>),
 }
 
-impl Payload {
-    /// Size in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Json(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// An immutable fact, as read from an event store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -107,17 +90,93 @@ pub struct Event {
     pub recorded_at: i64,
 }
 
-impl Event {
-    /// Roughly what the event holds in memory, in bytes; batches are bounded
-    /// by it.
+/// A [`Payload`] that somebody else holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadRef<'a> {
+    /// Text of one JSON document.
+    Json(&'a str),
+    /// Anything else.
+    Binary(&'a [u8]),
+}
+
+/// An [`Event`] whose texts somebody else holds: a row that is being read, or
+/// a page of many events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Place in the global order of the source.
+    pub position: Position,
+    /// Unique id; 36-character UUID form where the source has UUIDs.
+    pub id: &'a str,
+    /// The stream it belongs to.
+    pub stream_id: &'a str,
+    /// Its type, such as `OrderPlaced`.
+    pub event_type: &'a str,
+    /// Place in its own stream, from 1.
+    pub version: u64,
+    /// Version of the payload's schema, from 1.
+    pub schema_version: u32,
+    /// What happened.
+    pub data: PayloadRef<'a>,
+    /// One JSON object, or the empty string where nobody asked for it.
+    pub metadata: &'a str,
+    /// When it was recorded, in microseconds since the Unix epoch, UTC.
+    pub recorded_at: i64,
+}
+
+impl EventRef<'_> {
+    /// Roughly what the event takes in memory with its texts, in bytes; batches
+    /// are bounded by it.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub const fn size(&self) -> usize {
+        let data = match self.data {
+            PayloadRef::Json(text) => text.len(),
+            PayloadRef::Binary(bytes) => bytes.len(),
+        };
         size_of::<Self>()
             + self.id.len()
             + self.stream_id.len()
             + self.event_type.len()
-            + self.data.len()
+            + data
             + self.metadata.len()
+    }
+}
+
+impl<'a> From<&'a Event> for EventRef<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            position: event.position,
+            id: &event.id,
+            stream_id: &event.stream_id,
+            event_type: &event.event_type,
+            version: event.version,
+            schema_version: event.schema_version,
+            data: match &event.data {
+                Payload::Json(text) => PayloadRef::Json(text),
+                Payload::Binary(bytes) => PayloadRef::Binary(bytes),
+            },
+            metadata: &event.metadata,
+            recorded_at: event.recorded_at,
+        }
+    }
+}
+
+/// A copy.
+impl From<EventRef<'_>> for Event {
+    fn from(event: EventRef<'_>) -> Self {
+        Self {
+            position: event.position,
+            id: event.id.to_owned(),
+            stream_id: event.stream_id.to_owned(),
+            event_type: event.event_type.to_owned(),
+            version: event.version,
+            schema_version: event.schema_version,
+            data: match event.data {
+                PayloadRef::Json(text) => Payload::Json(text.to_owned()),
+                PayloadRef::Binary(bytes) => Payload::Binary(bytes.to_owned()),
+            },
+            metadata: event.metadata.to_owned(),
+            recorded_at: event.recorded_at,
+        }
     }
 }
 

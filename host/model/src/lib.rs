@@ -33,7 +33,7 @@ pub use change::{Change, Changes};
 pub use description::{
     DeclaredTable, Description, InvalidDescription, Subscription, is_projection_name,
 };
-pub use event::{Event, Payload, Position, category};
+pub use event::{Event, EventRef, Payload, PayloadRef, Position, category};
 pub use memory::MemoryTables;
 pub use schema::{Column, Index, Row, Table, Violation};
 pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};

@@ -26,7 +26,7 @@ mod schema;
 mod waking;
 
 pub(crate) use connection::{connect, listener, pool, store_error};
-pub(crate) use rows::{Cells, event_columns, read_event};
+pub(crate) use rows::{Cells, NO_ID, event_columns, read_event};
 pub(crate) use schema::{Layout, ensure, layout};
 pub(crate) use waking::CHANNEL;
 #[cfg(test)]
@@ -62,6 +62,11 @@ impl PostgresEventStore {
             url: url.clone(),
             waking: Waking::default(),
         })
+    }
+
+    fn event(&self, row: &PgRow) -> Result<Event, sqlx::Error> {
+        let mut id = NO_ID;
+        read_event(row, &self.layout, &mut id).map(Event::from)
     }
 
     fn error(&self, doing: &str, error: sqlx::Error) -> EventStoreError {
@@ -101,7 +106,7 @@ impl EventStore for PostgresEventStore {
             .bind(stream.as_str())
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(sql_limit(limit))
-            .try_map(|row: PgRow| read_event(&row, &self.layout))
+            .try_map(|row| self.event(&row))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))
@@ -115,7 +120,7 @@ impl EventStore for PostgresEventStore {
         sqlx::query(AssertSqlSafe(query))
             .bind(after.to_sql())
             .bind(sql_limit(limit))
-            .try_map(|row: PgRow| read_event(&row, &self.layout))
+            .try_map(|row| self.event(&row))
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.error("read", error))

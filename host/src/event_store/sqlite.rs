@@ -178,10 +178,9 @@ impl EventStore for SqliteEventStore {
             ))?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             let events = statement
-                .query_map(
-                    params![stream.as_str(), after, sql_limit(limit)],
-                    read_event,
-                )?
+                .query_map(params![stream.as_str(), after, sql_limit(limit)], |row| {
+                    read_event(row).map(Event::from)
+                })?
                 .collect::<Result<_, _>>()?;
             Ok(events)
         })
@@ -196,7 +195,9 @@ impl EventStore for SqliteEventStore {
                 event_columns(layout, true)
             ))?;
             let events = statement
-                .query_map(params![after.to_sql(), sql_limit(limit)], read_event)?
+                .query_map(params![after.to_sql(), sql_limit(limit)], |row| {
+                    read_event(row).map(Event::from)
+                })?
                 .collect::<Result<_, _>>()?;
             Ok(events)
         })

@@ -2,8 +2,8 @@
 //! copied.
 
 use gnomon_model::{
-    Change, Column, ColumnType, Decimal, DeclaredTable, Description, Event, InvalidDescription,
-    InvalidValue, Payload, Row, Subscription, Value,
+    Change, Column, ColumnType, Decimal, DeclaredTable, Description, EventRef, InvalidDescription,
+    InvalidValue, PayloadRef, Row, Subscription, Value,
 };
 
 use super::bindings::gnomon::projection::{read_model, types};
@@ -14,9 +14,9 @@ const NAME_CHARACTERS_MAX: usize = 255;
 
 /// Stream id, type and position of an event, for messages.
 #[must_use]
-pub fn describe_event(event: &Event) -> String {
-    let name = one_line(&event.event_type, NAME_CHARACTERS_MAX);
-    let stream = one_line(&event.stream_id, NAME_CHARACTERS_MAX);
+pub fn describe_event(event: EventRef<'_>) -> String {
+    let name = one_line(event.event_type, NAME_CHARACTERS_MAX);
+    let stream = one_line(event.stream_id, NAME_CHARACTERS_MAX);
     format!("event {} ({name} in stream {stream})", event.position)
 }
 
@@ -54,16 +54,16 @@ pub(super) fn events(list: &EventList) -> Vec<types::Event<'_>> {
     list.iter()
         .map(|event| types::Event {
             position: event.position.get(),
-            id: &event.id,
-            stream_id: &event.stream_id,
-            event_type: &event.event_type,
+            id: event.id,
+            stream_id: event.stream_id,
+            event_type: event.event_type,
             version: event.version,
             schema_version: event.schema_version,
-            data: match &event.data {
-                Payload::Json(text) => types::Payload::Json(text),
-                Payload::Binary(bytes) => types::Payload::Binary(bytes),
+            data: match event.data {
+                PayloadRef::Json(text) => types::Payload::Json(text),
+                PayloadRef::Binary(bytes) => types::Payload::Binary(bytes),
             },
-            metadata: list.metadata(event),
+            metadata: event.metadata,
             recorded_at: event.recorded_at,
         })
         .collect()

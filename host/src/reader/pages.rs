@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use gnomon_model::{Event, Position, Subscription};
+use gnomon_model::{Position, Subscription};
 use tokio::sync::watch;
 
 use crate::source::{Batch, SourceError};
@@ -139,7 +139,7 @@ impl Pages {
         match answer {
             Ok(batch) if batch.position > page.from => {
                 page.end = Some(batch.position);
-                page.bytes = batch.events.iter().map(Event::size).sum();
+                page.bytes = batch.events.bytes();
                 page.end
             }
             _ => {

@@ -134,7 +134,7 @@ impl World {
             ..self.limits
         };
         let batch = self.source.source.read(after, wants, all).await.unwrap();
-        batch.events.to_vec()
+        batch.events.iter().map(Event::from).collect()
     }
 
     fn reader(&self, company: Company, subscription: &Subscription, from: Checkpoint) -> Reader {
@@ -169,7 +169,7 @@ async fn read_to(reader: &mut Reader, end: Position) -> Vec<Event> {
         assert!(portion.position >= last, "the checkpoint went back");
         last = portion.position;
         let list = &portion.events;
-        events.extend(list.iter().map(|event| list.copy(event)));
+        events.extend(list.iter().map(Event::from));
     }
     events
 }
@@ -313,7 +313,7 @@ async fn builds_read_once_where_processors_are_few() {
     while last < end {
         let portion = next(&mut slow).await;
         last = portion.position;
-        events.extend(portion.events.iter().cloned());
+        events.extend(portion.events.iter().map(Event::from));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let expected = world.expected(&everything(), &start).await;

@@ -28,10 +28,7 @@ pub(super) fn divide(
 ) -> Result<(EventList, Vec<DeadLetter>), End> {
     let mut behind: HashMap<String, Option<Position>> = HashMap::new();
     if session.may_have_dead_letters {
-        let streams: HashSet<&str> = events
-            .iter()
-            .map(|event| event.stream_id.as_str())
-            .collect();
+        let streams: HashSet<&str> = events.iter().map(|event| event.stream_id).collect();
         let streams: Vec<&str> = streams.into_iter().collect();
         for stream in session.rows.parked_streams(&streams)? {
             behind.insert(stream, None);
@@ -49,22 +46,22 @@ pub(super) fn divide(
     let mut waiting = Vec::new();
     let mut waits: HashSet<Position> = HashSet::new();
     for event in events.iter() {
-        let message = match (&condemned, behind.get(&event.stream_id)) {
+        let message = match (&condemned, behind.get(event.stream_id)) {
             (_, Some(Some(position))) => format!("waits behind event {position} of its stream"),
             (_, Some(None)) => "waits behind an earlier event of its stream".to_owned(),
             (Some(condemned), None) if condemned.position == event.position => {
-                behind.insert(event.stream_id.clone(), Some(event.position));
+                behind.insert(event.stream_id.to_owned(), Some(event.position));
                 condemned.message.clone()
             }
             (_, None) => continue,
         };
         waits.insert(event.position);
         waiting.push(DeadLetter {
-            event: events.copy(event),
+            event: event.into(),
             error: message,
         });
     }
-    events.retain(|event| !waits.contains(&event.position));
+    events.retain(|position| !waits.contains(&position));
     Ok((events, waiting))
 }
 
@@ -109,7 +106,7 @@ fn retry(session: &mut Session, runner: &Runner, request: &DeadLetterRequest) ->
                     continue;
                 }
                 let stream = event.stream_id.clone();
-                if !apply_alone(session, runner, event)? {
+                if !apply_alone(session, runner, &event)? {
                     still_parked.insert(stream);
                 }
             }
@@ -132,7 +129,7 @@ fn commit_unless_rejected(
 
 /// Applies many events in one batch; says whether that went well.
 fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> Result<bool, End> {
-    let list = EventList::from(events.to_vec());
+    let list = EventList::from(events);
     let Ok(writes) = finish(&list, attempt(runner, &session.rows, &list)?)? else {
         return Ok(false);
     };
@@ -145,9 +142,9 @@ fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> R
 }
 
 /// Applies one event, or records why it cannot be applied today.
-fn apply_alone(session: &mut Session, runner: &Runner, event: Event) -> Result<bool, End> {
+fn apply_alone(session: &mut Session, runner: &Runner, event: &Event) -> Result<bool, End> {
     let position = event.position;
-    let list = EventList::from(vec![event]);
+    let list = EventList::from(std::slice::from_ref(event));
     let message = match finish(&list, attempt(runner, &session.rows, &list)?)? {
         Ok(writes) => {
             let changes = DeadLetterChanges {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use gnomon_model::{Event, Position};
+use gnomon_model::{EventRef, Position};
 
 use super::{Batch, BatchLimits, Checkpoint};
+use crate::event_page::EventPage;
 
 /// Positions that one query looks at. A filter that lets nothing through must
 /// not make one query read all of history: the checkpoint could not move, and
@@ -20,16 +21,16 @@ pub(super) fn window_end(after: Position, safe: Position) -> Position {
 /// A batch while it is being read.
 pub(super) struct Filling {
     limits: BatchLimits,
-    events: Vec<Event>,
+    events: EventPage,
     bytes: usize,
     full: bool,
 }
 
 impl Filling {
-    pub(super) const fn new(limits: BatchLimits) -> Self {
+    pub(super) fn new(limits: BatchLimits) -> Self {
         Self {
             limits,
-            events: Vec::new(),
+            events: EventPage::default(),
             bytes: 0,
             full: false,
         }
@@ -42,7 +43,7 @@ impl Filling {
 
     /// Adds an event if there is room. Once it gives `false`, the batch is
     /// full, and what comes next belongs to the next one.
-    pub(super) fn add(&mut self, event: Event) -> bool {
+    pub(super) fn add(&mut self, event: EventRef<'_>) -> bool {
         let bytes = self.bytes.saturating_add(event.size());
         if bytes > self.limits.bytes && !self.events.is_empty() {
             self.full = true;
@@ -58,12 +59,10 @@ impl Filling {
     pub(super) fn finish(self, end: Position, safe: Position) -> Batch {
         // Short of the limits, everything up to the end was looked at, so the
         // checkpoint passes what the filter left out.
-        let position = match self.events.last() {
-            Some(last) if self.full => last.position,
-            _ => end,
-        };
+        let last = (self.events.len().checked_sub(1)).and_then(|last| self.events.position(last));
+        let position = last.filter(|_| self.full).unwrap_or(end);
         Batch {
-            events: self.events.into(),
+            events: Arc::new(self.events),
             next: Checkpoint::behind(position),
             position,
             caught_up: position >= safe,

@@ -86,7 +86,7 @@ impl Follow {
             backoff = BACKOFF;
             self.checkpoint = batch.next;
             if !batch.events.is_empty() {
-                return Ok(batch.events.to_vec());
+                return Ok(batch.events.iter().map(Event::from).collect());
             }
             if batch.caught_up && self.frontier.changed().await.is_err() {
                 return Err(SourceError::refused(

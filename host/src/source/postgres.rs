@@ -16,7 +16,7 @@ use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{
-    Layout, connect, ensure, event_columns, layout, pool, read_event, sql_limit, store_error,
+    Layout, NO_ID, connect, ensure, event_columns, layout, pool, read_event, sql_limit, store_error,
 };
 use crate::silence::Silence;
 
@@ -115,9 +115,9 @@ impl PostgresSource {
             .bind(&subscription.categories)
             .bind(sql_limit(filling.wanted()))
             .fetch(&mut *lent);
-        let mut has_room = true;
+        let (mut id, mut has_room) = (NO_ID, true);
         while let Some(row) = rows.try_next().await? {
-            has_room = has_room && filling.add(read_event(&row, &self.layout)?);
+            has_room = has_room && filling.add(read_event(&row, &self.layout, &mut id)?);
         }
         drop(rows);
         lent.end();
@@ -155,11 +155,11 @@ impl PostgresSource {
         let mut lent = self.pool.lend().await?;
         let mut messages = lent.copy_out_raw(&statement).await?;
         let (mut copied, mut cells) = (Copied::default(), Vec::new());
-        let mut has_room = true;
+        let (mut id, mut has_room) = (NO_ID, true);
         while let Some(message) = messages.try_next().await? {
-            copied.push(&message);
+            copied.push(message);
             while let Some(row) = copied.next(&mut cells).map_err(sqlx::Error::Decode)? {
-                has_room = has_room && filling.add(read_event(&row, &self.layout)?);
+                has_room = has_room && filling.add(read_event(&row, &self.layout, &mut id)?);
             }
         }
         drop(messages);

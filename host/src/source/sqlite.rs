@@ -260,7 +260,7 @@ impl Source for SqliteSource {
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {
         let readers = Arc::clone(&self.readers);
         let layout = self.layout;
-        let event = blocking(move || {
+        let recorded_at = blocking(move || {
             readers.read(|connection| {
                 connection
                     .prepare_cached(&format!(
@@ -268,12 +268,14 @@ impl Source for SqliteSource {
                          ORDER BY global_position LIMIT 1",
                         event_columns(layout, false)
                     ))?
-                    .query_row([position.to_sql()], read_event)
+                    .query_row([position.to_sql()], |row| {
+                        read_event(row).map(|event| event.recorded_at)
+                    })
                     .optional()
             })
         })
         .await?;
-        Ok(event.map(|event| event.recorded_at))
+        Ok(recorded_at)
     }
 
     async fn position_at(&self, time: i64) -> Result<Position, SourceError> {

@@ -111,7 +111,7 @@ fn failure(
     batch: &[Event],
     apply: &mut impl FnMut(&EventList) -> Result<(), ApplyError>,
 ) -> Result<Option<End>, TrialError> {
-    let events = EventList::from(batch.to_vec());
+    let events = EventList::from(batch);
     match apply(&events) {
         Ok(()) => Ok(None),
         Err(ApplyError::Rejected { position, message }) => {

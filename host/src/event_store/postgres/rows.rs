@@ -1,9 +1,10 @@
 //! Rows of `events` as events.
 
-use gnomon_model::{Event, Payload, Position};
+use gnomon_model::{EventRef, PayloadRef, Position};
 use sqlx::postgres::PgRow;
 use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::Layout;
 
@@ -60,12 +61,22 @@ impl Cells for PgRow {
     }
 }
 
+/// Where an id is written that the row has in binary form.
+pub(crate) type IdText = [u8; Hyphenated::LENGTH];
+pub(crate) const NO_ID: IdText = [0; Hyphenated::LENGTH];
+
 /// Reads a row with these columns.
-pub(crate) fn read_event(row: &impl Cells, layout: &Layout) -> Result<Event, sqlx::Error> {
-    Ok(Event {
+pub(crate) fn read_event<'a>(
+    row: &'a impl Cells,
+    layout: &Layout,
+    id: &'a mut IdText,
+) -> Result<EventRef<'a>, sqlx::Error> {
+    Ok(EventRef {
         position: Position::from_sql(long(row, 0)?).ok_or_else(|| out_of_range(0))?,
         id: if layout.has_uuids() {
-            Uuid::from_bytes(fixed(row, 1)?).to_string()
+            Uuid::from_bytes(fixed(row, 1)?)
+                .hyphenated()
+                .encode_lower(id)
         } else {
             text(row, 1)?
         },
@@ -75,10 +86,10 @@ pub(crate) fn read_event(row: &impl Cells, layout: &Layout) -> Result<Event, sql
         schema_version: i32::from_be_bytes(fixed(row, 5)?)
             .try_into()
             .map_err(|_| out_of_range(5))?,
-        data: Payload::Json(match row.cell(6)? {
+        data: PayloadRef::Json(match row.cell(6)? {
             Some(bytes) if layout.has_jsonb() => utf8(6, jsonb_text(bytes)?)?,
             Some(bytes) => utf8(6, bytes)?,
-            None => "null".to_owned(),
+            None => "null",
         }),
         metadata: text(row, 7)?,
         recorded_at: if layout.has_timestamps() {
@@ -118,13 +129,12 @@ fn long(row: &impl Cells, column: usize) -> Result<i64, sqlx::Error> {
     fixed(row, column).map(i64::from_be_bytes)
 }
 
-fn text(row: &impl Cells, column: usize) -> Result<String, sqlx::Error> {
+fn text(row: &impl Cells, column: usize) -> Result<&str, sqlx::Error> {
     utf8(column, present(row, column)?)
 }
 
-fn utf8(column: usize, bytes: &[u8]) -> Result<String, sqlx::Error> {
-    let text = std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))?;
-    Ok(text.to_owned())
+fn utf8(column: usize, bytes: &[u8]) -> Result<&str, sqlx::Error> {
+    std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))
 }
 
 /// The text of a `jsonb` as it is sent: behind the version of the format.

@@ -1,6 +1,6 @@
 //! Rows of `events` as events.
 
-use gnomon_model::{Event, Payload, Position};
+use gnomon_model::{EventRef, PayloadRef, Position};
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 
@@ -25,13 +25,13 @@ pub(crate) fn event_columns(layout: Layout, metadata: bool) -> String {
 }
 
 /// Reads a row with these columns.
-pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
+pub(crate) fn read_event<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRef<'a>> {
     let time = row.get_ref(8)?.as_str()?;
-    Ok(Event {
+    Ok(EventRef {
         position: Position::from_sql(row.get(0)?).ok_or_else(|| out_of_range(0))?,
-        id: row.get(1)?,
-        stream_id: row.get(2)?,
-        event_type: row.get(3)?,
+        id: text(row, 1)?,
+        stream_id: text(row, 2)?,
+        event_type: text(row, 3)?,
         version: row
             .get::<_, i64>(4)?
             .try_into()
@@ -41,11 +41,11 @@ pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
             .try_into()
             .map_err(|_| out_of_range(5))?,
         data: match row.get_ref(6)? {
-            ValueRef::Blob(bytes) => Payload::Binary(bytes.to_owned()),
-            ValueRef::Null => Payload::Json("null".to_owned()),
-            _ => Payload::Json(row.get(6)?),
+            ValueRef::Blob(bytes) => PayloadRef::Binary(bytes),
+            ValueRef::Null => PayloadRef::Json("null"),
+            _ => PayloadRef::Json(text(row, 6)?),
         },
-        metadata: row.get(7)?,
+        metadata: text(row, 7)?,
         recorded_at: parse_stored(time).ok_or_else(|| {
             rusqlite::Error::FromSqlConversionFailure(
                 8,
@@ -53,6 +53,13 @@ pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
                 format!("`{time}` is not a time").into(),
             )
         })?,
+    })
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    row.get_ref(column)?.as_str().or_else(|error| {
+        // Only the error of `get` says which column it is.
+        row.get::<_, String>(column).and_then(|_| Err(error.into()))
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use bytes::{Bytes, BytesMut};
 use sqlx::error::BoxDynError;
 
 use crate::event_store::postgres::Cells;
@@ -17,7 +18,7 @@ const END: i16 = -1;
 /// What has come and was not read yet. Rows and messages need not end together.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     at: usize,
     has_begun: bool,
     has_ended: bool,
@@ -31,11 +32,18 @@ pub(super) struct CopiedRow<'a> {
 }
 
 impl Copied {
-    /// Takes what one message brought.
-    pub(super) fn push(&mut self, message: &[u8]) {
-        self.bytes.drain(..self.at);
+    /// Takes what one message brought. It is copied only if it goes on with a
+    /// row that an earlier one began.
+    pub(super) fn push(&mut self, message: Bytes) {
+        let rest = std::mem::take(&mut self.bytes).split_off(self.at);
         self.at = 0;
-        self.bytes.extend_from_slice(message);
+        self.bytes = if rest.is_empty() {
+            message
+        } else {
+            let mut joined = BytesMut::from(rest);
+            joined.extend_from_slice(&message);
+            joined.freeze()
+        };
     }
 
     /// The next row, if all of it has come. Its cells go to `cells`.
@@ -144,7 +152,7 @@ mod tests {
         for message_bytes in 1..=bytes.len() {
             let (mut copied, mut cells, mut read) = (Copied::default(), Vec::new(), Vec::new());
             for message in bytes.chunks(message_bytes) {
-                copied.push(message);
+                copied.push(Bytes::copy_from_slice(message));
                 while let Some(row) = copied.next(&mut cells).unwrap() {
                     let columns = 0..row.cells.len();
                     let row = columns.map(|column| row.cell(column).unwrap().map(<[u8]>::to_vec));
@@ -160,9 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn whole_rows_are_read_where_they_are() {
+        let bytes = Bytes::from(sent(&[&[Some(b"one")]]));
+        let row = HEADER_BYTES..bytes.len() - 2;
+        let (mut copied, mut cells) = (Copied::default(), Vec::new());
+        for message in [bytes.slice(..row.start), bytes.slice(row)] {
+            copied.push(message.clone());
+            copied.next(&mut cells).unwrap();
+            assert_eq!(copied.bytes.as_ptr(), message.as_ptr());
+        }
+        assert_eq!(cells.len(), 1, "the row was read");
+    }
+
+    #[test]
     fn something_else_is_refused() {
         let mut copied = Copied::default();
-        copied.push(b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n");
+        copied.push(Bytes::from_static(b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n"));
         assert!(copied.next(&mut Vec::new()).is_err());
     }
 
@@ -171,7 +192,7 @@ mod tests {
         let bytes = sent(&[&[Some(b"one")]]);
         for length in 0..=bytes.len() {
             let mut copied = Copied::default();
-            copied.push(&bytes[..length]);
+            copied.push(Bytes::copy_from_slice(&bytes[..length]));
             while copied.next(&mut Vec::new()).unwrap().is_some() {}
             assert_eq!(
                 copied.check_end().is_ok(),

@@ -155,7 +155,7 @@ fn compare(
     let description = guest.description();
     let wanted = log
         .iter()
-        .filter(|event| description.subscription.wants(event));
+        .filter(|event| description.subscription.wants(*event));
     let events: Vec<Event> = wanted.cloned().collect();
     ensure!(
         !events.is_empty(),

@@ -31,7 +31,7 @@ pub(super) fn load(engine: &GuestEngine, name: &str, bytes: &[u8]) -> Result<(Gu
     let mut times = Vec::new();
     for _ in 0..INSTANCES {
         let started = Instant::now();
-        tables.apply(&guest, &EventList::from(Vec::new()))?;
+        tables.apply(&guest, &EventList::from([].as_slice()))?;
         times.push(started.elapsed().as_secs_f64() * 1e6);
     }
     let cost = ModuleCost {
@@ -44,10 +44,7 @@ pub(super) fn load(engine: &GuestEngine, name: &str, bytes: &[u8]) -> Result<(Gu
 
 /// Events in the form in which a guest takes them.
 pub(super) fn batches(events: &[Event], batch: usize) -> Vec<EventList> {
-    let batches = events.chunks(batch);
-    batches
-        .map(|batch| EventList::from(batch.to_vec()))
-        .collect()
+    events.chunks(batch).map(EventList::from).collect()
 }
 
 /// Applies all events, and gives the time and the rows.
