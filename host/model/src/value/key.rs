@@ -43,7 +43,11 @@ impl Key {
     /// What the key holds, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.values().iter().map(Value::size).sum::<usize>()
+        size_of::<Self>()
+            + match &self.0 {
+                Values::One(value) => value.content_bytes(),
+                Values::Many(values) => values.iter().map(Value::size).sum(),
+            }
     }
 }
 

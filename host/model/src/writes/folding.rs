@@ -26,7 +26,14 @@ impl BatchWrites {
     /// As [`Self::finish`]; nothing is changed then.
     pub fn fold<F: FoldedRows>(mut self, rows: &mut F) -> Result<(), WriteError<F::Error>> {
         for table in 0..self.tables.len() {
-            self.prepare_fold(rows, table)?;
+            match self.prepare_fold(rows, table) {
+                // Of several rows that cannot be changed so, the same one is to
+                // blame whether they are folded or not.
+                Err(error @ WriteError::Violation(_)) => {
+                    return Err(self.finish(rows).err().unwrap_or(error));
+                }
+                prepared => prepared?,
+            }
         }
         for (table, pending) in self.tables.into_iter().enumerate() {
             for (key, pending) in pending.rows {

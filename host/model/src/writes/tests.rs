@@ -14,6 +14,7 @@ use crate::memory::MemoryTables;
 use crate::schema::{Column, Row, Violation};
 use crate::value::{ColumnType, Floats, Value};
 
+mod folded;
 mod waiting;
 
 use waiting::Waiting;
@@ -500,29 +501,4 @@ fn a_reply_that_is_too_large_is_refused_however_often_it_repeats_a_row() {
     };
     assert_eq!(rows(4), Ok(4));
     assert_eq!(rows(100), large);
-}
-
-/// The length of an entry depends on the whole row.
-#[test]
-fn an_entry_of_an_index_that_gets_too_long_is_refused_where_the_row_is_folded() {
-    let description = description();
-    let mut rows = Waiting::new(&description);
-    let batch = || BatchWrites::new(Arc::clone(&description), Floats::All, WriteLimits::NONE);
-    let mut writes = batch();
-    writes.put(&mut rows, 0, zero(1)).unwrap();
-    writes.fold(&mut rows).unwrap();
-    let mut writes = batch();
-    let label = Change::Set("label".to_owned(), Value::Text("x".repeat(10_000)));
-    writes
-        .patch(0, vec![Value::Integer(1)], vec![label])
-        .unwrap();
-    let refused = writes.fold(&mut rows);
-    assert!(
-        matches!(
-            refused,
-            Err(WriteError::Violation(Violation::EntryTooLong { .. }))
-        ),
-        "{refused:?}"
-    );
-    assert_eq!(rows.rows(), [zero(1)]);
 }
