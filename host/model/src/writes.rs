@@ -60,25 +60,6 @@ pub trait CommittedRows {
     ) -> Result<Vec<Row>, Self::Error>;
 }
 
-impl<C: CommittedRows + ?Sized> CommittedRows for Box<C> {
-    type Error = C::Error;
-
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Self::Error> {
-        (**self).get_many(table, keys)
-    }
-
-    fn find(
-        &mut self,
-        table: usize,
-        index: usize,
-        values: &[Value],
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Row>, Self::Error> {
-        (**self).find(table, index, values, after, limit)
-    }
-}
-
 /// Why a call of a guest failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError<E> {
