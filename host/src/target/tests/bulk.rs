@@ -7,7 +7,6 @@ use super::*;
 on_both!(
     rows_that_fill_an_empty_table_are_there,
     the_key_is_there_behind_many_rows,
-    what_stands_on_the_key_does_not_keep_rows_away,
     a_key_that_cannot_be_made_leaves_the_old_one,
     a_bulk_commit_is_all_or_nothing,
     a_bulk_commit_by_a_stale_epoch_writes_nothing,
@@ -120,11 +119,10 @@ async fn the_key_is_there_behind_many_rows(database: &Database) {
     assert_eq!(row, Some(order(12_000, "bob")));
 }
 
-async fn what_stands_on_the_key_does_not_keep_rows_away(database: &Database) {
-    if !database.is_postgres() {
-        return;
-    }
-    let mut started = started(database, &orders()).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_on_the_key_does_not_keep_rows_away() {
+    let database = Database::postgres().await;
+    let mut started = started(&database, &orders()).await;
     database
         .execute(
             "CREATE TABLE public.notes (of bigint REFERENCES gnomon_orders_by_customer_1.orders)",
@@ -133,10 +131,50 @@ async fn what_stands_on_the_key_does_not_keep_rows_away(database: &Database) {
     fill(&mut started, &[upserts(0, many_orders())])
         .await
         .unwrap();
-    assert_eq!(keys(database).await.len(), 1);
+    assert_eq!(keys(&database).await.len(), 1);
     database
         .execute("INSERT INTO public.notes VALUES (12000)")
         .await;
+}
+
+/// The session ends while the table has no key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_among_many_rows_leaves_none_of_them_and_the_key() {
+    const TABLE: &str = "gnomon_orders_by_customer_1.orders";
+    let database = Database::postgres().await;
+    let mut started = started(&database, &orders()).await;
+    let before = keys(&database).await;
+    database
+        .execute(&format!(
+            "CREATE SEQUENCE public.copied;
+             CREATE FUNCTION public.end_halfway() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF nextval('public.copied') = 11000 THEN
+                     PERFORM pg_terminate_backend(pg_backend_pid());
+                 END IF;
+                 RETURN new;
+             END $$;
+             CREATE TRIGGER end_halfway BEFORE INSERT ON {TABLE}
+             FOR EACH ROW EXECUTE FUNCTION public.end_halfway()"
+        ))
+        .await;
+    let Err(error) = fill(&mut started, &[upserts(0, many_orders())]).await else {
+        panic!("the session did not end")
+    };
+    assert_eq!(error.kind(), TargetErrorKind::Retry, "{}", chain(&error));
+    // It waits until the session has let go of the table.
+    let rows = database
+        .texts(&format!("SELECT count(*) FROM {TABLE}"))
+        .await;
+    assert_eq!(rows, ["0"]);
+    assert_eq!(keys(&database).await, before);
+    assert_eq!(started.writer.checkpoint().await.unwrap(), checkpoint(0));
+    fill(&mut started, &[upserts(0, many_orders())])
+        .await
+        .unwrap();
+    assert_eq!(keys(&database).await, before);
+    let row = started.row(vec![Value::Integer(12_000)]).await;
+    assert_eq!(row, Some(order(12_000, "ada")));
 }
 
 async fn a_key_that_cannot_be_made_leaves_the_old_one(database: &Database) {
