@@ -29,6 +29,8 @@ mod run;
 pub use cut::Cut;
 pub use difference::{Change, Difference, RowDifference};
 pub use finding::{Finding, Unlike};
+#[cfg(test)]
+pub(crate) use memory::SharedTables;
 
 /// How often a fixture is cut at random.
 const RANDOM_CUTS: usize = 4;

@@ -5,15 +5,15 @@ use crate::value::{ColumnType, Decimal, Floats, InvalidValue, Value};
 
 /// One change to one column, as a guest gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Change<'a> {
     /// Replaces the value.
-    Set(String, Value),
+    Set(&'a str, Value),
     /// Adds to an integer, float or decimal; null counts as zero.
-    Add(String, Value),
+    Add(&'a str, Value),
     /// Keeps the smaller value; null is replaced.
-    Min(String, Value),
+    Min(&'a str, Value),
     /// Keeps the larger value; null is replaced.
-    Max(String, Value),
+    Max(&'a str, Value),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,11 @@ impl Changes {
     /// [`Violation`] for an unknown column, a column of the primary key, a
     /// value that the column cannot hold, or a change that its type does not
     /// have.
-    pub fn checked(table: &Table, changes: Vec<Change>, floats: Floats) -> Result<Self, Violation> {
+    pub fn checked(
+        table: &Table,
+        changes: Vec<Change<'_>>,
+        floats: Floats,
+    ) -> Result<Self, Violation> {
         let mut checked = Self {
             steps: Vec::with_capacity(changes.len()),
         };
@@ -79,16 +83,16 @@ impl Changes {
                 Change::Min(name, value) => (Verb::Min, name, value),
                 Change::Max(name, value) => (Verb::Max, name, value),
             };
-            let column = table.column(&name)?;
+            let column = table.column(name)?;
             if table.primary_key.contains(&column) {
                 return Err(Violation::ChangedKey {
                     table: table.name.clone(),
-                    column: name,
+                    column: name.to_owned(),
                 });
             }
             let refuse = |reason| Violation::Value {
                 table: table.name.clone(),
-                column: name.clone(),
+                column: name.to_owned(),
                 reason,
             };
             if verb != Verb::Set && value == Value::Null {

@@ -252,7 +252,7 @@ impl BatchWrites {
         &mut self,
         table: usize,
         key: Vec<Value>,
-        changes: Vec<Change>,
+        changes: Vec<Change<'_>>,
     ) -> Result<(), Violation> {
         self.change(table, key, changes, false)
     }
@@ -266,7 +266,7 @@ impl BatchWrites {
         &mut self,
         table: usize,
         key: Vec<Value>,
-        changes: Vec<Change>,
+        changes: Vec<Change<'_>>,
     ) -> Result<(), Violation> {
         self.change(table, key, changes, true)
     }
@@ -282,7 +282,7 @@ impl BatchWrites {
         table: usize,
         columns: &[String],
         values: Vec<Value>,
-        changes: Vec<Change>,
+        changes: Vec<Change<'_>>,
     ) -> Result<(), WriteError<C::Error>> {
         let changes = Changes::checked(self.declared(table)?, changes, self.floats)?;
         self.count(changes.size())?;
@@ -407,7 +407,7 @@ impl BatchWrites {
         &mut self,
         table: usize,
         key: Vec<Value>,
-        changes: Vec<Change>,
+        changes: Vec<Change<'_>>,
         create: bool,
     ) -> Result<(), Violation> {
         let declared = self.declared(table)?;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Context, host, style};
 use crate::configuration::Limits;
+use crate::guest::GuestEngine;
 use crate::supervisor::limits_of_guest;
 
 /// Shows what a module declares and imports
@@ -30,7 +31,7 @@ impl Inspect {
         let bytes = std::fs::read(&self.file).with_context(|| format!("{file} cannot be read"))?;
         let engine = host::engine()?;
         let refused = || format!("{file} is refused");
-        let imports = engine.imports(&bytes).with_context(refused)?;
+        let imports = GuestEngine::imports(&bytes).with_context(refused)?;
         let guest = engine
             .load(&bytes, limits_of_guest(&Limits::default()))
             .with_context(refused)?;

@@ -13,5 +13,5 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
     // The events of a batch are lowered from where they are.
     ownership: Borrowing { duplicate_if_necessary: true },
-    with: { "gnomon:projection/read-model.table": super::call::TableHandle },
+    with: { "gnomon:projection/read-model.table": super::component::TableHandle },
 });

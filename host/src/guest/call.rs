@@ -1,16 +1,16 @@
-//! The host's side of one call: what the guest's imports do, and what bounds
-//! them.
+//! The host's side of one call: its state, what every import does with it, and
+//! what bounds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use gnomon_model::{BatchWrites, InvalidValue, Violation, WriteError};
-use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::bindings::gnomon::projection::{log, read_model, types};
+use super::bindings::gnomon::projection::log::Level;
 use super::bounded_rows::{BoundedRows, ReadError};
+use super::core_module::CoreCall;
 use super::instance::ReadRows;
 use super::{ApplyError, GuestLimits, REASON_CHARACTERS_MAX, convert};
 use crate::target::TargetError;
@@ -20,10 +20,9 @@ const TABLE_HANDLES_MAX: u32 = 100_000;
 /// What a log message costs beside its own bytes, so that empty ones are not
 /// free.
 const LOG_LINE_BYTES: usize = 64;
-
-/// A table that the guest opened; its number is the resource's own.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct TableHandle;
+/// What is said of a call that goes beyond [`Call::transfer_limit`].
+pub(super) const TRANSFER_EXCEEDED: &str =
+    "it passed more to the host at once than its memory could hold twice (limits.memory)";
 
 /// Why the host ended a call.
 #[derive(Debug)]
@@ -83,6 +82,8 @@ pub(super) struct Work {
 /// The state of one call.
 pub(super) struct Call {
     pub(super) work: Option<Work>,
+    /// The instance, if it is of a core module.
+    pub(super) core: Option<CoreCall>,
     /// Set when the host ends the call; it says more than the trap.
     pub(super) fault: Option<Fault>,
     projection: Arc<str>,
@@ -104,6 +105,7 @@ impl Call {
     ) -> Self {
         Self {
             work,
+            core: None,
             fault: None,
             projection,
             limits,
@@ -116,9 +118,10 @@ impl Call {
         }
     }
 
-    /// A call in an instance that has grown in earlier ones.
-    pub(super) fn with_memory_of(mut self, earlier: &Self) -> Self {
+    /// A call in the instance of an earlier one.
+    pub(super) fn after(mut self, earlier: &mut Self) -> Self {
         self.memory = earlier.memory;
+        self.core = earlier.core.take();
         self
     }
 
@@ -158,13 +161,13 @@ impl Call {
         }
     }
 
-    fn end(&mut self, fault: Fault) -> wasmtime::Error {
+    pub(super) fn end(&mut self, fault: Fault) -> wasmtime::Error {
         self.fault.get_or_insert(fault);
         wasmtime::Error::msg("the host ended the call")
     }
 
     /// Runs an operation on the read model.
-    fn with_work<R>(
+    pub(super) fn with_work<R>(
         &mut self,
         operation: impl FnOnce(&mut Work) -> Result<R, WriteError<ReadError>>,
     ) -> wasmtime::Result<R> {
@@ -176,162 +179,46 @@ impl Call {
     }
 
     /// Converts what a guest passed.
-    fn take<R>(&mut self, converted: Result<R, InvalidValue>) -> wasmtime::Result<R> {
+    pub(super) fn take<R>(&mut self, converted: Result<R, InvalidValue>) -> wasmtime::Result<R> {
         converted
             .map_err(|reason| self.end(Fault::guest(&format!("it passed a bad value: {reason}"))))
     }
-}
 
-/// The table's number in the description.
-fn number(table: &Resource<TableHandle>) -> usize {
-    table.rep() as usize
-}
-
-impl types::Host for Call {}
-impl read_model::Host for Call {}
-
-impl read_model::HostTable for Call {
-    fn new(&mut self, name: String) -> wasmtime::Result<Resource<TableHandle>> {
-        let number = self.with_work(|work| Ok(work.writes.table(&name)?))?;
+    /// Opens a table, and gives its number in the description.
+    pub(super) fn open_table(&mut self, name: &str) -> wasmtime::Result<usize> {
+        let number = self.with_work(|work| Ok(work.writes.table(name)?))?;
         if self.table_handles >= TABLE_HANDLES_MAX {
             return Err(self.end(Fault::guest(&format!(
                 "it opened more than {TABLE_HANDLES_MAX} tables at a time"
             ))));
         }
         self.table_handles += 1;
-        Ok(Resource::new_own(u32::try_from(number)?))
+        Ok(number)
     }
 
-    fn get(
-        &mut self,
-        table: Resource<TableHandle>,
-        key: Vec<types::Value>,
-    ) -> wasmtime::Result<Option<Vec<types::Value>>> {
-        let key = self.take(convert::values(key))?;
-        let row = self.with_work(|work| work.writes.get(&mut work.rows, number(&table), key))?;
-        Ok(row.map(convert::row))
-    }
-
-    fn get_many(
-        &mut self,
-        table: Resource<TableHandle>,
-        keys: Vec<Vec<types::Value>>,
-    ) -> wasmtime::Result<Vec<Option<Vec<types::Value>>>> {
-        let keys = self.take(keys.into_iter().map(convert::values).collect())?;
-        let rows =
-            self.with_work(|work| work.writes.get_many(&mut work.rows, number(&table), keys))?;
-        Ok(rows.into_iter().map(|row| row.map(convert::row)).collect())
-    }
-
-    fn find(
-        &mut self,
-        table: Resource<TableHandle>,
-        columns: Vec<String>,
-        values: Vec<types::Value>,
-        limit: u32,
-    ) -> wasmtime::Result<Vec<Vec<types::Value>>> {
-        let values = self.take(convert::values(values))?;
-        let limit = usize::try_from(limit)?;
-        let rows = self.with_work(|work| {
-            work.writes
-                .find(&mut work.rows, number(&table), &columns, values, limit)
-        })?;
-        Ok(rows.into_iter().map(convert::row).collect())
-    }
-
-    fn put(
-        &mut self,
-        table: Resource<TableHandle>,
-        row: Vec<types::Value>,
-    ) -> wasmtime::Result<()> {
-        let row = self.take(convert::values(row))?;
-        self.with_work(|work| work.writes.put(&mut work.rows, number(&table), row))
-    }
-
-    fn patch(
-        &mut self,
-        table: Resource<TableHandle>,
-        key: Vec<types::Value>,
-        changes: Vec<read_model::Change>,
-    ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
-        let changes = self.take(convert::changes(changes))?;
-        self.with_work(|work| Ok(work.writes.patch(number(&table), key, changes)?))
-    }
-
-    fn merge(
-        &mut self,
-        table: Resource<TableHandle>,
-        key: Vec<types::Value>,
-        changes: Vec<read_model::Change>,
-    ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
-        let changes = self.take(convert::changes(changes))?;
-        self.with_work(|work| Ok(work.writes.merge(number(&table), key, changes)?))
-    }
-
-    fn remove(
-        &mut self,
-        table: Resource<TableHandle>,
-        key: Vec<types::Value>,
-    ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
-        self.with_work(|work| work.writes.remove(&mut work.rows, number(&table), key))
-    }
-
-    fn patch_where(
-        &mut self,
-        table: Resource<TableHandle>,
-        columns: Vec<String>,
-        values: Vec<types::Value>,
-        changes: Vec<read_model::Change>,
-    ) -> wasmtime::Result<()> {
-        let values = self.take(convert::values(values))?;
-        let changes = self.take(convert::changes(changes))?;
-        self.with_work(|work| {
-            work.writes
-                .patch_where(&mut work.rows, number(&table), &columns, values, changes)
-        })
-    }
-
-    fn remove_where(
-        &mut self,
-        table: Resource<TableHandle>,
-        columns: Vec<String>,
-        values: Vec<types::Value>,
-    ) -> wasmtime::Result<()> {
-        let values = self.take(convert::values(values))?;
-        self.with_work(|work| {
-            work.writes
-                .remove_where(&mut work.rows, number(&table), &columns, values)
-        })
-    }
-
-    fn drop(&mut self, _table: Resource<TableHandle>) -> wasmtime::Result<()> {
+    /// Closes one of the tables that are open.
+    pub(super) fn close_table(&mut self) {
         self.table_handles = self.table_handles.saturating_sub(1);
-        Ok(())
     }
-}
 
-impl log::Host for Call {
-    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+    /// Writes to the host's log.
+    pub(super) fn log(&mut self, level: Level, message: &str) {
         let bytes = message.len() + LOG_LINE_BYTES;
         if self.logged + bytes > self.limits.log_bytes {
             self.log_dropped += bytes;
-            return Ok(());
+            return;
         }
         self.logged += bytes;
         let projection = &*self.projection;
         // A guest's second line must not look like one of the host's own.
-        let message = convert::readable(&message, usize::MAX).replace('\n', "\n    ");
+        let message = convert::readable(message, usize::MAX).replace('\n', "\n    ");
         match level {
-            log::Level::Trace => tracing::trace!(projection, "{message}"),
-            log::Level::Debug => tracing::debug!(projection, "{message}"),
-            log::Level::Info => tracing::info!(projection, "{message}"),
-            log::Level::Warn => tracing::warn!(projection, "{message}"),
-            log::Level::Error => tracing::error!(projection, "{message}"),
+            Level::Trace => tracing::trace!(projection, "{message}"),
+            Level::Debug => tracing::debug!(projection, "{message}"),
+            Level::Info => tracing::info!(projection, "{message}"),
+            Level::Warn => tracing::warn!(projection, "{message}"),
+            Level::Error => tracing::error!(projection, "{message}"),
         }
-        Ok(())
     }
 }
 

@@ -133,15 +133,17 @@ pub(super) fn values(values: Vec<types::Value>) -> Result<Vec<Value>, InvalidVal
     values.into_iter().map(value).collect()
 }
 
-pub(super) fn changes(changes: Vec<read_model::Change>) -> Result<Vec<Change>, InvalidValue> {
+/// Their columns' names are borrowed; what is moved leaves a null.
+pub(super) fn changes(changes: &mut [read_model::Change]) -> Result<Vec<Change<'_>>, InvalidValue> {
+    let take = |new: &mut types::Value| value(std::mem::replace(new, types::Value::Null));
     changes
-        .into_iter()
+        .iter_mut()
         .map(|change| {
             Ok(match change {
-                read_model::Change::Set((column, new)) => Change::Set(column, value(new)?),
-                read_model::Change::Add((column, new)) => Change::Add(column, value(new)?),
-                read_model::Change::Min((column, new)) => Change::Min(column, value(new)?),
-                read_model::Change::Max((column, new)) => Change::Max(column, value(new)?),
+                read_model::Change::Set((column, new)) => Change::Set(column, take(new)?),
+                read_model::Change::Add((column, new)) => Change::Add(column, take(new)?),
+                read_model::Change::Min((column, new)) => Change::Min(column, take(new)?),
+                read_model::Change::Max((column, new)) => Change::Max(column, take(new)?),
             })
         })
         .collect()

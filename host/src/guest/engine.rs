@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig,
+};
 
 use super::bindings::{Projection, ProjectionPre};
 use super::call::Call;
+use super::core_module::{self, CorePre};
+use super::instance::Linked;
 use super::native_code::NativeCodeCache;
 use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
@@ -33,10 +37,17 @@ const WRITTEN_RESIDENT_BYTES: usize = 512 * 1024;
 /// the page faults that it saves.
 const RESIDENT_BYTES: usize = 64 * 1024;
 
+/// A module that is compiled, in the way in which it is called.
+pub(super) enum Code {
+    Component(Component),
+    Core(Module),
+}
+
 /// Compiles and links guests.
 pub struct GuestEngine {
     engine: Engine,
     linker: Linker<Call>,
+    core_linker: wasmtime::Linker<Call>,
     ticker: Arc<Ticker>,
     cache: Option<NativeCodeCache>,
 }
@@ -50,10 +61,13 @@ impl GuestEngine {
         let engine = Engine::new(&config())?;
         let mut linker = Linker::new(&engine);
         Projection::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
+        let mut core_linker = wasmtime::Linker::new(&engine);
+        core_module::add_to_linker(&mut core_linker)?;
         Ok(Self {
             ticker: Arc::new(Ticker::start(&engine)?),
             engine,
             linker,
+            core_linker,
             cache,
         })
     }
@@ -66,27 +80,42 @@ impl GuestEngine {
     pub fn load(&self, bytes: &[u8], limits: GuestLimits) -> Result<Guest, LoadError> {
         check_header(bytes)?;
         let hash = ModuleHash::of(bytes);
-        let component = self.compile(bytes, &hash)?;
-        self.check_imports(&component)?;
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
-            .and_then(ProjectionPre::new)
-            .map_err(|error| LoadError::WrongWorld(of_module(&error)))?;
-        Guest::describe(pre, Arc::clone(&self.ticker), hash, limits)
+        let linked = match self.compile(bytes, &hash)? {
+            Code::Core(module) => CorePre::new(&self.core_linker, &module).map(Linked::Core),
+            Code::Component(component) => {
+                self.check_imports(&component)?;
+                self.linker
+                    .instantiate_pre(&component)
+                    .and_then(ProjectionPre::new)
+                    .map(Linked::Component)
+            }
+        };
+        let linked = linked.map_err(|error| LoadError::WrongWorld(of_module(&error)))?;
+        Guest::describe(linked, Arc::clone(&self.ticker), hash, limits)
     }
 
-    fn compile(&self, bytes: &[u8], hash: &ModuleHash) -> Result<Component, LoadError> {
-        let malformed = |error| LoadError::Malformed(of_module(&error));
-        let Some(cache) = &self.cache else {
-            return Component::from_binary(&self.engine, bytes).map_err(malformed);
+    fn compile(&self, bytes: &[u8], hash: &ModuleHash) -> Result<Code, LoadError> {
+        let compile = || {
+            // What wasmtime refuses as a module it refuses as a component, and
+            // says so better.
+            let core = core_module::core_of(bytes)
+                .and_then(|module| Module::from_binary(&self.engine, module).ok());
+            match core {
+                Some(module) => Ok(Code::Core(module)),
+                None => Component::from_binary(&self.engine, bytes)
+                    .map(Code::Component)
+                    .map_err(|error| LoadError::Malformed(of_module(&error))),
+            }
         };
-        if let Some(component) = cache.load(&self.engine, hash) {
-            return Ok(component);
+        let Some(cache) = &self.cache else {
+            return compile();
+        };
+        if let Some(code) = cache.load(&self.engine, hash) {
+            return Ok(code);
         }
-        let component = Component::from_binary(&self.engine, bytes).map_err(malformed)?;
-        cache.store(&self.engine, hash, &component);
-        Ok(component)
+        let code = compile()?;
+        cache.store(&self.engine, hash, &code);
+        Ok(code)
     }
 
     /// Whatever goes beyond the contract is refused, before anything runs.
@@ -107,14 +136,9 @@ impl GuestEngine {
     ///
     /// # Errors
     /// [`LoadError`] if the bytes are not a component.
-    pub fn imports(&self, bytes: &[u8]) -> Result<Vec<String>, LoadError> {
+    pub fn imports(bytes: &[u8]) -> Result<Vec<String>, LoadError> {
         check_header(bytes)?;
-        let component = self.compile(bytes, &ModuleHash::of(bytes))?;
-        let ty = component.component_type();
-        Ok(ty
-            .imports(&self.engine)
-            .map(|(import, _)| import.to_owned())
-            .collect())
+        core_module::component_imports(bytes)
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 use gnomon_model::{
     BatchWrites, CommittedRows, Description, Floats, FoldedRows, Position, TableWrites,
 };
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::bindings::gnomon::projection::types;
 use super::bindings::{Projection, ProjectionPre};
 use super::bounded_rows::BoundedRows;
-use super::call::{Call, Fault, Work};
+use super::call::{Call, Fault, TRANSFER_EXCEEDED, Work};
 use super::convert;
+use super::core_module::{CorePre, CoreProjection};
 use super::ticker::Ticker;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
 use crate::event_list::EventList;
@@ -24,10 +25,58 @@ pub trait ReadRows: CommittedRows<Error = TargetError> + Send {}
 
 impl<R: CommittedRows<Error = TargetError> + Send> ReadRows for R {}
 
+/// A module that is linked, in the way in which it is called.
+#[derive(Clone)]
+pub(super) enum Linked {
+    Component(ProjectionPre<Call>),
+    Core(CorePre),
+}
+
+impl Linked {
+    fn engine(&self) -> &Engine {
+        match self {
+            Self::Component(pre) => pre.engine(),
+            Self::Core(pre) => pre.engine(),
+        }
+    }
+
+    fn instantiate(&self, store: &mut Store<Call>) -> wasmtime::Result<Instance> {
+        Ok(match self {
+            Self::Component(pre) => Instance::Component(pre.instantiate(store)?),
+            Self::Core(pre) => Instance::Core(Box::new(pre.instantiate(store)?)),
+        })
+    }
+}
+
+enum Instance {
+    Component(Projection),
+    Core(Box<CoreProjection>),
+}
+
+impl Instance {
+    fn describe(&self, store: &mut Store<Call>) -> wasmtime::Result<types::Description> {
+        match self {
+            Self::Component(projection) => projection.call_describe(store),
+            Self::Core(projection) => projection.call_describe(store),
+        }
+    }
+
+    fn apply(
+        &self,
+        store: &mut Store<Call>,
+        events: &EventList,
+    ) -> wasmtime::Result<Result<(), types::Rejection>> {
+        match self {
+            Self::Component(projection) => projection.call_apply(store, &convert::events(events)),
+            Self::Core(projection) => projection.call_apply(store, events),
+        }
+    }
+}
+
 /// A projection's module: compiled, linked and described.
 #[derive(Clone)]
 pub struct Guest {
-    pre: ProjectionPre<Call>,
+    linked: Linked,
     ticker: Arc<Ticker>,
     hash: ModuleHash,
     name: Arc<str>,
@@ -37,19 +86,19 @@ pub struct Guest {
 impl Guest {
     /// Asks a linked module twice what it is, each time in a fresh instance.
     pub(super) fn describe(
-        pre: ProjectionPre<Call>,
+        linked: Linked,
         ticker: Arc<Ticker>,
         hash: ModuleHash,
         limits: GuestLimits,
     ) -> Result<Self, LoadError> {
         let running = ticker.run();
-        let first = described(&pre, limits)?;
-        if described(&pre, limits)? != first {
+        let first = described(&linked, limits)?;
+        if described(&linked, limits)? != first {
             return Err(LoadError::Unsteady);
         }
         drop(running);
         Ok(Self {
-            pre,
+            linked,
             ticker,
             hash,
             name: Arc::from(first.name.as_str()),
@@ -82,11 +131,11 @@ impl Guest {
         stop: &Arc<AtomicBool>,
     ) -> Result<Written, ApplyError> {
         let _running = self.ticker.run();
-        let mut store = new_store(&self.pre, self.call(rows, floats, limits, stop));
+        let mut store = new_store(&self.linked, self.call(rows, floats, limits, stop));
         let result = self
-            .pre
+            .linked
             .instantiate(&mut store)
-            .and_then(|projection| projection.call_apply(&mut store, &convert::events(events)));
+            .and_then(|instance| instance.apply(&mut store, events));
         ended(events, store.into_data(), result)
     }
 
@@ -99,14 +148,14 @@ impl Guest {
         let _running = self.ticker.run();
         let never = Arc::new(AtomicBool::new(false));
         let mut store = new_store(
-            &self.pre,
+            &self.linked,
             Call::new(Arc::clone(&self.name), limits, never, None),
         );
-        match self.pre.instantiate(&mut store) {
-            Ok(projection) => Ok(KeptGuest {
+        match self.linked.instantiate(&mut store) {
+            Ok(instance) => Ok(KeptGuest {
                 guest: self.clone(),
                 store,
-                projection,
+                instance,
             }),
             Err(error) => Err(failed(store.into_data(), &error)),
         }
@@ -137,7 +186,7 @@ impl Guest {
 pub struct KeptGuest {
     guest: Guest,
     store: Store<Call>,
-    projection: Projection,
+    instance: Instance,
 }
 
 impl KeptGuest {
@@ -155,14 +204,12 @@ impl KeptGuest {
     ) -> Result<Written, ApplyError> {
         let _running = self.guest.ticker.run();
         let call = self.guest.call(rows, floats, limits, stop);
-        let next = call.with_memory_of(self.store.data());
+        let next = call.after(self.store.data_mut());
         *self.store.data_mut() = next;
         arm(&mut self.store);
-        let result = self
-            .projection
-            .call_apply(&mut self.store, &convert::events(events));
+        let result = self.instance.apply(&mut self.store, events);
         let idle = Call::new(Arc::clone(&self.guest.name), limits, Arc::clone(stop), None);
-        let idle = idle.with_memory_of(self.store.data());
+        let idle = idle.after(self.store.data_mut());
         ended(
             events,
             std::mem::replace(self.store.data_mut(), idle),
@@ -244,12 +291,15 @@ fn rejected(events: &EventList, rejection: types::Rejection) -> ApplyError {
     }
 }
 
-fn described(pre: &ProjectionPre<Call>, limits: GuestLimits) -> Result<Description, LoadError> {
+fn described(linked: &Linked, limits: GuestLimits) -> Result<Description, LoadError> {
     let never = Arc::new(AtomicBool::new(false));
-    let mut store = new_store(pre, Call::new(Arc::from("describe"), limits, never, None));
-    let result = pre
+    let mut store = new_store(
+        linked,
+        Call::new(Arc::from("describe"), limits, never, None),
+    );
+    let result = linked
         .instantiate(&mut store)
-        .and_then(|projection| projection.call_describe(&mut store));
+        .and_then(|instance| instance.describe(&mut store));
     let call = store.into_data();
     call.close_log();
     if let Some(Fault::Guest(reason)) = call.fault {
@@ -259,8 +309,8 @@ fn described(pre: &ProjectionPre<Call>, limits: GuestLimits) -> Result<Descripti
     Ok(convert::description(declared)?)
 }
 
-fn new_store(pre: &ProjectionPre<Call>, call: Call) -> Store<Call> {
-    let mut store = Store::new(pre.engine(), call);
+fn new_store(linked: &Linked, call: Call) -> Store<Call> {
+    let mut store = Store::new(linked.engine(), call);
     store.limiter(|call| call);
     store.epoch_deadline_callback(|mut store| store.data_mut().tick());
     arm(&mut store);
@@ -286,11 +336,7 @@ fn trap_message(error: &wasmtime::Error) -> String {
         Some(trap) => format!("it trapped: {trap}"),
         None => match error.root_cause().to_string() {
             // wasmtime has no public type for it.
-            cause if cause.contains("fuel allocated for hostcalls") => {
-                "it passed more to the host at once than its memory could hold twice \
-                 (limits.memory)"
-                    .to_owned()
-            }
+            cause if cause.contains("fuel allocated for hostcalls") => TRANSFER_EXCEEDED.to_owned(),
             cause => convert::readable(&format!("it failed: {cause}"), REASON_CHARACTERS_MAX),
         },
     }

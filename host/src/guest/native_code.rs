@@ -9,13 +9,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module, Precompiled};
 
+use super::engine::Code;
 use crate::generation::ModuleHash;
 
 /// Read, write and search for the owner, nothing for anybody else.
 const OWNER_ONLY: u32 = 0o700;
+/// Another number for files in which something else is kept for the same module.
+const FORM: u32 = 2;
 
 /// A directory of compiled modules.
 #[derive(Clone, Debug)]
@@ -108,18 +111,23 @@ impl NativeCodeCache {
     }
 
     /// The compiled module, if it is there and fits the engine.
-    pub(super) fn load(&self, engine: &Engine, hash: &ModuleHash) -> Option<Component> {
+    pub(super) fn load(&self, engine: &Engine, hash: &ModuleHash) -> Option<Code> {
         let file = self.file(engine, hash);
-        if !file.exists() {
-            return None;
-        }
+        let kind = Engine::detect_precompiled_file(&file).ok()??;
         #[expect(
             unsafe_code,
             reason = "the file was written by `store`, whole or not at all, into a directory that \
                       only this user may write; wasmtime checks version and settings"
         )]
         // SAFETY: see the reason above.
-        let loaded = unsafe { Component::deserialize_file(engine, &file) };
+        let loaded = unsafe {
+            match kind {
+                Precompiled::Module => Module::deserialize_file(engine, &file).map(Code::Core),
+                Precompiled::Component => {
+                    Component::deserialize_file(engine, &file).map(Code::Component)
+                }
+            }
+        };
         loaded
             .inspect_err(|error| tracing::debug!("{} is not used: {error:#}", file.display()))
             .ok()
@@ -127,10 +135,13 @@ impl NativeCodeCache {
 
     /// Keeps a compiled module. A cache that cannot be written costs time, so
     /// it is worth a warning, not an error.
-    pub(super) fn store(&self, engine: &Engine, hash: &ModuleHash, component: &Component) {
+    pub(super) fn store(&self, engine: &Engine, hash: &ModuleHash, code: &Code) {
         let file = self.file(engine, hash);
-        let written = component
-            .serialize()
+        let serialized = match code {
+            Code::Component(component) => component.serialize(),
+            Code::Core(module) => module.serialize(),
+        };
+        let written = serialized
             .map_err(io::Error::other)
             .and_then(|code| self.write(&file, &code));
         if let Err(error) = written {
@@ -147,6 +158,7 @@ impl NativeCodeCache {
 
     fn file(&self, engine: &Engine, hash: &ModuleHash) -> PathBuf {
         let mut version = DefaultHasher::new();
+        FORM.hash(&mut version);
         engine.precompile_compatibility_hash().hash(&mut version);
         self.directory
             .join(format!("{hash}-{:016x}.cwasm", version.finish()))

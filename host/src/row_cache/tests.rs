@@ -154,7 +154,7 @@ impl Built {
     fn patch(&self, id: i64, column: &str, text: &str, position: u64) {
         let description = Arc::new(description());
         let mut writes = BatchWrites::new(description, Floats::All, WriteLimits::NONE);
-        let change = Change::Set(column.to_owned(), Value::Text(text.to_owned()));
+        let change = Change::Set(column, Value::Text(text.to_owned()));
         let key = vec![Value::Integer(id)];
         writes.patch(0, key, vec![change]).unwrap();
         let fold = |rows: &mut Rows| writes.fold(rows);

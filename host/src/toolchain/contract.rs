@@ -9,7 +9,7 @@ use super::ComponentError;
 const CONTRACT: &str = include_str!("../../../wit/projection.wit");
 
 /// Writes into a core module that it implements the contract.
-pub(super) fn embed(module: &mut Vec<u8>) -> Result<(), ComponentError> {
+pub(crate) fn embed(module: &mut Vec<u8>) -> Result<(), ComponentError> {
     let (resolve, world) = world("", "projection")?;
     embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(encoding)
 }

@@ -9,15 +9,15 @@ use crate::target::TargetError;
 
 /// Tables in memory. Clones share them.
 #[derive(Clone)]
-pub(super) struct SharedTables(Arc<Mutex<MemoryTables>>);
+pub(crate) struct SharedTables(Arc<Mutex<MemoryTables>>);
 
 impl SharedTables {
-    pub(super) fn new(description: &Arc<Description>) -> Self {
+    pub(crate) fn new(description: &Arc<Description>) -> Self {
         let tables = MemoryTables::new(Arc::clone(description));
         Self(Arc::new(Mutex::new(tables)))
     }
 
-    pub(super) fn commit(&self, writes: Vec<TableWrites>) {
+    pub(crate) fn commit(&self, writes: Vec<TableWrites>) {
         self.lock().commit(writes);
     }
 

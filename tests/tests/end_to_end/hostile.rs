@@ -1,12 +1,13 @@
 //! Hostile projections: whatever a guest does, it harms nobody else.
 //!
 //! One module, `tests/guests/abuses`, does what an event's type says. Before
-//! and after that event come harmless ones, and beside it run the examples.
+//! and after that event come harmless ones, and beside it run the examples. It
+//! is called in both ways in which a host calls guests.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
-use gnomon_tests::harness::{Finished, Installation, Rows, System};
+use gnomon_tests::harness::{Finished, Installation, Rows, System, guest};
 use gnomon_tests::orders::Orders;
 use serde_json::{Value, json};
 
@@ -81,10 +82,21 @@ fn memory_is_bounded(host: &Finished, when: &str) {
 }
 
 fn installation(target: System, settings: &str) -> Installation {
+    let mut module = guest("abuses");
+    if target == System::Sqlite {
+        as_a_component(&mut module);
+    }
     Installation::new(System::Sqlite, target)
         .with_examples()
-        .with_guest("abuses")
+        .with_module("guest.wasm", &module)
         .with_configuration(settings)
+}
+
+/// A host calls the core module of a component that is made as usual, and lets
+/// wasmtime call any other one. An empty list of types makes it another one.
+fn as_a_component(module: &mut Vec<u8>) {
+    const TYPES: u8 = 7;
+    module.extend([TYPES, 1, 0]);
 }
 
 /// Each abuse halts its projection at its event, with the reason.

@@ -1,6 +1,8 @@
-//! What the host allocates with, four or five times for each event.
+//! What the host allocates with, five times for each event.
 //!
 //! That of `wit-bindgen` is three calls deep; this one has the allocator in it.
+//! A host that calls the core module itself has the texts of a whole batch
+//! allocated in one call.
 
 #![expect(unsafe_code, reason = "an export that hands out raw memory")]
 
@@ -39,4 +41,29 @@ unsafe extern "C" fn cabi_realloc(
         std::arch::wasm32::unreachable();
     }
     block
+}
+
+/// `event` of the contract, in words of 32 bits.
+type EventWords = [usize; 18];
+
+/// Where the texts of an event stand in its words: each a pointer, and a length.
+const TEXTS: [usize; 5] = [2, 4, 6, 12, 14];
+
+/// Allocates the texts of events whose lengths are there, and writes the
+/// pointers before them.
+///
+/// # Safety
+/// There are so many events, and nobody else refers to them.
+#[unsafe(export_name = "gnomon_allocate_texts")]
+unsafe extern "C" fn allocate_texts(events: *mut EventWords, count: usize) {
+    // SAFETY: the caller says so.
+    let events = unsafe { std::slice::from_raw_parts_mut(events, count) };
+    for event in events {
+        for text in TEXTS {
+            // SAFETY: nothing is given that would have to be from here.
+            event[text] = unsafe {
+                cabi_realloc(std::ptr::null_mut(), 0, 1, event[text + 1]).expose_provenance()
+            };
+        }
+    }
 }

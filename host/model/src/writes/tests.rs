@@ -38,10 +38,10 @@ enum Call {
     GetMany(Vec<i64>),
     Find(usize, Vec<Value>, usize),
     Put(Row),
-    Patch(i64, Vec<Change>),
-    Merge(i64, Vec<Change>),
+    Patch(i64, Vec<Change<'static>>),
+    Merge(i64, Vec<Change<'static>>),
     Remove(i64),
-    PatchWhere(usize, Vec<Value>, Vec<Change>),
+    PatchWhere(usize, Vec<Value>, Vec<Change<'static>>),
     RemoveWhere(usize, Vec<Value>),
 }
 
@@ -188,7 +188,7 @@ fn canonical(mut row: Row) -> Result<Row, Refused> {
     Ok(row)
 }
 
-fn changed(mut row: Row, changes: &[Change]) -> Result<Row, Refused> {
+fn changed(mut row: Row, changes: &[Change<'_>]) -> Result<Row, Refused> {
     for change in changes {
         let (Change::Set(name, value)
         | Change::Add(name, value)
@@ -347,20 +347,20 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = Change<'static>> {
     (1..COLUMNS.len()).prop_flat_map(|column| {
-        let name = COLUMNS[column].0.to_owned();
+        let name = COLUMNS[column].0;
         let sums = matches!(column, 2 | 3 | 4 | 6);
         (cell(column), value(column), 0..4_u8).prop_map(move |(cell, value, verb)| match verb {
-            1 if sums => Change::Add(name.clone(), value),
-            2 => Change::Min(name.clone(), value),
-            3 => Change::Max(name.clone(), value),
-            _ => Change::Set(name.clone(), cell),
+            1 if sums => Change::Add(name, value),
+            2 => Change::Min(name, value),
+            3 => Change::Max(name, value),
+            _ => Change::Set(name, cell),
         })
     })
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+fn changes() -> impl Strategy<Value = Vec<Change<'static>>> {
     prop::collection::vec(change(), 0..4)
 }
 
@@ -415,7 +415,7 @@ fn a_batch_writes_each_row_once_in_key_order() {
     let mut committed = MemoryTables::new(Arc::clone(&description));
     let mut writes = BatchWrites::new(Arc::clone(&description), Floats::All, WriteLimits::NONE);
     for id in [3, 1, 2, 1, 3] {
-        let add = Change::Add("count".to_owned(), Value::Integer(1));
+        let add = Change::Add("count", Value::Integer(1));
         writes
             .merge(0, vec![Value::Integer(id)], vec![add])
             .unwrap();
@@ -475,7 +475,7 @@ fn with_a_large_row(limit: u64) -> (MemoryTables, BatchWrites) {
 
 #[test]
 fn committed_rows_that_a_batch_changes_count_as_held() {
-    let add = || vec![Change::Add("count".to_owned(), Value::Integer(1))];
+    let add = || vec![Change::Add("count", Value::Integer(1))];
     let too_much = Err(WriteError::Violation(Violation::TooManyBytes {
         limit: 900,
     }));

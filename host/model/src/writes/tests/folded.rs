@@ -17,8 +17,8 @@ fn folded_with(count: i64) -> Waiting {
 }
 
 /// A label that is too long for the index that it is in.
-fn too_long() -> Change {
-    Change::Set("label".to_owned(), Value::Text("x".repeat(10_000)))
+fn too_long() -> Change<'static> {
+    Change::Set("label", Value::Text("x".repeat(10_000)))
 }
 
 /// The length of an entry depends on the whole row.
@@ -45,7 +45,7 @@ fn an_entry_of_an_index_that_gets_too_long_is_refused_where_the_row_is_folded() 
 fn the_same_row_is_to_blame_whether_a_batch_is_folded_or_not() {
     let batch = || {
         let mut writes = BatchWrites::new(description(), Floats::All, WriteLimits::NONE);
-        let add = Change::Add("count".to_owned(), Value::Integer(1));
+        let add = Change::Add("count", Value::Integer(1));
         let patches = [(2, add), (1, too_long())];
         for (id, change) in patches {
             writes

@@ -78,13 +78,13 @@ impl Native {
     ) -> Result<()> {
         const TABLE: usize = 0;
         let at = Value::Timestamp(event.at);
-        let set = |column: &str, value| Change::Set(column.to_owned(), value);
-        let add = |column: &str, number| Change::Add(column.to_owned(), Value::Integer(number));
+        let set = |column, value| Change::Set(column, value);
+        let add = |column, number| Change::Add(column, Value::Integer(number));
         let fact = event.fact()?;
         if self.models.customers {
             let (customer, changes) = match fact {
                 Fact::Placed { customer, .. } => {
-                    let last = Change::Max("last_order_at".to_owned(), at);
+                    let last = Change::Max("last_order_at", at);
                     (customer, vec![add("orders", 1), last])
                 }
                 Fact::Paid {
