@@ -77,6 +77,16 @@ impl EventList {
         self.position(self.len().checked_sub(1)?)
     }
 
+    /// Keeps so many events, and gives those behind them.
+    #[must_use]
+    pub fn split_off(&mut self, len: usize) -> Self {
+        Self {
+            read: Arc::clone(&self.read),
+            places: self.places.split_off(len.min(self.places.len())),
+            metadata: self.metadata,
+        }
+    }
+
     /// Leaves out the events with positions that do not pass.
     pub fn retain(&mut self, mut passes: impl FnMut(Position) -> bool) {
         let read = &self.read;

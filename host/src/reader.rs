@@ -1,5 +1,5 @@
-//! The reader of one generation: it reads the next batch while the current
-//! one is projected and committed.
+//! The reader of one generation: it reads the next page while the batches of
+//! the current one are projected and committed.
 //!
 //! Readers that are near each other read together (see [`Convoy`]), so an
 //! event is fetched and decoded once, however many projections want it.
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::event_list::EventList;
-use crate::source::{BatchLimits, Checkpoint, SourceError};
+use crate::source::{Batch, BatchLimits, Checkpoint, SourceError};
 
 mod convoy;
 mod pages;
@@ -47,7 +47,7 @@ pub struct Reading {
     pub from: Checkpoint,
     /// Which events.
     pub subscription: Subscription,
-    /// How many at a time, and until where.
+    /// How many in a portion, and until where.
     pub limits: BatchLimits,
     /// With whom.
     pub company: Company,
@@ -103,26 +103,35 @@ async fn read(
     let mut checkpoint = reading.from.clone();
     let member = Member::join(convoy, &reading, position);
     let mut said_caught_up = false;
+    let mut ahead = None;
     loop {
-        let batch = member.read(&checkpoint, position).await?;
+        let batch = match ahead.take() {
+            Some(batch) => batch,
+            None => member.read(&checkpoint, position).await?,
+        };
         let caught_up = batch.caught_up;
         let has_moved = batch.next != checkpoint;
+        let mut divided = Vec::new();
         if has_moved || (caught_up && !said_caught_up) {
-            let portion = Portion {
-                events: EventList::pick(&batch.events, position, &reading.subscription),
-                next: batch.next.clone(),
-                position: batch.position,
-                caught_up,
-            };
-            if portions.send(Ok(portion)).await.is_err() {
-                return Ok(());
-            }
+            divided = divide(&batch, position, &reading);
             said_caught_up = caught_up;
         }
         checkpoint.clone_from(&batch.next);
         position = batch.position;
         drop(batch);
-        if (reading.limits.until).is_some_and(|until| position >= until) {
+        let is_at_end = (reading.limits.until).is_some_and(|until| position >= until);
+        let give = give(divided, portions);
+        let is_wanted = if has_moved && !caught_up && !is_at_end {
+            let (is_wanted, read) = tokio::join!(give, member.read(&checkpoint, position));
+            ahead = Some(read?);
+            is_wanted
+        } else {
+            give.await
+        };
+        if !is_wanted {
+            return Ok(());
+        }
+        if is_at_end {
             // Nothing more is wanted of this reader; it is dropped some day.
             return std::future::pending().await;
         }
@@ -132,5 +141,46 @@ async fn read(
                 return Ok(());
             }
         }
+    }
+}
+
+/// Gives portions, as long as somebody wants them; says whether somebody does.
+async fn give(
+    divided: Vec<Portion>,
+    portions: &mpsc::Sender<Result<Portion, SourceError>>,
+) -> bool {
+    for portion in divided {
+        if portions.send(Ok(portion)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What a subscription wants of a page, in parts of at most as many events as
+/// it may have at a time.
+fn divide(batch: &Batch, after: Position, reading: &Reading) -> Vec<Portion> {
+    let mut events = EventList::pick(&batch.events, after, &reading.subscription);
+    let mut divided = Vec::new();
+    loop {
+        let rest = events.split_off(reading.limits.events.max(1));
+        match events.last().filter(|_| !rest.is_empty()) {
+            Some(position) => divided.push(Portion {
+                events,
+                next: Checkpoint::behind(position),
+                position,
+                caught_up: false,
+            }),
+            None => {
+                divided.push(Portion {
+                    events,
+                    next: batch.next.clone(),
+                    position: batch.position,
+                    caught_up: batch.caught_up,
+                });
+                return divided;
+            }
+        }
+        events = rest;
     }
 }

@@ -31,6 +31,9 @@ use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
 /// Readers that are at most so many positions ahead have a say in what is read.
 const NEAR_POSITIONS: u64 = 20_000;
+/// Events that are read at a time, if not more are wanted: with fewer of them a
+/// database spends a good part of its time on planning.
+const PAGE_EVENTS: usize = 4_000;
 /// How long a build waits for another one that does not move at all.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -90,10 +93,14 @@ enum Step {
 }
 
 impl Convoy {
-    /// The readers of a source, which read pages of this size.
+    /// The readers of a source, which read pages of about this size.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, limits: BatchLimits) -> Arc<Self> {
         let processors = available_parallelism().map_or(1, usize::from);
+        let limits = BatchLimits {
+            events: limits.events.max(PAGE_EVENTS),
+            ..limits
+        };
         Self::on_processors(source, limits, processors)
     }
 
@@ -256,6 +263,7 @@ impl State {
 pub(super) struct Member {
     source: Arc<dyn Source>,
     subscription: Subscription,
+    /// How much it reads by itself.
     limits: BatchLimits,
     /// `None` for one that reads alone.
     place: Option<Place>,
@@ -269,12 +277,12 @@ struct Place {
 
 impl Member {
     pub(super) fn join(convoy: &Convoy, reading: &Reading, at: Position) -> Self {
-        let limits = reading.limits;
-        let group = convoy.group(reading.company).filter(|group| {
-            limits.until.is_none()
-                && limits.events >= group.limits.events
-                && limits.bytes >= group.limits.bytes
-        });
+        let mut limits = reading.limits;
+        let mut group = convoy.group(reading.company);
+        if let Some(group) = group {
+            limits.events = limits.events.max(group.limits.events);
+        }
+        group = group.filter(|group| limits.until.is_none() && limits.bytes >= group.limits.bytes);
         Self {
             source: Arc::clone(&convoy.source),
             subscription: reading.subscription.clone(),

@@ -162,6 +162,11 @@ async fn next(reader: &mut Reader) -> Portion {
 
 /// What a reader gives up to a position.
 async fn read_to(reader: &mut Reader, end: Position) -> Vec<Event> {
+    read_in_portions(reader, end, usize::MAX).await
+}
+
+/// The same, in portions of at most so many events.
+async fn read_in_portions(reader: &mut Reader, end: Position, portion_max: usize) -> Vec<Event> {
     let mut events = Vec::new();
     let mut last = Position::START;
     while last < end {
@@ -169,6 +174,8 @@ async fn read_to(reader: &mut Reader, end: Position) -> Vec<Event> {
         assert!(portion.position >= last, "the checkpoint went back");
         last = portion.position;
         let list = &portion.events;
+        assert!(list.len() <= portion_max, "{} events", list.len());
+        assert_eq!(portion.next, Checkpoint::behind(portion.position));
         events.extend(list.iter().map(Event::from));
     }
     events
@@ -190,8 +197,11 @@ fn some(random: &mut StdRng, names: &[&str]) -> Vec<String> {
 async fn whoever_reads_with_whom_gets_what_it_wants() {
     for seed in 0..8 {
         let mut random = StdRng::seed_from_u64(seed);
-        let world = World::new(random.random_range(1..50), random.random_range(1..8)).await;
+        let mut world = World::new(random.random_range(1..50), random.random_range(1..8)).await;
         world.append(1_000).await;
+        // Portions of whole pages, and of parts of them.
+        world.limits.events = random.random_range(1..50);
+        let portion_max = world.limits.events;
         let mut reading = Vec::new();
         for _ in 0..8 {
             let wants = Subscription {
@@ -210,7 +220,7 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
                 for _ in 0..pause {
                     tokio::task::yield_now().await;
                 }
-                read_to(&mut reader, end).await
+                read_in_portions(&mut reader, end, portion_max).await
             });
             reading.push((wants, from, company, read));
         }
