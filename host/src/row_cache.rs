@@ -15,16 +15,17 @@ use std::time::Instant;
 use gnomon_model::{
     CommittedRows, Description, FoldedRows, Key, Position, Row, TableWrites, Value,
 };
-use hashlink::LruCache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use self::cache::Cache;
 use self::patience::Patience;
 use self::window::Window;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, DeadLetterRequest};
 use crate::source::Checkpoint;
 use crate::target::{Commit, TargetError, Writer};
 
+mod cache;
 mod patience;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,14 @@ pub struct Step<'a> {
     pub rate: f64,
 }
 
+/// What comes after a window.
+enum After {
+    /// More of them.
+    More,
+    /// Only what follows the head.
+    End,
+}
+
 /// Rows that are folded, and the committed ones behind them.
 pub struct Rows {
     writer: Box<dyn Writer>,
@@ -60,11 +69,8 @@ pub struct Rows {
     window: Window,
     /// Whether the tables have no committed row.
     are_empty: bool,
-    description: Arc<Description>,
     patience: Patience,
-    tables: Vec<LruCache<Key, Option<Row>>>,
-    bytes: usize,
-    bytes_max: usize,
+    cache: Cache,
     hits: u64,
 }
 
@@ -87,21 +93,13 @@ impl GenerationRows {
     ) -> Result<Self, TargetError> {
         let patience = Patience { runtime, lost };
         let checkpoint = patience.wait(writer.checkpoint())?;
-        let tables = description
-            .tables
-            .iter()
-            .map(|_| LruCache::new_unbounded())
-            .collect();
         Ok(Self(Arc::new(Mutex::new(Rows {
             are_empty: checkpoint == *start,
             window: Window::new(description.tables.len()),
             writer,
             checkpoint,
-            description,
             patience,
-            tables,
-            bytes: 0,
-            bytes_max,
+            cache: Cache::new(description, bytes_max),
             hits: 0,
         }))))
     }
@@ -147,7 +145,16 @@ impl GenerationRows {
     /// # Errors
     /// As [`Writer::commit`]; the rows must not be used any more.
     pub fn flush(&self) -> Result<(), TargetError> {
-        self.lock().flush()
+        self.lock().flush(After::More)
+    }
+
+    /// As [`Self::flush`], at the end of a build: of rows that do not fit the
+    /// cache none is kept, as those who follow read few.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn flush_at_end(&self) -> Result<(), TargetError> {
+        self.lock().flush(After::End)
     }
 
     /// Commits what is folded, then a batch, and brings the cache up to date.
@@ -156,10 +163,10 @@ impl GenerationRows {
     /// As [`Writer::commit`]; the rows must not be used any more.
     pub fn commit(&self, step: Step<'_>) -> Result<(), TargetError> {
         let mut rows = self.lock();
-        rows.flush()?;
+        rows.flush(After::End)?;
         rows.commit(step)?;
         for writes in step.writes {
-            rows.remember_writes(writes);
+            rows.cache.remember_writes(writes);
         }
         Ok(())
     }
@@ -170,7 +177,7 @@ impl GenerationRows {
     /// As [`Writer::complete`].
     pub fn complete(&self) -> Result<(), TargetError> {
         let mut rows = self.lock();
-        rows.flush()?;
+        rows.flush(After::End)?;
         let patience = rows.patience.clone();
         patience.wait(rows.writer.complete())
     }
@@ -279,7 +286,7 @@ impl CommittedRows for Rows {
         limit: usize,
     ) -> Result<Vec<Row>, TargetError> {
         // An index finds what is in the database.
-        self.flush()?;
+        self.flush(After::More)?;
         let patience = self.patience.clone();
         patience.wait(self.writer.find(table, index, values, after, limit))
     }
@@ -316,7 +323,7 @@ impl Rows {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), TargetError> {
+    fn flush(&mut self, after: After) -> Result<(), TargetError> {
         let Some(folded) = self.window.take() else {
             return Ok(());
         };
@@ -327,22 +334,22 @@ impl Rows {
             position: folded.position,
             rate: folded.rate,
         })?;
-        if folded.bytes > self.bytes_max {
-            self.remember_some(&folded.writes);
-        } else {
+        if folded.bytes <= self.cache.bytes_max() {
             for writes in folded.writes {
-                self.remember_own(writes);
+                self.cache.remember_own(writes);
             }
+            return Ok(());
+        }
+        self.cache.forget();
+        if matches!(after, After::More) {
+            self.cache.remember_some(&folded.writes);
         }
         Ok(())
     }
 
     /// Committed rows, from the cache where it has them.
     fn committed(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
-        let cached: Vec<Option<Option<Row>>> = match self.tables.get_mut(table) {
-            Some(cache) => keys.iter().map(|key| cache.get(key).cloned()).collect(),
-            None => vec![None; keys.len()],
-        };
+        let cached = self.cache.get_many(table, keys);
         if cfg!(debug_assertions) {
             self.prove(table, keys, &cached)?;
         }
@@ -358,72 +365,13 @@ impl Rows {
             self.patience.wait(self.writer.rows(table, &missing))?
         };
         for (key, row) in missing.into_iter().zip(&fetched) {
-            self.remember(table, key, row.clone());
+            self.cache.remember(table, key, row.clone());
         }
         let mut fetched = fetched.drain(..);
         Ok(cached
             .into_iter()
             .map(|row| row.unwrap_or_else(|| fetched.next().flatten()))
             .collect())
-    }
-
-    fn remember_writes(&mut self, writes: &TableWrites) {
-        let description = Arc::clone(&self.description);
-        for (key, row) in entries(&description, writes) {
-            self.remember(writes.table, key, row.cloned());
-        }
-    }
-
-    /// As [`Self::remember_writes`], of writes that nobody needs any more.
-    fn remember_own(&mut self, writes: TableWrites) {
-        let description = Arc::clone(&self.description);
-        let Some(declared) = description.tables.get(writes.table) else {
-            return;
-        };
-        for row in writes.upserts {
-            self.remember(writes.table, declared.key_of(&row), Some(row));
-        }
-        for key in writes.deletes {
-            self.remember(writes.table, key, None);
-        }
-    }
-
-    /// As much as there is room for, of writes that exchange the whole cache.
-    /// The rows are copied: a few that stay where all others are freed would
-    /// keep most of the memory.
-    fn remember_some(&mut self, writes: &[TableWrites]) {
-        for cache in &mut self.tables {
-            cache.clear();
-        }
-        self.bytes = 0;
-        let description = Arc::clone(&self.description);
-        for writes in writes {
-            for (key, row) in entries(&description, writes) {
-                if self.bytes + entry_bytes(&key, row) > self.bytes_max {
-                    return;
-                }
-                self.remember(writes.table, key, row.cloned());
-            }
-        }
-    }
-
-    fn remember(&mut self, table: usize, key: Key, row: Option<Row>) {
-        let Some(cache) = self.tables.get_mut(table) else {
-            return;
-        };
-        self.bytes += entry_bytes(&key, row.as_ref());
-        let key_bytes = key.size();
-        if let Some(old) = cache.insert(key, row) {
-            self.bytes = self
-                .bytes
-                .saturating_sub(key_bytes + row_bytes(old.as_ref()));
-        }
-        while self.bytes > self.bytes_max {
-            let Some((key, row)) = cache.remove_lru() else {
-                return;
-            };
-            self.bytes = self.bytes.saturating_sub(entry_bytes(&key, row.as_ref()));
-        }
     }
 
     /// Compares a cached row with the database, now and then.
@@ -454,29 +402,4 @@ impl Rows {
         }
         Ok(())
     }
-}
-
-/// What is under each key that is written.
-fn entries<'a>(
-    description: &'a Description,
-    writes: &'a TableWrites,
-) -> impl Iterator<Item = (Key, Option<&'a Row>)> {
-    let declared = description.tables.get(writes.table);
-    let rows = declared.into_iter().flat_map(|declared| {
-        writes
-            .upserts
-            .iter()
-            .map(|row| (declared.key_of(row), Some(row)))
-    });
-    rows.chain(writes.deletes.iter().map(|key| (key.clone(), None)))
-}
-
-fn entry_bytes(key: &Key, row: Option<&Row>) -> usize {
-    key.size() + row_bytes(row)
-}
-
-fn row_bytes(row: Option<&Row>) -> usize {
-    /// What a list node and a hash table slot cost.
-    const ENTRY_BYTES: usize = 64;
-    ENTRY_BYTES + row.map_or(0, |row| row.iter().map(Value::size).sum())
 }

@@ -228,16 +228,18 @@ fn a_row_that_was_committed_before_is_read_after_a_later_window() {
 
 #[test]
 fn a_window_that_is_larger_than_the_cache_leaves_no_old_row_in_it() {
-    let built = built();
-    let ids: Vec<i64> = (0..40).collect();
-    let rows = |city: &str| ids.iter().map(|id| row(*id, city)).collect::<Vec<_>>();
-    built.fold(rows("Bern"), vec![], 5);
-    built.rows.flush().unwrap();
-    let larger = "x".repeat(CACHE_BYTES / 20);
-    built.fold(rows(&larger), vec![key(40)], 6);
-    built.rows.flush().unwrap();
-    let expected: Vec<_> = rows(&larger).into_iter().map(Some).collect();
-    assert_eq!(built.get(&ids), expected);
+    for flush in [GenerationRows::flush, GenerationRows::flush_at_end] {
+        let built = built();
+        let ids: Vec<i64> = (0..40).collect();
+        let rows = |city: &str| ids.iter().map(|id| row(*id, city)).collect::<Vec<_>>();
+        built.fold(rows("Bern"), vec![], 5);
+        built.rows.flush().unwrap();
+        let larger = "x".repeat(CACHE_BYTES / 20);
+        built.fold(rows(&larger), vec![key(40)], 6);
+        flush(&built.rows).unwrap();
+        let expected: Vec<_> = rows(&larger).into_iter().map(Some).collect();
+        assert_eq!(built.get(&ids), expected);
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::Runner;
 use super::cut::Cut;
 use super::session::{Approach, End, Session};
 use crate::generation::GenerationState;
-use crate::target::TargetErrorKind;
+use crate::row_cache::GenerationRows;
+use crate::target::{TargetError, TargetErrorKind};
 
 /// How long a build folds before it commits: what a kill costs at most.
 const BUILD_FOLD_TIME: Duration = Duration::from_secs(10);
@@ -45,15 +46,22 @@ impl Session {
         if waits_for_more && bytes < runner.assignment.build_window {
             return Ok(());
         }
-        self.flush()
+        self.flush_with(GenerationRows::flush)
     }
 
-    /// Commits what is folded.
+    /// Commits what is folded, behind which no other window is foreseen.
     pub(super) fn flush(&mut self) -> Result<(), End> {
+        self.flush_with(GenerationRows::flush_at_end)
+    }
+
+    fn flush_with(
+        &mut self,
+        flush: impl FnOnce(&GenerationRows) -> Result<(), TargetError>,
+    ) -> Result<(), End> {
         let Some(end) = self.rows.folded_to() else {
             return Ok(());
         };
-        match self.rows.flush() {
+        match flush(&self.rows) {
             Err(error) if error.kind() == TargetErrorKind::Rejected => Err(End::unfold(end)),
             flushed => Ok(flushed?),
         }
