@@ -7,6 +7,10 @@
 //!           describe, twice        └─ description, compiled code
 //! ```
 //!
+//! A component that is its core module and the contract is called as that module
+//! (`core_module`), any other one through wasmtime's component layer
+//! (`component`). What an import does is the same for both (`call`).
+//!
 //! Every value that comes from a guest is hostile until it was checked against
 //! the declared schema; that happens in `gnomon_model`. After any failure the
 //! instance and its store are thrown away.

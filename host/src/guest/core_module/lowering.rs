@@ -74,7 +74,7 @@ impl<'a> Lower<'a> {
     ) -> wasmtime::Result<Lowered> {
         let len = elements.len();
         let at = self.allocate(u32::try_from(WORD)?, len.saturating_mul(WORD * WORDS))?;
-        for (place, element) in (at..).step_by(WORD * WORDS).zip(elements) {
+        for (element, place) in elements.zip((at..).step_by(WORD * WORDS)) {
             let element = lower(self, element)?;
             self.write(place, element.as_flattened())?;
         }
@@ -88,18 +88,18 @@ impl<'a> Lower<'a> {
         let lowered = Lowered::new(at, events.len())?;
         match self.core.allocate_texts.take() {
             Some(allocate_texts) => {
-                for (place, event) in records_from(at).zip(&events) {
+                for (event, place) in events.iter().zip(records_from(at)) {
                     let lengths = texts(*event).map(|text| Lowered::new(0, text.len()));
                     self.write_event(place, *event, lengths)?;
                 }
                 allocate_texts.call(&mut self.store, (lowered.0.at, lowered.0.len))?;
-                for (place, event) in records_from(at).zip(&events) {
+                for (event, place) in events.iter().zip(records_from(at)) {
                     self.write_texts(place, *event)?;
                 }
                 self.core.allocate_texts = Some(allocate_texts);
             }
             None => {
-                for (place, event) in records_from(at).zip(&events) {
+                for (event, place) in events.iter().zip(records_from(at)) {
                     let texts = texts(*event).map(|text| self.bytes(text));
                     self.write_event(place, *event, texts)?;
                 }
