@@ -2,7 +2,10 @@
 
 use gnomon_model::{Event, Payload, Value};
 use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::SeedableRng as _;
 
+use super::super::GuestEngine;
 use super::{core_of, recognition};
 use crate::toolchain::from_core_module;
 
@@ -12,7 +15,7 @@ mod puppet;
 
 use image::{COLUMNS, HANDLES, IMAGE, Image, REPLIES, pair, unpacked};
 use plays::{play, staged, turn};
-use puppet::{PUPPET, component, event, puppet, script};
+use puppet::{PUPPET, component, event, limits, puppet, script};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -217,4 +220,25 @@ fn no_byte_of_the_wiring_may_differ() {
         }
     }
     assert!(differing > 1_000, "{differing}");
+}
+
+/// `wit-component` is made for modules that a compiler has just written.
+#[test]
+fn a_module_that_is_spoilt_is_no_reason_to_panic() {
+    let given = puppet(true);
+    let engine = GuestEngine::new(None).unwrap();
+    let mut random = StdRng::seed_from_u64(1);
+    let mut loaded = 0;
+    for _ in 0..1_000 {
+        let mut spoilt = given.clone();
+        for _ in 0..random.random_range(1..4) {
+            let place = random.random_range(8..spoilt.len());
+            spoilt[place] = random.random();
+        }
+        if core_of(&spoilt).is_some() && engine.load(&spoilt, limits()).is_ok() {
+            loaded += 1;
+        }
+    }
+    // Names that nobody reads, and data.
+    assert!(loaded > 0);
 }
