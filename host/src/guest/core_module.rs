@@ -6,10 +6,10 @@
 //! ```
 //!
 //! wasmtime lifts and lowers for any component of any world. Of the contract
-//! there is one, and then a call of a guest takes half the time: texts are read
-//! where they lie in the guest's memory, and no value is made twice. The
-//! canonical ABI of the contract is written out here for that, and what a guest
-//! may not do by it ends the call, as it does in wasmtime.
+//! there is one, so texts can be read where they lie in the guest's memory, and
+//! no value is made twice. The canonical ABI of the contract is written out here
+//! for that, and what a guest may not do by it ends the call, as it does in
+//! wasmtime.
 
 use wasmtime::{
     AsContextMut as _, Engine, InstancePre, Linker, Memory, Module, Store, Trap, TypedFunc,
