@@ -24,23 +24,17 @@ pub(super) fn all_to_host(values: Vec<value::Value>) -> Result<Vec<Value>, Inval
     values.into_iter().map(to_host).collect()
 }
 
-pub(super) fn changes_to_host(changes: Vec<value::RawChange>) -> Result<Vec<Change>, InvalidValue> {
+pub(super) fn changes_to_host(
+    changes: Vec<value::RawChange>,
+) -> Result<Vec<Change<'static>>, InvalidValue> {
     changes
         .into_iter()
         .map(|change| {
             Ok(match change {
-                value::RawChange::Set((column, value)) => {
-                    Change::Set(column.to_owned(), to_host(value)?)
-                }
-                value::RawChange::Add((column, value)) => {
-                    Change::Add(column.to_owned(), to_host(value)?)
-                }
-                value::RawChange::Min((column, value)) => {
-                    Change::Min(column.to_owned(), to_host(value)?)
-                }
-                value::RawChange::Max((column, value)) => {
-                    Change::Max(column.to_owned(), to_host(value)?)
-                }
+                value::RawChange::Set((column, value)) => Change::Set(column, to_host(value)?),
+                value::RawChange::Add((column, value)) => Change::Add(column, to_host(value)?),
+                value::RawChange::Min((column, value)) => Change::Min(column, to_host(value)?),
+                value::RawChange::Max((column, value)) => Change::Max(column, to_host(value)?),
             })
         })
         .collect()

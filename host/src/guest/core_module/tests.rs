@@ -2,8 +2,8 @@
 
 use gnomon_model::{Event, Payload, Value};
 use proptest::prelude::*;
-use rand::rngs::StdRng;
 use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 use super::super::GuestEngine;
 use super::{core_of, recognition};
