@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::event_list::EventList;
-use crate::source::{Batch, BatchLimits, Checkpoint, SourceError};
+use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
 mod convoy;
 mod pages;
@@ -113,7 +113,7 @@ async fn read(
         let has_moved = batch.next != checkpoint;
         let mut divided = Vec::new();
         if has_moved || (caught_up && !said_caught_up) {
-            divided = divide(&batch, position, &reading);
+            divided = divide(source.as_ref(), &batch, position, &reading);
             said_caught_up = caught_up;
         }
         checkpoint.clone_from(&batch.next);
@@ -159,7 +159,7 @@ async fn give(
 
 /// What a subscription wants of a page, in parts of at most as many events as
 /// it may have at a time.
-fn divide(batch: &Batch, after: Position, reading: &Reading) -> Vec<Portion> {
+fn divide(source: &dyn Source, batch: &Batch, after: Position, reading: &Reading) -> Vec<Portion> {
     let mut events = EventList::pick(&batch.events, after, &reading.subscription);
     let mut divided = Vec::new();
     loop {
@@ -167,7 +167,7 @@ fn divide(batch: &Batch, after: Position, reading: &Reading) -> Vec<Portion> {
         match events.last().filter(|_| !rest.is_empty()) {
             Some(position) => divided.push(Portion {
                 events,
-                next: Checkpoint::behind(position),
+                next: source.behind(position),
                 position,
                 caught_up: false,
             }),

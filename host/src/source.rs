@@ -202,6 +202,10 @@ pub trait Source: Send + Sync {
     /// [`SourceErrorKind::Refused`] for a checkpoint of another source.
     fn position(&self, checkpoint: &Checkpoint) -> Result<Position, SourceError>;
 
+    /// The checkpoint behind the event at a position, for what was read in one
+    /// go and is applied in parts.
+    fn behind(&self, position: Position) -> Checkpoint;
+
     /// The frontier, kept up to date until the last receiver is gone.
     fn frontier(&self) -> watch::Receiver<Frontier>;
 

@@ -36,6 +36,10 @@ impl Source for Watched {
         self.source.position(checkpoint)
     }
 
+    fn behind(&self, position: Position) -> Checkpoint {
+        self.source.behind(position)
+    }
+
     fn frontier(&self) -> watch::Receiver<Frontier> {
         self.source.frontier()
     }

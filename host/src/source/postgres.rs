@@ -196,6 +196,10 @@ impl Source for PostgresSource {
         checkpoint.number()
     }
 
+    fn behind(&self, position: Position) -> Checkpoint {
+        Checkpoint::behind(position)
+    }
+
     fn frontier(&self) -> watch::Receiver<Frontier> {
         self.frontier.clone()
     }

@@ -209,6 +209,10 @@ impl Source for SqliteSource {
         checkpoint.number()
     }
 
+    fn behind(&self, position: Position) -> Checkpoint {
+        Checkpoint::behind(position)
+    }
+
     fn frontier(&self) -> watch::Receiver<Frontier> {
         self.frontier.clone()
     }
