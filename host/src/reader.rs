@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::event_list::EventList;
 use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
+mod asking;
 mod convoy;
 mod pages;
 #[cfg(test)]

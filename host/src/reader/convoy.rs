@@ -26,6 +26,7 @@ use gnomon_model::{Position, Subscription};
 use tokio::sync::{Notify, watch};
 
 use super::Reading;
+use super::asking::Asking;
 use super::pages::{Answer, Pages, Slot};
 use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
@@ -60,6 +61,7 @@ struct Group {
     source: Arc<dyn Source>,
     /// How much is read at a time.
     limits: BatchLimits,
+    asking: Asking,
     /// They wait for each other if they are more than these.
     wait_beyond: usize,
     state: Mutex<State>,
@@ -113,6 +115,7 @@ impl Convoy {
             Arc::new(Group {
                 source: Arc::clone(&source),
                 limits,
+                asking: Asking::default(),
                 wait_beyond,
                 state: Mutex::default(),
                 moved: Notify::new(),
@@ -176,8 +179,9 @@ impl Group {
     /// somebody to use them.
     async fn read_ahead(self: Arc<Self>, mut slot: Slot, mut after: Checkpoint) {
         loop {
-            let read = self.source.read(&after, slot.wants(), self.limits).await;
-            let answer = read.map(Arc::new);
+            let source = self.source.as_ref();
+            let read = (self.asking).read(source, &after, slot.wants(), self.limits);
+            let answer = read.await.map(Arc::new);
             let next = self.lock().file(&slot, &answer);
             if let Ok(batch) = &answer {
                 after.clone_from(&batch.next);
@@ -265,6 +269,7 @@ pub(super) struct Member {
     subscription: Subscription,
     /// How much it reads by itself.
     limits: BatchLimits,
+    asking: Asking,
     /// `None` for one that reads alone.
     place: Option<Place>,
 }
@@ -287,6 +292,7 @@ impl Member {
             source: Arc::clone(&convoy.source),
             subscription: reading.subscription.clone(),
             limits,
+            asking: Asking::default(),
             place: group.map(|group| Place::take(group, &reading.subscription, at)),
         }
     }
@@ -303,7 +309,8 @@ impl Member {
         {
             return answer;
         }
-        let read = (self.source).read(after, &self.subscription, self.limits);
+        let source = self.source.as_ref();
+        let read = (self.asking).read(source, after, &self.subscription, self.limits);
         read.await.map(Arc::new)
     }
 }

@@ -23,6 +23,8 @@ const CATEGORIES: [&str; 3] = ["Order", "Invoice", "Customer"];
 struct Watched {
     source: Arc<dyn Source>,
     reads: AtomicUsize,
+    /// Those that leave nothing out.
+    whole: AtomicUsize,
     fails: AtomicBool,
 }
 
@@ -55,6 +57,8 @@ impl Source for Watched {
         limits: BatchLimits,
     ) -> Result<Batch, SourceError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        let is_whole = subscription.event_types.is_empty() && subscription.categories.is_empty();
+        self.whole.fetch_add(is_whole.into(), Ordering::SeqCst);
         if self.fails.load(Ordering::SeqCst) {
             return Err(SourceError::retry("the store is away", "as the test wants"));
         }
@@ -85,6 +89,7 @@ impl World {
         let source = Arc::new(Watched {
             source: source::open(&url).await.unwrap(),
             reads: AtomicUsize::new(0),
+            whole: AtomicUsize::new(0),
             fails: AtomicBool::new(false),
         });
         let limits = BatchLimits {
@@ -243,6 +248,31 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
                             .iter()
                             .any(|name| name == category(&event.stream_id)))
             }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nearly_all_is_wanted_all_is_read() {
+    for company in [Company::Alone, Company::Live] {
+        for (wanted, may_be_whole) in [(&TYPES[..3], true), (&TYPES[..1], false)] {
+            let world = World::new(10, 2).await;
+            world.append(1_000).await;
+            let end = world.head().await;
+            let start = world.source.start();
+            let wants = Subscription {
+                event_types: wanted.iter().map(|name| (*name).to_owned()).collect(),
+                ..everything()
+            };
+            let expected = world.expected(&wants, &start).await;
+            let mut reader = world.reader(company, &wants, start);
+            assert_eq!(read_to(&mut reader, end).await, expected);
+            let (reads, whole) = (world.reads(), world.source.whole.load(Ordering::SeqCst));
+            assert_eq!(whole > 0, may_be_whole, "{whole} of {reads}");
+            // Each so many pages one is asked for what is wanted.
+            let filtered = reads - whole;
+            assert!(filtered >= reads / 16, "{whole} of {reads}");
+            assert!(!may_be_whole || filtered < reads / 8, "{whole} of {reads}");
         }
     }
 }

@@ -41,6 +41,11 @@ impl Filling {
         self.limits.events.max(1)
     }
 
+    /// How many events it still lacks.
+    pub(super) fn missing(&self) -> usize {
+        self.wanted().saturating_sub(self.events.len())
+    }
+
     /// Adds an event if there is room. Once it gives `false`, the batch is
     /// full, and what comes next belongs to the next one.
     pub(super) fn add(&mut self, event: EventRef<'_>) -> bool {

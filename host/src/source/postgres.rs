@@ -4,9 +4,12 @@
 //! never look beyond it, so they need no locks and no transactions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use gnomon_model::{Position, Subscription};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -52,6 +55,11 @@ const ALONG_THE_INDEX: [(&str, &str); 5] = [
 /// Up to so many positions are read by a prepared statement: to plan a `COPY`
 /// takes longer than they do.
 const FEW_POSITIONS: u64 = 200;
+
+/// How long a `COPY` is left alone before what has come is taken, and how many
+/// events must be missing: more than a server sends in that time.
+const GULP_TIME: Duration = Duration::from_millis(1);
+const GULP_EVENTS: usize = 800;
 
 /// The part of a stream's id before its first `-`.
 const CATEGORY: &str = "split_part(stream_id, '-', 1)";
@@ -156,7 +164,7 @@ impl PostgresSource {
         let mut messages = lent.copy_out_raw(&statement).await?;
         let (mut copied, mut cells) = (Copied::default(), Vec::new());
         let (mut id, mut has_room) = (NO_ID, true);
-        while let Some(message) = messages.try_next().await? {
+        while let Some(message) = next(&mut messages, filling.missing()).await? {
             copied.push(message);
             while let Some(row) = copied.next(&mut cells).map_err(sqlx::Error::Decode)? {
                 has_room = has_room && filling.add(read_event(&row, &self.layout, &mut id)?);
@@ -171,6 +179,22 @@ impl PostgresSource {
     fn error(&self, error: sqlx::Error) -> SourceError {
         store_error(&format!("read events from {}", self.url), error).into()
     }
+}
+
+/// The next message of a `COPY` that still lacks so many events. While that are
+/// many, more than one message is waited for: a server sends 8 KiB at a time,
+/// and to wake for each of them costs both sides more than to take it.
+async fn next(
+    messages: &mut BoxStream<'_, sqlx::Result<Bytes>>,
+    missing: usize,
+) -> sqlx::Result<Option<Bytes>> {
+    if let Some(message) = messages.try_next().now_or_never() {
+        return message;
+    }
+    if missing > GULP_EVENTS {
+        tokio::time::sleep(GULP_TIME).await;
+    }
+    messages.try_next().await
 }
 
 /// A text as a constant that no setting of the server reads differently, and

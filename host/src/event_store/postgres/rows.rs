@@ -14,7 +14,8 @@ const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 const JSONB_VERSION: u8 = 1;
 
 /// The columns that [`read_event`] reads. The server converts only what it
-/// must: to `extract` an epoch is arithmetic with decimals, for each row.
+/// must: to `extract` an epoch is arithmetic with decimals, for each row, and
+/// even an empty text is converted where a null is not.
 pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
     format!(
         "global_position::bigint, {}, stream_id::text, event_type::text, version::bigint, \
@@ -33,7 +34,7 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
         if metadata {
             "coalesce(metadata::text, '{}')"
         } else {
-            "''::text"
+            "NULL::text"
         },
         if layout.has_timestamps() {
             "created_at"
@@ -91,7 +92,7 @@ pub(crate) fn read_event<'a>(
             Some(bytes) => utf8(6, bytes)?,
             None => "null",
         }),
-        metadata: text(row, 7)?,
+        metadata: row.cell(7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?,
         recorded_at: if layout.has_timestamps() {
             timestamp(long(row, 8)?)?
         } else {
