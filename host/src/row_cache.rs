@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use gnomon_model::{
-    CommittedRows, Description, FoldedRows, Key, Position, Row, TableWrites, Value,
+    CommittedRows, Description, FoldedRows, Key, Position, Resized, Row, TableWrites, Value,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -297,7 +297,7 @@ impl FoldedRows for Rows {
         self.window.get(table, key)?.as_ref()
     }
 
-    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row) -> Resized) {
         self.window.change(table, key, change);
     }
 

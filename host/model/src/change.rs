@@ -40,14 +40,19 @@ impl Verb {
 enum Step {
     /// A run of integer additions. The lowest and highest partial sums are
     /// kept, so that the fold overflows exactly where the single additions
-    /// would have.
-    AddIntegers {
-        sum: i128,
-        lowest: i128,
-        highest: i128,
-    },
+    /// would have. A run ends where one of them would no longer fit.
+    AddIntegers { sum: i64, lowest: i64, highest: i64 },
     /// Any other change.
     Apply(Verb, Value),
+}
+
+/// What the cells that were changed held before and hold now, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resized {
+    /// Before.
+    pub before: usize,
+    /// Now.
+    pub after: usize,
 }
 
 /// Checked changes to one row, in order, folded where the fold is exact.
@@ -204,12 +209,16 @@ impl Changes {
     }
 
     /// Makes plain changes that were checked on this row.
-    pub(crate) fn make(self, row: &mut Row) {
+    pub(crate) fn make(self, row: &mut Row) -> Resized {
+        let mut resized = Resized::default();
         for (column, step) in self.steps {
             if let Some(cell) = row.get_mut(column) {
+                resized.before += cell.content_bytes();
                 step.make(cell);
+                resized.after += cell.content_bytes();
             }
         }
+        resized
     }
 
     fn push(&mut self, column: usize, step: Step) {
@@ -250,14 +259,11 @@ fn has_change(column_type: ColumnType, verb: Verb) -> bool {
 impl Step {
     fn from(verb: Verb, value: Value) -> Self {
         match (verb, value) {
-            (Verb::Add, Value::Integer(number)) => {
-                let number = i128::from(number);
-                Self::AddIntegers {
-                    sum: number,
-                    lowest: number,
-                    highest: number,
-                }
-            }
+            (Verb::Add, Value::Integer(number)) => Self::AddIntegers {
+                sum: number,
+                lowest: number,
+                highest: number,
+            },
             (verb, value) => Self::Apply(verb, value),
         }
     }
@@ -272,15 +278,21 @@ impl Step {
                     lowest,
                     highest,
                 },
-                Self::AddIntegers {
+                later @ Self::AddIntegers {
                     sum: later_sum,
                     lowest: later_lowest,
                     highest: later_highest,
                 },
             ) => {
-                *lowest = (*lowest).min(*sum + later_lowest);
-                *highest = (*highest).max(*sum + later_highest);
-                *sum += later_sum;
+                let partial = [later_lowest, later_highest, later_sum];
+                let [Some(low), Some(high), Some(all)] =
+                    partial.map(|later| sum.checked_add(later))
+                else {
+                    return Some(later);
+                };
+                *lowest = low.min(*lowest);
+                *highest = high.max(*highest);
+                *sum = all;
             }
             (
                 Self::Apply(Verb::Set | Verb::Min | Verb::Max, _),
@@ -317,7 +329,7 @@ impl Step {
             return Ok(());
         };
         let start = integer(cell);
-        let fits = |number: &i128| i64::try_from(start + number).is_ok();
+        let fits = |number: &i64| start.checked_add(*number).is_some();
         if fits(lowest) && fits(highest) && fits(sum) {
             Ok(())
         } else {
@@ -329,9 +341,7 @@ impl Step {
     fn make(self, cell: &mut Value) {
         match self {
             Self::AddIntegers { sum, .. } => {
-                if let Ok(sum) = i64::try_from(integer(cell) + sum) {
-                    *cell = Value::Integer(sum);
-                }
+                *cell = Value::Integer(integer(cell).saturating_add(sum));
             }
             Self::Apply(Verb::Min, value) if *cell != Value::Null => {
                 if value.order(cell).is_lt() {
@@ -376,9 +386,9 @@ impl Step {
 }
 
 /// What an integer column holds; null counts as zero.
-fn integer(cell: &Value) -> i128 {
+const fn integer(cell: &Value) -> i64 {
     match cell {
-        Value::Integer(number) => i128::from(*number),
+        Value::Integer(number) => *number,
         _ => 0,
     }
 }

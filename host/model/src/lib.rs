@@ -29,7 +29,7 @@ mod schema;
 mod value;
 mod writes;
 
-pub use change::{Change, Changes};
+pub use change::{Change, Changes, Resized};
 pub use description::{
     DeclaredTable, Description, InvalidDescription, Subscription, is_projection_name,
 };

@@ -4,7 +4,7 @@
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use gnomon_model::{CommittedRows, FoldedRows, Key, Row, Value};
+use gnomon_model::{CommittedRows, FoldedRows, Key, Resized, Row, Value};
 
 use crate::target::TargetError;
 
@@ -102,7 +102,7 @@ impl<R: DerefMut<Target: FoldedRows<Error = TargetError>>> FoldedRows for Bounde
         self.rows.folded(table, key)
     }
 
-    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row) -> Resized) {
         self.rows.change(table, key, change);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gnomon_model::{Key, KeyMap, Position, Row, TableWrites, Value};
+use gnomon_model::{Key, KeyMap, Position, Resized, Row, TableWrites, Value};
 
 use crate::source::Checkpoint;
 
@@ -67,14 +67,18 @@ impl Window {
     }
 
     /// Changes a row where it is.
-    pub(super) fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row)) {
+    pub(super) fn change(
+        &mut self,
+        table: usize,
+        key: &Key,
+        change: impl FnOnce(&mut Row) -> Resized,
+    ) {
         let rows = self.tables.get_mut(table);
         let Some(Some(row)) = rows.and_then(|rows| rows.get_mut(key)) else {
             return;
         };
-        let before = row_bytes(Some(row));
-        change(row);
-        self.bytes = (self.bytes + row_bytes(Some(row))).saturating_sub(before);
+        let Resized { before, after } = change(row);
+        self.bytes = (self.bytes + after).saturating_sub(before);
     }
 
     /// What is folded under a key, if anything is.
@@ -108,17 +112,23 @@ impl Window {
                 continue;
             }
             rows.sort_unstable_by(|(first, _), (second, _)| first.cmp(second));
-            let mut of_table = TableWrites {
+            let mut deletes = Vec::new();
+            // They stay in the memory of the pairs: more of it would have to be
+            // made first, which takes longer than to move them.
+            let upserts = rows
+                .into_iter()
+                .filter_map(|(key, row)| {
+                    if row.is_none() {
+                        deletes.push(key);
+                    }
+                    row
+                })
+                .collect();
+            writes.push(TableWrites {
                 table,
-                ..TableWrites::default()
-            };
-            for (key, row) in rows {
-                match row {
-                    Some(row) => of_table.upserts.push(row),
-                    None => of_table.deletes.push(key),
-                }
-            }
-            writes.push(of_table);
+                upserts,
+                deletes,
+            });
         }
         Some(Folded {
             writes,

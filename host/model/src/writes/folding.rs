@@ -2,6 +2,7 @@
 
 use super::pending::Pending;
 use super::{BatchWrites, CommittedRows, WriteError, declared, row_size};
+use crate::change::Resized;
 use crate::schema::Row;
 use crate::value::Key;
 
@@ -11,7 +12,7 @@ pub trait FoldedRows: CommittedRows {
     fn folded(&self, table: usize, key: &Key) -> Option<&Row>;
 
     /// Changes the row in memory under a key.
-    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row));
+    fn change(&mut self, table: usize, key: &Key, change: impl FnOnce(&mut Row) -> Resized);
 
     /// Puts a row into memory, or that there is none.
     fn set(&mut self, table: usize, key: Key, row: Option<Row>);

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use crate::change::Changes;
+use crate::change::{Changes, Resized};
 use crate::schema::{Row, Table, Violation};
 use crate::value::{Floats, Key, KeyMap, Value};
 
@@ -185,10 +185,12 @@ impl Unread {
     }
 
     /// Does to a row what was plain and checked on it.
-    pub(super) fn make(self, row: &mut Row) {
-        self.if_present.make(row);
-        if let Some(then) = self.then {
-            then.make(row);
+    pub(super) fn make(self, row: &mut Row) -> Resized {
+        let resized = self.if_present.make(row);
+        let then = self.then.map(|then| then.make(row)).unwrap_or_default();
+        Resized {
+            before: resized.before + then.before,
+            after: resized.after + then.after,
         }
     }
 }

@@ -56,6 +56,20 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// Of nothing.
+    pub(super) const NONE: Self = Self { at: 0, len: 0 };
+
+    /// Its two words in memory.
+    pub(super) const fn words(self) -> [[u8; 4]; 2] {
+        [self.at.to_le_bytes(), self.len.to_le_bytes()]
+    }
+
+    /// The same, in a memory that is written in steps of eight bytes.
+    pub(super) const fn word(self) -> [u8; 8] {
+        let [[a, b, c, d], [e, f, g, h]] = self.words();
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// From its two words in memory.
     const fn of_words([at, len]: [[u8; 4]; 2]) -> Self {
         Self {
@@ -182,7 +196,12 @@ impl<'a> Lift<'a> {
 
     pub(super) fn values(&mut self, span: Span) -> Result<Vec<Value>, LiftError> {
         let values = self.list::<8, 2>(span, size_of::<Value>())?;
-        values.iter().map(|value| self.value(*value)).collect()
+        // To collect results would guess how much room they need.
+        let mut lifted = Vec::with_capacity(values.len());
+        for value in values {
+            lifted.push(self.value(*value)?);
+        }
+        Ok(lifted)
     }
 
     pub(super) fn keys(&mut self, span: Span) -> Result<Vec<Vec<Value>>, LiftError> {
@@ -194,19 +213,19 @@ impl<'a> Lift<'a> {
 
     pub(super) fn changes(&mut self, span: Span) -> Result<Vec<Change<'a>>, LiftError> {
         let changes = self.list::<8, 4>(span, size_of::<Change<'_>>())?;
-        let lift = |[case, column, value @ ..]: &[[u8; 8]; 4]| {
-            let [case, ..] = *case;
+        let mut lifted = Vec::with_capacity(changes.len());
+        for [[case, ..], column, value @ ..] in changes {
             let change = match case {
                 0 => Change::Set,
                 1 => Change::Add,
                 2 => Change::Min,
                 3 => Change::Max,
-                other => return Err(LiftError::Discriminant(other.into())),
+                other => return Err(LiftError::Discriminant((*other).into())),
             };
             let column = self.text(Span::of_word(*column))?;
-            Ok(change(column, self.value(*value)?))
-        };
-        changes.iter().map(lift).collect()
+            lifted.push(change(column, self.value(*value)?));
+        }
+        Ok(lifted)
     }
 
     pub(super) const fn level(level: u32) -> Result<Level, LiftError> {

@@ -1,5 +1,7 @@
 //! What a guest is given, written into memory that it allocates itself.
 
+use std::num::TryFromIntError;
+
 use gnomon_model::{EventRef, PayloadRef, Row, Value};
 use uuid::fmt::Hyphenated;
 use wasmtime::StoreContextMut;
@@ -39,7 +41,7 @@ impl<'a> Lower<'a> {
         }
         let end = (at as usize).checked_add(bytes);
         if end.is_none_or(|end| end > self.core.memory.data_size(&self.store)) {
-            return Err(wasmtime::Error::msg("realloc return: beyond end of memory"));
+            return Err(beyond_memory());
         }
         Ok(at)
     }
@@ -88,70 +90,29 @@ impl<'a> Lower<'a> {
         let lowered = Lowered::new(at, events.len())?;
         match self.core.allocate_texts.take() {
             Some(allocate_texts) => {
-                for (event, place) in events.iter().zip(records_from(at)) {
-                    let lengths = texts(*event).map(|text| Lowered::new(0, text.len()));
-                    self.write_event(place, *event, lengths)?;
+                let memory = self.core.memory.data_mut(&mut self.store);
+                let places = records(memory, at, events.len())?;
+                for (event, place) in events.iter().zip(places) {
+                    *place = record(*event, lengths(texts(*event))?);
                 }
                 allocate_texts.call(&mut self.store, (lowered.0.at, lowered.0.len))?;
+                let memory = self.core.memory.data_mut(&mut self.store);
                 for (event, place) in events.iter().zip(records_from(at)) {
-                    self.write_texts(place, *event)?;
+                    write_texts(memory, place, *event)?;
                 }
                 self.core.allocate_texts = Some(allocate_texts);
             }
             None => {
                 for (event, place) in events.iter().zip(records_from(at)) {
-                    let texts = texts(*event).map(|text| self.bytes(text));
-                    self.write_event(place, *event, texts)?;
+                    let mut spans = [Span::NONE; TEXTS];
+                    for (span, text) in spans.iter_mut().zip(texts(*event)) {
+                        *span = self.bytes(text)?.0;
+                    }
+                    self.write(place, record(*event, spans).as_flattened())?;
                 }
             }
         }
         Ok(lowered.0)
-    }
-
-    fn write_event(
-        &mut self,
-        at: u32,
-        event: EventRef<'_>,
-        texts: [wasmtime::Result<Lowered>; TEXTS],
-    ) -> wasmtime::Result<()> {
-        let [id, stream_id, event_type, data, metadata] = texts;
-        let case = match event.data {
-            PayloadRef::Json(_) => 0,
-            PayloadRef::Binary(_) => 1,
-        };
-        let [a, b, c, d] = event.schema_version.to_le_bytes();
-        let record: EventRecord = [
-            event.position.get().to_le_bytes(),
-            id?.word(),
-            stream_id?.word(),
-            event_type?.word(),
-            event.version.to_le_bytes(),
-            [a, b, c, d, case, 0, 0, 0],
-            data?.word(),
-            metadata?.word(),
-            event.recorded_at.to_le_bytes(),
-        ];
-        self.write(at, record.as_flattened())
-    }
-
-    /// Writes the texts of an event to where the guest has made room for them.
-    fn write_texts(&mut self, at: u32, event: EventRef<'_>) -> wasmtime::Result<()> {
-        let memory = self.core.memory.data_mut(&mut self.store);
-        let out_of_bounds = || wasmtime::Error::msg("realloc return: beyond end of memory");
-        let record: EventRecord = (memory.get(at as usize..))
-            .and_then(|bytes| bytes.as_chunks().0.first_chunk().copied())
-            .ok_or_else(out_of_bounds)?;
-        let [_, id, stream_id, event_type, _, _, data, metadata, _] = record;
-        let places = [id, stream_id, event_type, data, metadata];
-        for ([a, b, c, d, ..], text) in places.into_iter().zip(texts(event)) {
-            let start = u32::from_le_bytes([a, b, c, d]) as usize;
-            let place = start
-                .checked_add(text.len())
-                .and_then(|end| memory.get_mut(start..end))
-                .ok_or_else(out_of_bounds)?;
-            place.copy_from_slice(text);
-        }
-        Ok(())
     }
 
     /// Writes what `get` gives to where the guest wants it.
@@ -234,6 +195,69 @@ impl<'a> Lower<'a> {
     }
 }
 
+/// The places of so many events, which begin there.
+fn records(memory: &mut [u8], at: u32, len: usize) -> wasmtime::Result<&mut [EventRecord]> {
+    let start = at as usize;
+    let places = len
+        .checked_mul(size_of::<EventRecord>())
+        .and_then(|bytes| start.checked_add(bytes))
+        .and_then(|end| memory.get_mut(start..end))
+        .ok_or_else(beyond_memory)?;
+    Ok(places.as_chunks_mut().0.as_chunks_mut().0)
+}
+
+/// An event whose texts lie there.
+fn record(event: EventRef<'_>, texts: [Span; TEXTS]) -> EventRecord {
+    let [id, stream_id, event_type, data, metadata] = texts.map(Span::word);
+    let case = match event.data {
+        PayloadRef::Json(_) => 0,
+        PayloadRef::Binary(_) => 1,
+    };
+    let [a, b, c, d] = event.schema_version.to_le_bytes();
+    [
+        event.position.get().to_le_bytes(),
+        id,
+        stream_id,
+        event_type,
+        event.version.to_le_bytes(),
+        [a, b, c, d, case, 0, 0, 0],
+        data,
+        metadata,
+        event.recorded_at.to_le_bytes(),
+    ]
+}
+
+/// How long texts are, before there is a place for them.
+fn lengths(texts: [&[u8]; TEXTS]) -> Result<[Span; TEXTS], TryFromIntError> {
+    let mut spans = [Span::NONE; TEXTS];
+    for (span, text) in spans.iter_mut().zip(texts) {
+        span.len = text.len().try_into()?;
+    }
+    Ok(spans)
+}
+
+/// Writes the texts of an event to where the guest has made room for them.
+fn write_texts(memory: &mut [u8], at: u32, event: EventRef<'_>) -> wasmtime::Result<()> {
+    let record: EventRecord = (memory.get(at as usize..))
+        .and_then(|bytes| bytes.as_chunks().0.first_chunk().copied())
+        .ok_or_else(beyond_memory)?;
+    let [_, id, stream_id, event_type, _, _, data, metadata, _] = record;
+    let places = [id, stream_id, event_type, data, metadata];
+    for ([a, b, c, d, ..], text) in places.into_iter().zip(texts(event)) {
+        let start = u32::from_le_bytes([a, b, c, d]) as usize;
+        let place = start
+            .checked_add(text.len())
+            .and_then(|end| memory.get_mut(start..end))
+            .ok_or_else(beyond_memory)?;
+        place.copy_from_slice(text);
+    }
+    Ok(())
+}
+
+fn beyond_memory() -> wasmtime::Error {
+    wasmtime::Error::msg("realloc return: beyond end of memory")
+}
+
 /// Where the records of events stand, from the first one on.
 fn records_from(at: u32) -> impl Iterator<Item = u32> {
     (at..).step_by(size_of::<EventRecord>())
@@ -264,11 +288,10 @@ impl Lowered {
     }
 
     const fn words(&self) -> [[u8; 4]; 2] {
-        [self.0.at.to_le_bytes(), self.0.len.to_le_bytes()]
+        self.0.words()
     }
 
     const fn word(&self) -> [u8; 8] {
-        let [[a, b, c, d], [e, f, g, h]] = self.words();
-        [a, b, c, d, e, f, g, h]
+        self.0.word()
     }
 }

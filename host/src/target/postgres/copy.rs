@@ -12,7 +12,7 @@ use super::tables::{index_name, primary_key};
 use crate::target::identifier::{column_names, quoted};
 
 /// How much goes into one message.
-const CHUNK_BYTES: usize = 1024 * 1024;
+const CHUNK_BYTES: usize = 128 * 1024;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NO_FLAGS: u32 = 0;
 const NO_EXTENSION: u32 = 0;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::change::Resized;
 use crate::description::Description;
 use crate::memory::MemoryTables;
 use crate::schema::Row;
@@ -73,8 +74,12 @@ impl FoldedRows for Waiting {
         self.folded.get(key)?.as_ref()
     }
 
-    fn change(&mut self, _: usize, key: &Key, change: impl FnOnce(&mut Row)) {
-        change(self.folded.get_mut(key).unwrap().as_mut().unwrap());
+    fn change(&mut self, _: usize, key: &Key, change: impl FnOnce(&mut Row) -> Resized) {
+        let row = self.folded.get_mut(key).unwrap().as_mut().unwrap();
+        let size = |row: &Row| row.iter().map(Value::size).sum::<usize>();
+        let old = size(row);
+        let Resized { before, after } = change(row);
+        assert_eq!(size(row) + before, old + after);
     }
 
     fn set(&mut self, _: usize, key: Key, row: Option<Row>) {
