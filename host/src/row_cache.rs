@@ -9,6 +9,7 @@
 //! row that a thousand events change is written once. What is folded is read
 //! like what is committed.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -164,7 +165,13 @@ impl GenerationRows {
     pub fn commit(&self, step: Step<'_>) -> Result<(), TargetError> {
         let mut rows = self.lock();
         rows.flush(After::End)?;
-        rows.commit(step)?;
+        rows.commit(
+            step.writes.into(),
+            step.dead_letters,
+            step.next,
+            step.position,
+            step.rate,
+        )?;
         for writes in step.writes {
             rows.cache.remember_writes(writes);
         }
@@ -307,34 +314,48 @@ impl FoldedRows for Rows {
 }
 
 impl Rows {
-    fn commit(&mut self, step: Step<'_>) -> Result<(), TargetError> {
+    fn commit(
+        &mut self,
+        writes: Cow<'_, [TableWrites]>,
+        dead_letters: DeadLetterChanges<'_>,
+        next: &Checkpoint,
+        position: Position,
+        rate: f64,
+    ) -> Result<(), TargetError> {
+        let stay_empty = self.are_empty && writes.iter().all(|of| of.upserts.is_empty());
         let commit = Commit {
-            writes: step.writes,
+            writes,
             expected: &self.checkpoint,
-            next: step.next,
-            position: step.position,
-            dead_letters: step.dead_letters,
-            rate: step.rate,
+            next,
+            position,
+            dead_letters,
+            rate,
             into_empty: self.are_empty,
         };
         self.patience.wait(self.writer.commit(commit))?;
-        self.checkpoint.clone_from(step.next);
-        self.are_empty &= step.writes.iter().all(|writes| writes.upserts.is_empty());
+        self.checkpoint.clone_from(next);
+        self.are_empty = stay_empty;
         Ok(())
     }
 
     fn flush(&mut self, after: After) -> Result<(), TargetError> {
-        let Some(folded) = self.window.take() else {
+        let Some(mut folded) = self.window.take() else {
             return Ok(());
         };
-        self.commit(Step {
-            writes: &folded.writes,
-            dead_letters: DeadLetterChanges::default(),
-            next: &folded.next,
-            position: folded.position,
-            rate: folded.rate,
-        })?;
-        if folded.bytes <= self.cache.bytes_max() {
+        let fit = folded.bytes <= self.cache.bytes_max();
+        let writes = match after {
+            After::End if !fit => Cow::Owned(std::mem::take(&mut folded.writes)),
+            _ => Cow::Borrowed(&*folded.writes),
+        };
+        let dead_letters = DeadLetterChanges::default();
+        self.commit(
+            writes,
+            dead_letters,
+            &folded.next,
+            folded.position,
+            folded.rate,
+        )?;
+        if fit {
             for writes in folded.writes {
                 self.cache.remember_own(writes);
             }

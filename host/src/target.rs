@@ -11,6 +11,7 @@
 //!   ones.
 //! * [`Target::promote`] switches all tables of a projection at once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +56,11 @@ pub enum Acquired {
 }
 
 /// One batch's effect on a generation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Commit<'a> {
-    /// What to do to each table.
-    pub writes: &'a [TableWrites],
+    /// What to do to each table. What is owned may be freed on the way, while
+    /// the database works.
+    pub writes: Cow<'a, [TableWrites]>,
     /// The checkpoint that must stand in the database.
     pub expected: &'a Checkpoint,
     /// The checkpoint that takes its place.

@@ -197,7 +197,7 @@ async fn commit(
 ) -> Result<(), TargetError> {
     writer
         .commit(Commit {
-            writes,
+            writes: writes.into(),
             expected: &checkpoint(position),
             next: &checkpoint(position + 1),
             position: Position::new(position + 1).unwrap(),

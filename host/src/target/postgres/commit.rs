@@ -8,6 +8,7 @@
 //! one round trip, where `BEGIN`, a statement for each table and `COMMIT` are at
 //! least four. Everything else is a transaction of several statements.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl Commits {
     pub(super) async fn commit(&mut self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
         match self.text_at_once(&commit)? {
             Some(text) => self.commit_at_once(text, lent, &commit).await,
-            None => self.commit_step_by_step(lent, &commit).await,
+            None => self.commit_step_by_step(lent, commit).await,
         }
     }
 
@@ -85,7 +86,7 @@ impl Commits {
             return Ok(None);
         }
         let mut shape = Shape::new();
-        for writes in commit.writes {
+        for writes in &*commit.writes {
             let is_small =
                 is_one_chunk(&writes.deletes, Key::size) && is_one_chunk(&writes.upserts, row_size);
             if !is_small {
@@ -152,7 +153,7 @@ impl Commits {
         commit: &Commit<'_>,
     ) -> Result<(), Failure> {
         let mut query = self.bind_move(sqlx::query(AssertSqlSafe(text)), commit);
-        for writes in commit.writes {
+        for writes in &*commit.writes {
             let table = self.declared(writes.table)?;
             if !writes.deletes.is_empty() {
                 query = bind_keys(query, table, &writes.deletes);
@@ -165,27 +166,45 @@ impl Commits {
         self.fenced_unless_one(lent.end_with(committed)?.rows_affected())
     }
 
-    async fn commit_step_by_step(&self, lent: Lent, commit: &Commit<'_>) -> Result<(), Failure> {
+    async fn commit_step_by_step(&self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
         let mut transaction = lent.begin().await?;
-        let moved = self.bind_move(sqlx::query(MOVE), commit);
+        let moved = self.bind_move(sqlx::query(MOVE), &commit);
         let moved = moved.execute(&mut *transaction).await?;
         self.fenced_unless_one(moved.rows_affected())?;
-        for writes in commit.writes {
-            let table = self.declared(writes.table)?;
-            let statements = self
-                .writes
-                .get(writes.table)
-                .ok_or_else(|| unknown("table", writes.table))?;
-            if commit.into_empty {
-                let filling = &statements.filling;
-                filling.run(&mut transaction, &writes.upserts).await?;
-            } else {
+        if commit.into_empty {
+            self.fill(&mut transaction, commit.writes).await?;
+        } else {
+            for writes in &*commit.writes {
+                let table = self.declared(writes.table)?;
+                let statements = self.statements(writes.table)?;
                 write_table(&mut transaction, table, statements, writes).await?;
             }
         }
         let generation = self.lease.generation;
         dead_letters::change(&mut transaction, generation, commit.dead_letters).await?;
         transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn fill(
+        &self,
+        connection: &mut PgConnection,
+        writes: Cow<'_, [TableWrites]>,
+    ) -> Result<(), Failure> {
+        match writes {
+            Cow::Borrowed(writes) => {
+                for TableWrites { table, upserts, .. } in writes {
+                    let filling = &self.statements(*table)?.filling;
+                    filling.run(connection, upserts).await?;
+                }
+            }
+            Cow::Owned(writes) => {
+                for TableWrites { table, upserts, .. } in writes {
+                    let filling = &self.statements(table)?.filling;
+                    filling.run(connection, upserts).await?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -204,6 +223,11 @@ impl Commits {
             1 => Ok(()),
             _ => Err(fenced(self.lease.generation).into()),
         }
+    }
+
+    fn statements(&self, table: usize) -> Result<&Writes, Failure> {
+        let statements = self.writes.get(table);
+        Ok(statements.ok_or_else(|| unknown("table", table))?)
     }
 
     fn declared(&self, table: usize) -> Result<&Table, Failure> {

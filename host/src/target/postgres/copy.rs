@@ -2,7 +2,7 @@
 //! then for each row the count of its columns and for each cell its length and
 //! bytes, and a count of -1 at the end.
 
-use gnomon_model::{Row, Table, Value};
+use gnomon_model::{Table, Value};
 use sqlx::error::BoxDynError;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
@@ -49,12 +49,14 @@ impl Filling {
         }
     }
 
-    /// Fills the table, within a transaction.
-    pub(super) async fn run(
+    /// Fills the table, within a transaction. Rows that are given away are freed
+    /// while the server works.
+    pub(super) async fn run<R: AsRef<[Value]>>(
         &self,
         connection: &mut PgConnection,
-        rows: &[Row],
+        rows: impl IntoIterator<Item = R, IntoIter: ExactSizeIterator + Send>,
     ) -> sqlx::Result<()> {
+        let rows = rows.into_iter();
         let is_keyless = rows.len() >= KEY_AFTER_ROWS && self.drop_key(connection).await?;
         send(connection, &self.copy, rows).await?;
         if is_keyless {
@@ -83,14 +85,18 @@ impl Filling {
 }
 
 /// Sends rows in chunks.
-async fn send(connection: &mut PgConnection, statement: &str, rows: &[Row]) -> sqlx::Result<()> {
+async fn send(
+    connection: &mut PgConnection,
+    statement: &str,
+    rows: impl Iterator<Item = impl AsRef<[Value]>>,
+) -> sqlx::Result<()> {
     let mut copy = connection.copy_in_raw(statement).await?;
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     chunk.extend(SIGNATURE);
     chunk.extend(NO_FLAGS.to_be_bytes());
     chunk.extend(NO_EXTENSION.to_be_bytes());
     for row in rows {
-        if let Err(error) = append_row(row, &mut chunk) {
+        if let Err(error) = append_row(row.as_ref(), &mut chunk) {
             copy.abort("a row has no binary form").await?;
             return Err(sqlx::Error::Encode(error));
         }

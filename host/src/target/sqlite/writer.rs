@@ -154,7 +154,7 @@ impl SqliteWriter {
         if !move_checkpoint(&transaction, self.lease, &commit).map_err(&failed)? {
             return Err(fenced(self.lease.generation));
         }
-        for writes in commit.writes {
+        for writes in &*commit.writes {
             let statements = self
                 .statements
                 .get(writes.table)

@@ -17,7 +17,7 @@ async fn fill(started: &mut Started, writes: &[TableWrites]) -> Result<(), Targe
     started
         .writer
         .commit(Commit {
-            writes,
+            writes: writes.into(),
             expected: &checkpoint(0),
             next: &checkpoint(1),
             position: Position::new(1).unwrap(),

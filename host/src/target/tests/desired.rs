@@ -330,7 +330,7 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
     started
         .writer
         .commit(Commit {
-            writes: &[],
+            writes: [].as_slice().into(),
             expected: &checkpoint(0),
             next: &next,
             position: Position::new(1).unwrap(),

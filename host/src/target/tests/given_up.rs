@@ -39,7 +39,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
         let writes = [upserts(0, rows.collect())];
         let (expected, next) = (checkpoint(0), checkpoint(1));
         let commit = started.writer.commit(Commit {
-            writes: &writes,
+            writes: writes.as_slice().into(),
             expected: &expected,
             next: &next,
             position: Position::new(1).unwrap(),
