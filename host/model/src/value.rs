@@ -269,6 +269,8 @@ impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Decimal(a), Self::Decimal(b)) => a == b,
+            (Self::Uuid(a), Self::Uuid(b)) => a == b,
+            (Self::Text(a), Self::Text(b)) => a == b,
             _ => self.order(other).is_eq(),
         }
     }
@@ -287,7 +289,7 @@ impl Hash for Value {
             Self::Text(value) | Self::Json(value) => value.hash(state),
             Self::Bytes(value) => value.hash(state),
             Self::Date(value) => value.hash(state),
-            Self::Uuid(value) => value.hash(state),
+            Self::Uuid(value) => state.write_u128(value.as_u128()),
         }
     }
 }
