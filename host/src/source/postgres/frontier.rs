@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::pace::rest;
 use super::rolled_back::RolledBack;
 use super::session::{Patience, Session};
 use crate::database_url::PostgresUrl;
@@ -134,14 +135,14 @@ impl Task {
                 // The source is gone; receivers may still be there.
                 None => tokio::select! {
                     () = self.sender.closed() => Wake::Closed,
-                    () = tokio::time::sleep(interval) => Wake::Look,
+                    () = rest(interval) => Wake::Look,
                 },
             },
             woken = session.woken() => match woken {
                 Ok(()) => Wake::Look,
                 Err(error) => Wake::LostConnection(error),
             },
-            () = tokio::time::sleep(interval) => Wake::Look,
+            () = rest(interval) => Wake::Look,
         }
     }
 

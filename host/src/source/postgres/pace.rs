@@ -1,15 +1,18 @@
 //! How often the frontier is looked at.
 //!
 //! A foreign writer tells nobody, and [`append`](crate::event_store) only tells
-//! readers that may be asleep, so the reader looks by itself: every
+//! readers that may be asleep, so the reader looks by itself: more than once a
 //! millisecond while something happens, and the less often the longer nothing
 //! has happened. `docs/reading.md` has what that gives and costs.
 
 use std::time::{Duration, Instant};
 
-/// Between two looks while something happens. The runtime counts in
-/// milliseconds and rounds up, so it is about one.
+/// Between two looks while something happens. With the look itself it is less
+/// than a millisecond.
 const SHORTEST: Duration = Duration::from_micros(500);
+/// Longer waits are left to the runtime. It counts in milliseconds and rounds
+/// up, as the wait for its sockets does, and would make two of the shortest.
+const LEFT_TO_THE_RUNTIME: Duration = Duration::from_millis(5);
 /// Between two looks while a transaction stays open that holds the frontier
 /// back: what waits behind it should not wait much longer.
 const LONGEST_BEHIND_A_WRITER: Duration = Duration::from_millis(20);
@@ -38,6 +41,17 @@ impl Pace {
     /// How long to wait before the next look.
     pub(super) fn interval(&self, behind_a_writer: bool) -> Duration {
         interval(self.moved.elapsed(), behind_a_writer)
+    }
+}
+
+/// Waits for an interval. Dropping it ends the wait.
+pub(super) async fn rest(interval: Duration) {
+    if interval < LEFT_TO_THE_RUNTIME {
+        let sleep = tokio::task::spawn_blocking(move || std::thread::sleep(interval));
+        // It fails only when the runtime is shutting down, and everything ends.
+        let _ = sleep.await;
+    } else {
+        tokio::time::sleep(interval).await;
     }
 }
 
