@@ -216,6 +216,14 @@ fn upserts(table: usize, rows: Vec<Row>) -> TableWrites {
     }
 }
 
+fn deletes(table: usize, keys: Vec<Key>) -> TableWrites {
+    TableWrites {
+        table,
+        upserts: vec![],
+        deletes: keys,
+    }
+}
+
 fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
     Column {
         name: name.to_owned(),

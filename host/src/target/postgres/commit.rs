@@ -17,7 +17,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::dead_letters;
 use super::failure::Failure;
-use super::parameters::{PreparedQuery, bind_keys, bind_rows, chunks, is_one_chunk, row_size};
+use super::parameters::{
+    PreparedQuery, bind_keys, bind_row, bind_rows, chunks, is_one_chunk, row_size,
+};
 use super::statements::{self, Within, Writes};
 use crate::connections::Lent;
 use crate::generation::Lease;
@@ -46,6 +48,7 @@ type Shape = Vec<Part>;
 enum Part {
     Delete(usize),
     Upsert(usize),
+    UpsertOne(usize),
 }
 
 /// Commits of one generation.
@@ -85,6 +88,11 @@ impl Commits {
         if commit.into_empty || !commit.dead_letters.is_empty() {
             return Ok(None);
         }
+        let upsert: fn(usize) -> Part = if is_of_single_rows(commit) {
+            Part::UpsertOne
+        } else {
+            Part::Upsert
+        };
         let mut shape = Shape::new();
         for writes in &*commit.writes {
             let is_small =
@@ -96,7 +104,7 @@ impl Commits {
                 shape.push(Part::Delete(writes.table));
             }
             if !writes.upserts.is_empty() {
-                shape.push(Part::Upsert(writes.table));
+                shape.push(upsert(writes.table));
             }
         }
         if let Some(text) = self.at_once.get(&shape) {
@@ -139,6 +147,11 @@ impl Commits {
                     parameters += table.columns.len();
                     statements::upsert(&self.schema, table, within)
                 }
+                Part::UpsertOne(table) => {
+                    let table = self.declared(table)?;
+                    parameters += table.columns.len();
+                    statements::upsert_one(&self.schema, table, within)
+                }
             };
             text.push_str(&format!(", part_{number} AS ({part})"));
         }
@@ -153,14 +166,17 @@ impl Commits {
         commit: &Commit<'_>,
     ) -> Result<(), Failure> {
         let mut query = self.bind_move(sqlx::query(AssertSqlSafe(text)), commit);
+        let is_of_single_rows = is_of_single_rows(commit);
         for writes in &*commit.writes {
             let table = self.declared(writes.table)?;
             if !writes.deletes.is_empty() {
                 query = bind_keys(query, table, &writes.deletes);
             }
-            if !writes.upserts.is_empty() {
-                query = bind_rows(query, table, &writes.upserts);
-            }
+            query = match &*writes.upserts {
+                [] => query,
+                [row] if is_of_single_rows => bind_row(query, table, row),
+                rows => bind_rows(query, table, rows),
+            };
         }
         let committed = query.execute(&mut *lent).await;
         self.fenced_unless_one(lent.end_with(committed)?.rows_affected())
@@ -234,6 +250,13 @@ impl Commits {
         let declared = self.description.tables.get(table);
         Ok(declared.ok_or_else(|| unknown("table", table))?)
     }
+}
+
+/// Whether no table gets more than one row, as where each event is committed
+/// when it comes. Tables are not told apart by it: each set of them would have
+/// as many texts as it has subsets.
+fn is_of_single_rows(commit: &Commit<'_>) -> bool {
+    (commit.writes.iter()).all(|writes| writes.upserts.len() <= 1)
 }
 
 async fn write_table(

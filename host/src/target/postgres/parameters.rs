@@ -1,11 +1,12 @@
-//! Rows and keys as parameters of statements: an array for each column.
+//! Rows and keys as parameters of statements: an array for each column, or a
+//! value where there is one row.
 
 use gnomon_model::{Key, Row, Table, Value};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
-use super::binary::{Cells, ColumnArray};
+use super::binary::{Cell, Cells, ColumnArray};
 
 /// How much goes into one statement: arrays are built in memory and a message
 /// of the protocol ends at 1 GiB.
@@ -22,6 +23,16 @@ pub(super) fn bind_keys(mut query: PreparedQuery, table: &Table, keys: &[Key]) -
                 cells: Cells::Keys(keys, place),
             });
         }
+    }
+    query
+}
+
+pub(super) fn bind_row(mut query: PreparedQuery, table: &Table, row: &Row) -> PreparedQuery {
+    for (column, value) in table.columns.iter().zip(row) {
+        query = query.bind(Cell {
+            column_type: column.column_type,
+            value,
+        });
     }
     query
 }

@@ -1,7 +1,8 @@
 //! The statements of one table: whole sets of rows in one round trip.
 //!
 //! Parameters are one array for each column, so that a statement's text does
-//! not depend on the number of rows and stays prepared.
+//! not depend on the number of rows and stays prepared. What is written as each
+//! event comes is one row mostly, and has a statement without arrays.
 //!
 //! A plan is made once and kept while the table grows. Made for a small table,
 //! it would read all of it and look each row up among the keys, even along an
@@ -57,17 +58,35 @@ impl Within<'_> {
 }
 
 /// Inserts rows, or replaces those under their keys. Its parameters are the
-/// table's columns.
+/// table's columns, as arrays.
 pub(super) fn upsert(schema: &str, table: &Table, within: Within<'_>) -> String {
-    let all: Vec<usize> = (0..table.columns.len()).collect();
+    let arrays = arrays(table, &all_columns(table), within.parameters);
+    let rows = format!("r.* FROM {}unnest({arrays}) AS r", within.condition());
+    upsert_selected(schema, table, &rows)
+}
+
+/// The same for one row. It spares the server the arrays and a function that
+/// takes them apart.
+pub(super) fn upsert_one(schema: &str, table: &Table, within: Within<'_>) -> String {
+    let mut row = parameters(table, &all_columns(table), within.parameters, "");
+    if let Some(condition) = within.condition {
+        row.push_str(" FROM ");
+        row.push_str(condition);
+    }
+    upsert_selected(schema, table, &row)
+}
+
+fn upsert_selected(schema: &str, table: &Table, selected: &str) -> String {
     format!(
-        "INSERT INTO {schema}.{} ({}) SELECT r.* FROM {}unnest({}) AS r {}",
+        "INSERT INTO {schema}.{} ({}) SELECT {selected} {}",
         quoted(&table.name),
-        column_names(table, &all).join(", "),
-        within.condition(),
-        arrays(table, &all, within.parameters),
+        column_names(table, &all_columns(table)).join(", "),
         conflict_clause(table),
     )
+}
+
+fn all_columns(table: &Table) -> Vec<usize> {
+    (0..table.columns.len()).collect()
 }
 
 /// Deletes the rows under keys, whose columns are its parameters.
@@ -117,8 +136,7 @@ impl Reads {
     /// The statements of a table in a quoted schema.
     pub(super) fn new(schema: &str, table: &Table) -> Self {
         let name = format!("{schema}.{}", quoted(&table.name));
-        let all: Vec<usize> = (0..table.columns.len()).collect();
-        let columns: Vec<String> = column_names(table, &all)
+        let columns: Vec<String> = column_names(table, &all_columns(table))
             .iter()
             .map(|column| format!("t.{column}"))
             .collect();
@@ -201,11 +219,16 @@ fn find(select: &str, table: &Table, shape: &FindShape) -> String {
 
 /// `$1::text[], $2::bigint[]` for these columns, after other parameters.
 fn arrays(table: &Table, columns: &[usize], before: usize) -> String {
-    let arrays: Vec<String> = columns
+    parameters(table, columns, before, "[]")
+}
+
+/// Parameters of these columns' types, of which the suffix makes others.
+fn parameters(table: &Table, columns: &[usize], before: usize, suffix: &str) -> String {
+    let parameters: Vec<String> = columns
         .iter()
         .filter_map(|column| table.columns.get(*column))
         .zip(before + 1..)
-        .map(|(column, number)| format!("${number}::{}[]", sql_type(column.column_type)))
+        .map(|(column, number)| format!("${number}::{}{suffix}", sql_type(column.column_type)))
         .collect();
-    arrays.join(", ")
+    parameters.join(", ")
 }

@@ -217,12 +217,8 @@ async fn ten_thousand_rows_at_once(database: &Database) {
     let found = started.writer.rows(0, &keys).await.unwrap();
     assert!(found.into_iter().eq(rows.into_iter().map(Some)));
 
-    let deletes = TableWrites {
-        table: 0,
-        upserts: vec![],
-        deletes: keys.clone(),
-    };
-    started.commit(&[deletes]).await.unwrap();
+    let removed = deletes(0, keys.clone());
+    started.commit(&[removed]).await.unwrap();
     assert!(
         started
             .writer

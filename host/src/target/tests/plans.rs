@@ -19,12 +19,8 @@ fn keys(from: i64) -> Vec<Key> {
         .collect()
 }
 
-fn deletes(from: i64) -> [TableWrites; 1] {
-    [TableWrites {
-        table: 0,
-        upserts: vec![],
-        deletes: keys(from),
-    }]
+fn deletes_from(from: i64) -> [TableWrites; 1] {
+    [deletes(0, keys(from))]
 }
 
 /// Entries of indexes on the projection's table that were read so far.
@@ -44,7 +40,7 @@ async fn plans_of_an_empty_table_are_good_when_it_has_grown() {
     database.execute("ANALYZE").await;
     for call in 0..CALLS_BEFORE_A_PLAN_STAYS {
         started.writer.rows(0, &keys(call)).await.unwrap();
-        started.commit(&deletes(call)).await.unwrap();
+        started.commit(&deletes_from(call)).await.unwrap();
     }
     let rows = (0..ROWS).map(|id| order(id, "ada")).collect();
     started.put(rows).await.unwrap();
@@ -53,7 +49,7 @@ async fn plans_of_an_empty_table_are_good_when_it_has_grown() {
 
     let found = started.writer.rows(0, &keys(100)).await.unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
-    started.commit(&deletes(200)).await.unwrap();
+    started.commit(&deletes_from(200)).await.unwrap();
     tokio::time::sleep(COUNTED_AFTER).await;
     // Counts what the connection that was used has done.
     started.writer.rows(0, &keys(300)).await.unwrap();
