@@ -43,7 +43,7 @@ const GROWTH: usize = 512 * 1024;
 
 /// Where memory comes from.
 pub(crate) trait Memory {
-    /// So many bytes more, a multiple of 64 KiB and aligned to as much, that
+    /// So many bytes more, a multiple of 64 KiB and aligned to a grain, that
     /// nobody else uses.
     fn grow(&mut self, bytes: usize) -> Option<NonNull<u8>>;
 }

@@ -5,12 +5,31 @@ use std::arch::wasm32::memory_grow;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
-use super::{Heap, Memory, PAGE};
+use super::{GRAIN, GROWTH, Heap, Memory, PAGE};
 
-struct LinearMemory;
+/// What the heap begins with. An instance has it from its start; to grow the
+/// memory, and to make it small again for the next instance, a host changes its
+/// address space twice for each batch.
+#[repr(C, align(4096))]
+struct First(UnsafeCell<[u8; GROWTH]>);
+
+const _: () = assert!(align_of::<First>() == GRAIN);
+
+// SAFETY: a component has one thread.
+unsafe impl Sync for First {}
+
+static FIRST: First = First(UnsafeCell::new([0; GROWTH]));
+
+struct LinearMemory {
+    has_first: bool,
+}
 
 impl Memory for LinearMemory {
     fn grow(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        if self.has_first && bytes == GROWTH {
+            self.has_first = false;
+            return NonNull::new(FIRST.0.get().cast());
+        }
         let before = memory_grow::<0>(bytes.div_ceil(PAGE));
         if before == usize::MAX {
             return None;
@@ -50,7 +69,7 @@ unsafe impl GlobalAlloc for Global {
 }
 
 #[global_allocator]
-static GLOBAL: Global = Global(UnsafeCell::new(Heap::new(LinearMemory)));
+static GLOBAL: Global = Global(UnsafeCell::new(Heap::new(LinearMemory { has_first: true })));
 
 /// [`std::alloc::alloc`], without the calls between it and the heap.
 ///
