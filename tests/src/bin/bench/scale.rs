@@ -54,6 +54,10 @@ pub(crate) struct Scale {
     min: f64,
     max: f64,
     ratio_to_first: f64,
+    /// What the same takes where there is no event: the median of the rounds.
+    empty_log_seconds: f64,
+    /// Events per second of the rest of the time.
+    net: f64,
     /// The most memory of the host, in bytes: while it builds, and, for the
     /// longest log, while the same host then follows.
     building_memory_bytes: u64,
@@ -68,6 +72,7 @@ impl Measured for Scale {
         "min",
         "max",
         "to the first",
+        "net",
         "memory building",
         "following",
     ];
@@ -75,8 +80,8 @@ impl Measured for Scale {
     fn title(&self) -> String {
         format!(
             "Rebuild of {} from logs of several lengths, PostgreSQL to PostgreSQL (events per \
-             second)",
-            self.read_models
+             second; net: without the {:.2} s that an empty log takes)",
+            self.read_models, self.empty_log_seconds
         )
     }
 
@@ -88,6 +93,7 @@ impl Measured for Scale {
             grouped(self.min),
             grouped(self.max),
             format!("{:.2}", self.ratio_to_first),
+            grouped(self.net),
             mebibytes(self.building_memory_bytes),
             self.following_memory_bytes
                 .map(mebibytes)
@@ -98,11 +104,13 @@ impl Measured for Scale {
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Scale>> {
     let mut arena = Arena::new(System::Postgres)?;
+    arena.grow(0)?;
+    let empty = rounds(&mut arena, arguments)?.time();
     let mut measured: Vec<Scale> = Vec::new();
     for events in &arguments.events {
         arena.grow(*events)?;
         let first = measured.first().map(|first| first.median);
-        measured.push(measure_length(&mut arena, arguments, first)?);
+        measured.push(measure_length(&mut arena, arguments, empty, first)?);
     }
     if let Some(longest) = measured.last_mut() {
         let (building, following) = memory_of_one_host(&arena, arguments)?;
@@ -113,32 +121,62 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Scale>> {
     Ok(measured)
 }
 
-fn measure_length(arena: &mut Arena, arguments: &Arguments, first: Option<f64>) -> Result<Scale> {
-    let (models, head) = (arguments.models, arena.head());
-    let installation = arena.installation(models);
-    let (mut rates, mut memory) = (Vec::new(), 0);
+/// Some rebuilds of the same log.
+struct Rounds {
+    times: Vec<Duration>,
+    /// The most memory of the host, in bytes.
+    memory: u64,
+}
+
+impl Rounds {
+    /// The median.
+    fn time(&self) -> Duration {
+        let seconds = self.times.iter().map(Duration::as_secs_f64);
+        Duration::from_secs_f64(median(seconds.collect()))
+    }
+}
+
+fn rounds(arena: &mut Arena, arguments: &Arguments) -> Result<Rounds> {
+    let installation = arena.installation(arguments.models);
+    let (mut times, mut memory) = (Vec::new(), 0);
     for _ in 0..arguments.rounds {
         arena.forget()?;
         let cost = arena.run(&mut installation.command(&["run", "--until-caught-up"]))?;
-        rates.push(rate(head, cost.client.time));
+        times.push(cost.client.time);
         memory = memory.max(cost.client.peak_memory);
     }
+    Ok(Rounds { times, memory })
+}
+
+fn measure_length(
+    arena: &mut Arena,
+    arguments: &Arguments,
+    empty: Duration,
+    first: Option<f64>,
+) -> Result<Scale> {
+    let (models, head) = (arguments.models, arena.head());
+    let rounds = rounds(arena, arguments)?;
     check(arena, models)?;
+    let installation = arena.installation(models);
     let rows = models.tables().into_iter().map(|(projection, table)| {
         let rows = format!("SELECT count(*) FROM {projection}.{table}");
         installation.read_models.number(&rows)
     });
     let rows = rows.sum();
-    let median = median(rates.clone());
+    let time = rounds.time();
+    let median = rate(head, time);
+    let rates = rounds.times.iter().map(|time| rate(head, *time));
     Ok(Scale {
         read_models: models,
         events: head,
         rows,
         median,
-        min: rates.iter().copied().fold(f64::INFINITY, f64::min),
-        max: rates.iter().copied().fold(0.0, f64::max),
+        min: rates.clone().fold(f64::INFINITY, f64::min),
+        max: rates.fold(0.0, f64::max),
         ratio_to_first: median / first.unwrap_or(median),
-        building_memory_bytes: memory,
+        empty_log_seconds: empty.as_secs_f64(),
+        net: rate(head, time.saturating_sub(empty)),
+        building_memory_bytes: rounds.memory,
         following_memory_bytes: None,
     })
 }
