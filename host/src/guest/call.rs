@@ -180,8 +180,12 @@ impl Call {
 
     /// Converts what a guest passed.
     pub(super) fn take<R>(&mut self, converted: Result<R, InvalidValue>) -> wasmtime::Result<R> {
-        converted
-            .map_err(|reason| self.end(Fault::guest(&format!("it passed a bad value: {reason}"))))
+        converted.map_err(|reason| self.refuse(&reason))
+    }
+
+    /// Ends the call because of a value that no column can hold.
+    pub(super) fn refuse(&mut self, reason: &InvalidValue) -> wasmtime::Error {
+        self.end(Fault::guest(&format!("it passed a bad value: {reason}")))
     }
 
     /// Opens a table, and gives its number in the description.

@@ -117,7 +117,7 @@ impl Installation {
     /// With a module of these bytes.
     #[must_use]
     pub fn with_module(self, name: &str, bytes: &[u8]) -> Self {
-        fs::write(self.directory.path().join("projections").join(name), bytes).unwrap();
+        self.put_module(name, bytes);
         self
     }
 

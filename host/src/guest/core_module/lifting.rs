@@ -34,7 +34,7 @@ pub(super) enum LiftError {
     #[error("{TRANSFER_EXCEEDED}")]
     TooMuch,
     /// No column can hold a value.
-    #[error("it passed a bad value: {0}")]
+    #[error(transparent)]
     Value(#[from] InvalidValue),
 }
 
@@ -42,7 +42,8 @@ impl LiftError {
     /// Ends the call with this reason.
     pub(super) fn end(self, call: &mut Call) -> wasmtime::Error {
         match self {
-            Self::TooMuch | Self::Value(_) => call.end(Fault::guest(&self.to_string())),
+            Self::TooMuch => call.end(Fault::guest(TRANSFER_EXCEEDED)),
+            Self::Value(reason) => call.refuse(&reason),
             _ => wasmtime::Error::msg(self.to_string()),
         }
     }
