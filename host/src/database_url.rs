@@ -31,6 +31,12 @@ pub enum InvalidDatabaseUrl {
     /// User and password behind a third slash.
     #[error("it has no host; it looks like `postgres://user:password@host/database`")]
     NoHost,
+    /// An `@` behind the host: what looks like a path is part of a password.
+    #[error(
+        "it has an `@` behind the host; in a password write `/` as %2F, `?` as %3F and `#` as %23, \
+         and an `@` that is meant as %40"
+    )]
+    AtSignBehindHost,
     /// A URL that does not parse.
     #[error("it is not a URL: {0}")]
     Syntax(#[from] url::ParseError),
@@ -59,13 +65,28 @@ impl FromStr for DatabaseUrl {
         // Without `//` all of it is a path, in which a password is not hidden.
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let url = Url::parse(text)?;
-            if !url.has_host() && url.path().contains('@') {
-                return Err(InvalidDatabaseUrl::NoHost);
-            }
-            return Ok(Self::Postgres(PostgresUrl(url)));
+            return match has_at_sign_behind_host(&url) {
+                false => Ok(Self::Postgres(PostgresUrl(url))),
+                true if url.has_host() => Err(InvalidDatabaseUrl::AtSignBehindHost),
+                true => Err(InvalidDatabaseUrl::NoHost),
+            };
         }
         Err(InvalidDatabaseUrl::Scheme)
     }
+}
+
+/// Whether an `@` stands where a database has no use for it. In
+/// `postgres://user:1/secret@host/db` the host is `user`, and the password would
+/// be shown as a path. A parameter that holds a user or a password may have one.
+fn has_at_sign_behind_host(url: &Url) -> bool {
+    let parameters = url.query().unwrap_or_default().split('&');
+    let mut astray = parameters.filter(|pair| {
+        let (name, _) = pair.split_once('=').unwrap_or_default();
+        !["user", "password"].contains(&name)
+    });
+    url.path().contains('@')
+        || astray.any(|pair| pair.contains('@'))
+        || url.fragment().unwrap_or_default().contains('@')
 }
 
 impl fmt::Display for PostgresUrl {
@@ -140,13 +161,35 @@ mod tests {
                 "postgres:///reader:s3cret@localhost/events",
                 InvalidDatabaseUrl::NoHost,
             ),
+            (
+                "postgres://reader:1/s3cret@localhost/events",
+                InvalidDatabaseUrl::AtSignBehindHost,
+            ),
+            (
+                "postgres://reader:1?s3cret@localhost/events",
+                InvalidDatabaseUrl::AtSignBehindHost,
+            ),
+            (
+                "postgres://reader:1?a=s3cret@localhost/events",
+                InvalidDatabaseUrl::AtSignBehindHost,
+            ),
+            (
+                "postgres://reader:#s3cret@localhost/events",
+                InvalidDatabaseUrl::AtSignBehindHost,
+            ),
         ] {
             let found = text.parse::<DatabaseUrl>().unwrap_err();
             assert!(!format!("{found} {found:?}").contains("s3cret"));
             assert_eq!(found, refusal, "{text}");
         }
-        let socket = "postgres:///events?host=/var/run/postgresql";
-        assert!(socket.parse::<DatabaseUrl>().is_ok());
+        for fine in [
+            "postgres:///events?host=/var/run/postgresql",
+            "postgres://localhost/events?user=reader@home&password=s3@cret",
+            "postgres://reader:s3@cret@localhost/at%40home",
+        ] {
+            let url: DatabaseUrl = fine.parse().unwrap();
+            assert!(!url.to_string().contains("s3"), "{url}");
+        }
     }
 
     #[test]
