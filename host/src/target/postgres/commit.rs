@@ -77,14 +77,17 @@ impl Commits {
     }
 
     pub(super) async fn commit(&mut self, lent: Lent, commit: Commit<'_>) -> Result<(), Failure> {
-        match self.text_at_once(&commit)? {
-            Some(text) => self.commit_at_once(text, lent, &commit).await,
+        match self.statement_at_once(&commit)? {
+            Some((shape, text)) => self.commit_at_once(&shape, text, lent, &commit).await,
             None => self.commit_step_by_step(lent, commit).await,
         }
     }
 
     /// The statement that does all of it, if there is one.
-    fn text_at_once(&mut self, commit: &Commit<'_>) -> Result<Option<Arc<str>>, Failure> {
+    fn statement_at_once(
+        &mut self,
+        commit: &Commit<'_>,
+    ) -> Result<Option<(Shape, Arc<str>)>, Failure> {
         if commit.into_empty || !commit.dead_letters.is_empty() {
             return Ok(None);
         }
@@ -108,14 +111,15 @@ impl Commits {
             }
         }
         if let Some(text) = self.at_once.get(&shape) {
-            return Ok(Some(Arc::clone(text)));
+            let text = Arc::clone(text);
+            return Ok(Some((shape, text)));
         }
         if shape.len() > PARTS_MAX || self.at_once.len() >= TEXTS_MAX {
             return Ok(None);
         }
         let text: Arc<str> = self.write_text(&shape)?.into();
-        self.at_once.insert(shape, Arc::clone(&text));
-        Ok(Some(text))
+        self.at_once.insert(shape.clone(), Arc::clone(&text));
+        Ok(Some((shape, text)))
     }
 
     /// ```sql
@@ -161,12 +165,12 @@ impl Commits {
 
     async fn commit_at_once(
         &self,
+        shape: &Shape,
         text: Arc<str>,
         mut lent: Lent,
         commit: &Commit<'_>,
     ) -> Result<(), Failure> {
         let mut query = self.bind_move(sqlx::query(AssertSqlSafe(text)), commit);
-        let is_of_single_rows = is_of_single_rows(commit);
         for writes in &*commit.writes {
             let table = self.declared(writes.table)?;
             if !writes.deletes.is_empty() {
@@ -174,7 +178,9 @@ impl Commits {
             }
             query = match &*writes.upserts {
                 [] => query,
-                [row] if is_of_single_rows => bind_row(query, table, row),
+                [row] if shape.contains(&Part::UpsertOne(writes.table)) => {
+                    bind_row(query, table, row)
+                }
                 rows => bind_rows(query, table, rows),
             };
         }
