@@ -36,3 +36,5 @@ check: ## Checks format, lints and docs
 	cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
+		else echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; fi
