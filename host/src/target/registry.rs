@@ -13,7 +13,7 @@ use crate::source::Checkpoint;
 
 /// The format of the registry's tables. It grows with every change that an
 /// older Gnomon would misread.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// A generation as the columns of the registry give it.
 pub(super) struct StoredGeneration {

@@ -4,7 +4,7 @@
 //! was brought up to date.
 
 /// What makes each format of the one before it; the first begins with nothing.
-pub(super) const MIGRATIONS: [&str; 2] = [FORMAT_1, FORMAT_2];
+pub(super) const MIGRATIONS: [&str; 3] = [FORMAT_1, FORMAT_2, FORMAT_3];
 
 const FORMAT_1: &str = "
 CREATE SCHEMA IF NOT EXISTS gnomon;
@@ -112,4 +112,14 @@ CREATE TABLE gnomon.files (
     name text PRIMARY KEY,
     module text NOT NULL
 );
+";
+
+/// The last event up to a checkpoint, whether the store has lost it, and a
+/// position up to the checkpoint whose event came too late.
+const FORMAT_3: &str = "
+ALTER TABLE gnomon.checkpoints
+    ADD COLUMN event_position bigint,
+    ADD COLUMN event_id text,
+    ADD COLUMN set_back boolean NOT NULL DEFAULT false,
+    ADD COLUMN late_position bigint;
 ";

@@ -10,7 +10,7 @@ use crate::target::registry::{FORMAT, check_format, shown};
 
 /// What leads to format 1, from there to format 2, and so on. A new registry
 /// takes all steps too.
-const STEPS: [&str; 2] = [FIRST, GENERATIONS];
+const STEPS: [&str; 3] = [FIRST, GENERATIONS, FORMAT_3];
 
 const FIRST: &str = "
 CREATE TABLE gnomon_registry (
@@ -143,6 +143,15 @@ CREATE TABLE gnomon_files (
     name TEXT PRIMARY KEY,
     module TEXT NOT NULL
 ) STRICT;
+";
+
+/// The last event up to a checkpoint, whether the store has lost it, and a
+/// position up to the checkpoint whose event came too late.
+const FORMAT_3: &str = "
+ALTER TABLE gnomon_checkpoints ADD COLUMN event_position INTEGER;
+ALTER TABLE gnomon_checkpoints ADD COLUMN event_id TEXT;
+ALTER TABLE gnomon_checkpoints ADD COLUMN set_back INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE gnomon_checkpoints ADD COLUMN late_position INTEGER;
 ";
 
 /// Makes the registry, or takes the steps that it has not taken.

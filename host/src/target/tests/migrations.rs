@@ -2,23 +2,34 @@
 
 use super::*;
 use crate::generation::GenerationState;
+use crate::target::registry::FORMAT;
 
 on_both!(
     a_registry_of_format_1_is_brought_up_to_date,
+    a_registry_of_format_2_is_brought_up_to_date,
     hosts_that_open_an_old_registry_at_once_agree,
     a_registry_that_was_brought_up_to_date_works,
 );
 
-const FORMAT_1_SQLITE: &str = include_str!("migrations/format_1.sqlite.sql");
-const FORMAT_1_POSTGRES: &str = include_str!("migrations/format_1.postgres.sql");
+/// The tables of each old format, in SQLite and in PostgreSQL.
+const OLD_FORMATS: [[&str; 2]; 2] = [
+    [
+        include_str!("migrations/format_1.sqlite.sql"),
+        include_str!("migrations/format_1.postgres.sql"),
+    ],
+    [
+        include_str!("migrations/format_2.sqlite.sql"),
+        include_str!("migrations/format_2.postgres.sql"),
+    ],
+];
 
-/// A registry of format 1 with a paused projection of three generations: one
-/// retired, one live, one that is being built and has waiting events.
-async fn old_registry(database: &Database) {
-    let registry = if database.is_postgres() {
-        FORMAT_1_POSTGRES
-    } else {
-        FORMAT_1_SQLITE
+/// A registry of an old format with a paused projection of three generations:
+/// one retired, one live, one that is being built and has waiting events.
+async fn old_registry(database: &Database, number: usize) {
+    let registry = OLD_FORMATS[number - 1][usize::from(database.is_postgres())];
+    let goal = |goal: &str| match number {
+        1 => String::new(),
+        _ => format!(", '{goal}'"),
     };
     let description = serde_json::to_string(&orders()).unwrap();
     let format = if database.is_postgres() { "true" } else { "1" };
@@ -26,7 +37,7 @@ async fn old_registry(database: &Database) {
         |table: &str, rest: &str| format!("INSERT INTO {} {rest};", database.registry(table));
     let statements = [
         registry.to_owned(),
-        insert("registry", &format!("VALUES ({format}, 1)")),
+        insert("registry", &format!("VALUES ({format}, {number})")),
         insert(
             "modules",
             &format!("(hash, description, bytes) VALUES ('old', '{description}', '')"),
@@ -45,10 +56,16 @@ async fn old_registry(database: &Database) {
         ),
         insert(
             "generations",
-            "(projection, module, version, state, run_state, cause, promoted_at) VALUES
-             ('orders_by_customer', 'old', 1, 'retired', NULL, NULL, '2025-01-01T00:00:00Z'),
-             ('orders_by_customer', 'old', 1, 'live', 'halted', 'event 7', '2025-01-02T00:00:00Z'),
-             ('orders_by_customer', 'old', 1, 'building', NULL, NULL, NULL)",
+            &format!(
+                "(projection, module, version, state, run_state, cause, promoted_at{}) VALUES
+             ('orders_by_customer', 'old', 1, 'retired', NULL, NULL, '2025-01-01T00:00:00Z'{rest}),
+             ('orders_by_customer', 'old', 1, 'live', 'halted', 'event 7', \
+                 '2025-01-02T00:00:00Z'{rest}),
+             ('orders_by_customer', 'old', 1, 'building', NULL, NULL, NULL{})",
+                if number == 1 { "" } else { ", goal" },
+                goal("promote"),
+                rest = goal("rest"),
+            ),
         ),
         insert(
             "checkpoints",
@@ -72,7 +89,15 @@ async fn old_registry(database: &Database) {
 }
 
 async fn a_registry_of_format_1_is_brought_up_to_date(database: &Database) {
-    old_registry(database).await;
+    is_brought_up_to_date(database, 1).await;
+}
+
+async fn a_registry_of_format_2_is_brought_up_to_date(database: &Database) {
+    is_brought_up_to_date(database, 2).await;
+}
+
+async fn is_brought_up_to_date(database: &Database, format: usize) {
+    old_registry(database, format).await;
     let target = database.open().await;
     let generations = target.generations().await.unwrap();
     let stand: Vec<_> = generations
@@ -112,11 +137,11 @@ async fn a_registry_of_format_1_is_brought_up_to_date(database: &Database) {
         [false, false, true]
     );
     let format = format!("SELECT format FROM {}", database.registry("registry"));
-    assert_eq!(database.texts(&format).await, ["2"]);
+    assert_eq!(database.texts(&format).await, [FORMAT.to_string()]);
 }
 
 async fn hosts_that_open_an_old_registry_at_once_agree(database: &Database) {
-    old_registry(database).await;
+    old_registry(database, 1).await;
     let hosts: Vec<_> = (0..8)
         .map(|_| {
             let url = database.url();
@@ -130,7 +155,7 @@ async fn hosts_that_open_an_old_registry_at_once_agree(database: &Database) {
 }
 
 async fn a_registry_that_was_brought_up_to_date_works(database: &Database) {
-    old_registry(database).await;
+    old_registry(database, 1).await;
     let target = database.open().await;
     target.remove("orders_by_customer").await.unwrap();
     target.resume("orders_by_customer").await.unwrap();
