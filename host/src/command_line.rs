@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::configuration::Configuration;
+use crate::process_limits;
 use crate::telemetry::{self, LogFormat, chain};
 
 mod append;
@@ -158,13 +159,14 @@ impl CommandLine {
             progress::LogWriter,
             style::colours_on_stderr(),
         )?;
+        process_limits::raise_open_files();
         let context = Context::new(self.config, self.json);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
         let code = runtime.block_on(async {
             match self.command {
-                Command::Init(init) => init.run(&context).map(|()| ExitCode::SUCCESS),
+                Command::Init(init) => init.run(&context).await.map(|()| ExitCode::SUCCESS),
                 Command::New(new) => new.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Build(build) => build.run(&context).map(|()| ExitCode::SUCCESS),
                 Command::Inspect(inspect) => inspect.run(&context).map(|()| ExitCode::SUCCESS),

@@ -21,11 +21,11 @@ use deadpool::managed::{
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
-use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
-};
-use sqlx::{Connection as _, Either, Error, Execute, Executor, Postgres, SqlStr};
+use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 
+use crate::postgres::room::{Release, Room, is_full};
+use crate::postgres::server::{Connection, Server};
 use crate::silence::Silence;
 
 /// How long a caller waits for its turn.
@@ -35,6 +35,9 @@ const TURN_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const CONNECT_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+/// How soon a server that takes no more connections is asked again.
+const ROOM_AFTER: Duration = Duration::from_millis(5);
+const ROOM_AFTER_MAX: Duration = Duration::from_millis(200);
 /// A connection that rested longer is asked whether it still lives.
 const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
 /// A connection that rested longer is closed.
@@ -48,24 +51,24 @@ const AGE_MAX: Duration = Duration::from_mins(30);
 /// The driver's own pool asks a connection whether it lives whenever it comes
 /// back, which costs as much as the small commits that the pool is there for.
 #[derive(Clone)]
-pub(crate) struct Connections(Pool<Maker>);
+pub(crate) struct Connections {
+    pool: Pool<Maker>,
+    /// While it is there, others may ask for what rests in the pool.
+    _takes_part: Arc<Release>,
+}
 
 impl Connections {
-    /// At most so many connections, each with these settings. One that may
-    /// have fallen silent meanwhile is asked first.
-    pub(crate) fn new(
-        options: PgConnectOptions,
-        settings: &'static [&'static str],
-        connections_max: usize,
-        silence: &Arc<Silence>,
-    ) -> Self {
+    /// At most so many connections to a server. One that may have fallen silent
+    /// meanwhile is asked first.
+    pub(crate) fn new(server: Server, connections_max: usize, silence: &Arc<Silence>) -> Self {
+        let room = server.room();
         let maker = Maker {
-            options,
-            settings,
+            server,
             silence: Arc::clone(silence),
+            room: Arc::clone(&room),
         };
         let pool = Pool::builder(maker)
-            .max_size(connections_max)
+            .max_size(connections_max.max(1))
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
@@ -75,15 +78,39 @@ impl Connections {
             .build()
             .unwrap_or_else(|error| unreachable!("{error}"));
         tokio::spawn(close_idle(pool.weak()));
-        Self(pool)
+        let weak = pool.weak();
+        let takes_part = room.join(Box::new(move || {
+            let pool = weak.upgrade();
+            async move {
+                if let Some(pool) = pool {
+                    close_resting(&pool, Duration::ZERO).await;
+                }
+            }
+            .boxed()
+        }));
+        Self {
+            pool,
+            _takes_part: takes_part,
+        }
     }
 
-    /// A connection for whatever takes more than one statement.
+    /// A connection for whatever takes more than one statement. Where the
+    /// server takes no more, the pools of this process share those that it took.
     pub(crate) async fn lend(&self) -> sqlx::Result<Lent> {
-        match self.0.get().await {
-            Ok(pooled) => Ok(Lent(Some(pooled))),
-            Err(PoolError::Backend(error)) => Err(error),
-            Err(_) => Err(Error::PoolTimedOut),
+        let started = Instant::now();
+        let mut pause = ROOM_AFTER;
+        loop {
+            let refused = match self.pool.get().await {
+                Ok(pooled) => return Ok(Lent(Some(pooled))),
+                Err(PoolError::Backend(error)) => error,
+                Err(_) => return Err(Error::PoolTimedOut),
+            };
+            if !is_full(&refused) || started.elapsed() >= TURN_TIME {
+                return Err(refused);
+            }
+            self.pool.manager().room.ask().await;
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(ROOM_AFTER_MAX);
         }
     }
 
@@ -104,42 +131,40 @@ async fn close_idle(pool: WeakPool<Maker>) {
     loop {
         tokio::time::sleep(IDLE_TIME_MAX / 4).await;
         let Some(pool) = pool.upgrade() else { return };
-        let idle = pool.retain(|pooled, _| pooled.rests_since.elapsed() <= IDLE_TIME_MAX);
-        for pooled in idle.removed {
-            if let Err(error) = pooled.connection.close().await {
-                tracing::debug!(%error, "an idle connection was not closed properly");
-            }
+        close_resting(&pool, IDLE_TIME_MAX).await;
+    }
+}
+
+/// Closes connections that rested longer than this.
+async fn close_resting(pool: &Pool<Maker>, longer_than: Duration) {
+    let idle = pool.retain(|pooled, _| pooled.rests_since.elapsed() <= longer_than);
+    for pooled in idle.removed {
+        // A connection that is silent does not even say good-bye.
+        let closed = tokio::time::timeout(CONNECT_TIME, pooled.connection.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::debug!(%error, "an idle connection was not closed properly");
         }
     }
 }
 
 /// A connection of a pool.
 struct Pooled {
-    connection: PgConnection,
-    process: i32,
+    connection: Connection,
     rests_since: Instant,
 }
 
 /// Makes connections, and decides which are lent again.
 struct Maker {
-    options: PgConnectOptions,
-    settings: &'static [&'static str],
+    server: Server,
     silence: Arc<Silence>,
+    room: Arc<Room>,
 }
 
 impl Maker {
     async fn connect(&self) -> sqlx::Result<Pooled> {
         let connect = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            for statements in self.settings {
-                connection.execute(*statements).await?;
-            }
-            let process = sqlx::query_scalar("SELECT pg_backend_pid()")
-                .fetch_one(&mut connection)
-                .await?;
             Ok(Pooled {
-                connection,
-                process,
+                connection: self.server.connect().await?,
                 rests_since: Instant::now(),
             })
         };
@@ -164,7 +189,7 @@ impl Manager for Maker {
 
     async fn recycle(&self, pooled: &mut Pooled, metrics: &Metrics) -> RecycleResult<Error> {
         let rested = pooled.rests_since.elapsed();
-        if metrics.age() > AGE_MAX || self.silence.was_noticed_in(rested) {
+        if metrics.age() > AGE_MAX || self.silence.was_noticed_in(rested) || self.room.takes() {
             return Err(RecycleError::message("it is to be replaced"));
         }
         if rested > TRUSTED_IDLE_TIME && !self.silence.is_alive(&mut pooled.connection).await? {
@@ -174,16 +199,12 @@ impl Manager for Maker {
     }
 }
 
-/// Whether the server is about to be there, or to have room.
+/// Whether the server is about to be there.
 fn is_passing(error: &Error) -> bool {
-    const TOO_MANY_CONNECTIONS: &str = "53300";
     const CANNOT_CONNECT_NOW: &str = "57P03";
     match error {
         Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        Error::Database(error) => {
-            let state = error.code();
-            [TOO_MANY_CONNECTIONS, CANNOT_CONNECT_NOW].contains(&state.as_deref().unwrap_or(""))
-        }
+        Error::Database(error) => error.code().as_deref() == Some(CANNOT_CONNECT_NOW),
         _ => false,
     }
 }
@@ -197,7 +218,7 @@ pub(crate) struct Lent(
 impl Lent {
     /// The number of the server's process for it.
     pub(crate) fn process(&self) -> i32 {
-        self.pooled().process
+        self.pooled().connection.process()
     }
 
     fn pooled(&self) -> &Pooled {
@@ -346,18 +367,18 @@ impl<'c> Executor<'c> for &Connections {
 mod tests {
     use super::*;
     use crate::database_url::DatabaseUrl;
-    use crate::test_database::postgres;
+    use crate::test_database::{postgres, run};
 
-    async fn options() -> PgConnectOptions {
+    async fn server() -> Server {
         let DatabaseUrl::Postgres(url) = postgres().await else {
             panic!("it is a PostgreSQL database");
         };
-        url.reveal().parse().unwrap()
+        Server::at(&url).unwrap()
     }
 
     async fn connections() -> Connections {
-        let settings = &["SET lock_timeout = '7s'"];
-        Connections::new(options().await, settings, 1, &Arc::default())
+        let server = server().await.with_settings("SET lock_timeout = '7s'");
+        Connections::new(server, 1, &Arc::default())
     }
 
     #[tokio::test]
@@ -391,11 +412,11 @@ mod tests {
         let first = connections.lend().await.unwrap();
         let process = first.process();
         first.end();
-        let options: PgConnectOptions = connections.0.manager().options.clone();
-        let mut other = PgConnection::connect_with(&options).await.unwrap();
+        let other = connections.pool.manager().server.clone();
+        let mut other = other.connect().await.unwrap();
         sqlx::query("SELECT pg_terminate_backend($1)")
             .bind(process)
-            .execute(&mut other)
+            .execute(&mut *other)
             .await
             .unwrap();
         tokio::time::sleep(TRUSTED_IDLE_TIME * 2).await;
@@ -405,11 +426,68 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_is_said_at_once() {
-        let options = options().await.database("there_is_no_such_database");
-        let connections = Connections::new(options, &[], 1, &Arc::default());
+        let url = "postgres:///there_is_no_such_database";
+        let DatabaseUrl::Postgres(url) = of_same_server(url).parse().unwrap() else {
+            panic!("{url}");
+        };
+        let connections = Connections::new(Server::at(&url).unwrap(), 1, &Arc::default());
         let started = Instant::now();
         let error = connections.lend().await.err().unwrap().to_string();
         assert!(error.contains("there_is_no_such_database"), "{error}");
         assert!(started.elapsed() < CONNECT_TIME, "it was tried again");
+    }
+
+    /// This database on the server of the tests.
+    fn of_same_server(url: &str) -> String {
+        let server = std::env::var("GNOMON_TEST_POSTGRES_URL").unwrap();
+        let mut of_server = url::Url::parse(&server).unwrap();
+        of_server.set_path(url::Url::parse(url).unwrap().path());
+        of_server.to_string()
+    }
+
+    /// The role may have three connections, and each of the pools could use them
+    /// all: none of them goes short.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn pools_share_what_the_server_gives() {
+        let DatabaseUrl::Postgres(owner) = postgres().await else {
+            panic!("it is a PostgreSQL database");
+        };
+        let role = format!("limited_{}", std::process::id());
+        let mut connection = Server::at(&owner).unwrap().connect().await.unwrap();
+        run(
+            &mut connection,
+            &format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 3 PASSWORD 'secret'"),
+        )
+        .await;
+        let mut limited = url::Url::parse(owner.reveal()).unwrap();
+        limited.set_username(&role).unwrap();
+        limited.set_password(Some("secret")).unwrap();
+        let DatabaseUrl::Postgres(limited) = limited.as_str().parse().unwrap() else {
+            panic!("{limited}");
+        };
+        let server = Server::at(&limited).unwrap();
+        let pools: Vec<Connections> = (0..4)
+            .map(|_| Connections::new(server.clone(), 3, &Arc::default()))
+            .collect();
+        let busy = (0..12).map(|task| {
+            let pool = pools[task % 4].clone();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let answer: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await?;
+                    assert_eq!(answer, 1);
+                }
+                Ok::<(), Error>(())
+            })
+        });
+        for task in futures_util::future::join_all(busy).await {
+            task.unwrap().unwrap();
+        }
+        drop(pools);
+        // The role goes when its sessions have ended.
+        while sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP ROLE {role}")))
+            .execute(&mut *connection)
+            .await
+            .is_err()
+        {}
     }
 }

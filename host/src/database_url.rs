@@ -4,7 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use url::Url;
+mod postgres;
+pub(crate) mod settings;
+
+pub use postgres::PostgresUrl;
+pub(crate) use postgres::{Given, SslMode};
 
 /// Where a database is. Its `Display` never shows a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,10 +18,6 @@ pub enum DatabaseUrl {
     /// `postgres://…`.
     Postgres(PostgresUrl),
 }
-
-/// A PostgreSQL URL. Its `Display` and `Debug` hide the password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PostgresUrl(Url);
 
 /// A text that is not the URL of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,16 +37,65 @@ pub enum InvalidDatabaseUrl {
          and an `@` that is meant as %40"
     )]
     AtSignBehindHost,
+    /// A SQLite URL with a parameter.
+    #[error(
+        "a SQLite URL is `sqlite:FILE` without parameters; `{name}` would not be honoured (events \
+         are never changed by a host, and a file name cannot have a `?`)"
+    )]
+    SqliteParameter {
+        /// Its name.
+        name: String,
+    },
+    /// A SQLite URL in SQLite's own form.
+    #[error("write `sqlite:FILE` without `file:`, as in `sqlite:events.db`")]
+    SqliteUri,
+    /// A parameter that would not be honoured.
+    #[error("the parameter `{name}` would not be honoured{advice}")]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What to do instead.
+        advice: String,
+    },
+    /// The same, behind a password: its name may be a part of that.
+    #[error(
+        "the parameter behind `password` would not be honoured; in a password write `&` as %26"
+    )]
+    BehindPassword,
+    /// A parameter whose value is not one that it can have.
+    #[error("the parameter `{name}`: {expected}")]
+    Value {
+        /// Its name.
+        name: &'static str,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// A parameter without `=`. It may be a part of a password.
+    #[error("a parameter has no value; in a password write `?` as %3F and `&` as %26")]
+    NoValue,
+    /// More than one host.
+    #[error(
+        "name one host: Gnomon does not look for the primary among several; give an address that \
+         leads to it, such as a proxy's"
+    )]
+    SeveralHosts,
+    /// Something behind a `#`.
+    #[error("nothing behind `#` would be honoured; in a password write `#` as %23")]
+    Fragment,
     /// A URL that does not parse.
     #[error("it is not a URL: {0}")]
     Syntax(#[from] url::ParseError),
 }
 
-impl PostgresUrl {
-    /// The whole URL, password included, for the driver only.
+impl DatabaseUrl {
+    /// The same place, for a host that keeps at most so many connections there.
+    /// A SQLite file is no matter of connections.
     #[must_use]
-    pub fn reveal(&self) -> &str {
-        self.0.as_str()
+    pub fn with_connections_max(self, connections: usize) -> Self {
+        match self {
+            Self::Postgres(url) => Self::Postgres(url.with_connections_max(connections)),
+            sqlite @ Self::Sqlite(_) => sqlite,
+        }
     }
 }
 
@@ -55,62 +104,35 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(file) = text.strip_prefix("sqlite:") {
-            // `sqlite://file` and `sqlite:///file` are common elsewhere.
-            let file = file.strip_prefix("//").unwrap_or(file);
-            return match file {
-                "" => Err(InvalidDatabaseUrl::NoFile),
-                file => Ok(Self::Sqlite(PathBuf::from(file))),
-            };
+            return sqlite_file(file).map(Self::Sqlite);
         }
         // Without `//` all of it is a path, in which a password is not hidden.
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let url = Url::parse(text)?;
-            return match has_at_sign_behind_host(&url) {
-                false => Ok(Self::Postgres(PostgresUrl(url))),
-                true if url.has_host() => Err(InvalidDatabaseUrl::AtSignBehindHost),
-                true => Err(InvalidDatabaseUrl::NoHost),
-            };
+            return PostgresUrl::parse(text).map(Self::Postgres);
         }
         Err(InvalidDatabaseUrl::Scheme)
     }
 }
 
-/// Whether an `@` stands where a database has no use for it. In
-/// `postgres://user:1/secret@host/db` the host is `user`, and the password would
-/// be shown as a path. A parameter that holds a user or a password may have one.
-fn has_at_sign_behind_host(url: &Url) -> bool {
-    let parameters = url.query().unwrap_or_default().split('&');
-    let mut astray = parameters.filter(|pair| {
-        let (name, _) = pair.split_once('=').unwrap_or_default();
-        !["user", "password"].contains(&name)
-    });
-    url.path().contains('@')
-        || astray.any(|pair| pair.contains('@'))
-        || url.fragment().unwrap_or_default().contains('@')
-}
-
-impl fmt::Display for PostgresUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.0.clone();
-        if shown.password().is_some() {
-            // Fails only for URLs without a host, which have no password.
-            let _ = shown.set_password(Some("***"));
-        }
-        if shown.query_pairs().any(|(key, _)| key == "password") {
-            let kept: Vec<(String, String)> = shown
-                .query_pairs()
-                .filter(|(key, _)| key != "password")
-                .map(|(key, value)| (key.into_owned(), value.into_owned()))
-                .collect();
-            shown.query_pairs_mut().clear().extend_pairs(kept);
-        }
-        shown.fmt(formatter)
+/// The file of a SQLite URL. What SQLite itself would read as more than a file
+/// is refused: `mode=memory` would lose the events, and `mode=ro` would make a
+/// file of that name.
+fn sqlite_file(text: &str) -> Result<PathBuf, InvalidDatabaseUrl> {
+    // `sqlite://file` and `sqlite:///file` are common elsewhere.
+    let file = text.strip_prefix("//").unwrap_or(text);
+    if file.starts_with("file:") {
+        return Err(InvalidDatabaseUrl::SqliteUri);
     }
-}
-
-impl fmt::Debug for PostgresUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "PostgresUrl({self})")
+    if let Some((_, query)) = file.split_once('?') {
+        let (name, _) = query.split_once(['=', '&']).unwrap_or((query, ""));
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        return Err(InvalidDatabaseUrl::SqliteParameter {
+            name: if is_name { name } else { "?" }.to_owned(),
+        });
+    }
+    match file {
+        "" => Err(InvalidDatabaseUrl::NoFile),
+        file => Ok(PathBuf::from(file)),
     }
 }
 

@@ -159,3 +159,15 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn EventStore>, EventStoreEr
         DatabaseUrl::Postgres(server) => Arc::new(PostgresEventStore::open(server).await?),
     })
 }
+
+/// Opens the event store behind a URL to read it. Nothing is made or changed
+/// there.
+///
+/// # Errors
+/// [`EventStoreErrorKind::Missing`] when there is none; else as [`open`].
+pub async fn open_to_read(url: &DatabaseUrl) -> Result<Arc<dyn EventStore>, EventStoreError> {
+    Ok(match url {
+        DatabaseUrl::Sqlite(file) => Arc::new(SqliteEventStore::open_to_read(file).await?),
+        DatabaseUrl::Postgres(server) => Arc::new(PostgresEventStore::open_to_read(server).await?),
+    })
+}

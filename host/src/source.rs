@@ -172,7 +172,8 @@ impl SourceError {
 impl From<EventStoreError> for SourceError {
     fn from(error: EventStoreError) -> Self {
         let kind = match error.kind() {
-            EventStoreErrorKind::Retry => SourceErrorKind::Retry,
+            // The application may be about to make it.
+            EventStoreErrorKind::Retry | EventStoreErrorKind::Missing => SourceErrorKind::Retry,
             _ => SourceErrorKind::Refused,
         };
         match error {

@@ -459,3 +459,28 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Target>, TargetError> {
         DatabaseUrl::Postgres(server) => Arc::new(PostgresTarget::open(server).await?),
     })
 }
+
+/// Opens the target behind a URL if its own tables are there, and makes nothing.
+///
+/// # Errors
+/// [`TargetError`] when it cannot be reached or used, or when its tables are
+/// older than this Gnomon.
+pub async fn open_existing(url: &DatabaseUrl) -> Result<Option<Arc<dyn Target>>, TargetError> {
+    Ok(match url {
+        DatabaseUrl::Sqlite(file) => SqliteTarget::open_existing(file)
+            .await?
+            .map(|target| Arc::new(target) as Arc<dyn Target>),
+        DatabaseUrl::Postgres(server) => PostgresTarget::open_existing(server)
+            .await?
+            .map(|target| Arc::new(target) as Arc<dyn Target>),
+    })
+}
+
+/// What to say where [`open_existing`] finds nothing.
+#[must_use]
+pub fn no_registry(url: &DatabaseUrl) -> String {
+    format!(
+        "there are no projections at {url}; `gnomon run` and `gnomon deploy` make the registry \
+         there, if `read-models.url` is right"
+    )
+}

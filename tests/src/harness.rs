@@ -17,6 +17,7 @@ mod host;
 mod installation;
 mod log;
 mod module;
+mod pooler;
 mod proxy;
 mod read_model;
 mod readers;
@@ -37,6 +38,7 @@ pub use module::{
     Declaration, DeclaredTable, another_build, component, component_of_world, copy_of_projection,
     core_module,
 };
+pub use pooler::Pooler;
 pub use proxy::{Point, Proxy};
 pub use read_model::{CUSTOMER_VALUE, DAILY_REVENUE, ORDER_SUMMARY, READ_MODELS, ReadModel};
 pub use readers::Readers;

@@ -18,7 +18,7 @@ use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::shutdown::Shutdown;
 use crate::source;
 use crate::supervisor::{Scope, Supervisor};
-use crate::target::{self, Comparison, NewGeneration, Target};
+use crate::target::{Comparison, NewGeneration, Target};
 
 /// Differing rows of each table that are shown.
 const SAMPLES: usize = 20;
@@ -53,7 +53,7 @@ pub(super) struct Verify {
 
 impl Diff {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
         let candidate = own.candidate().with_context(|| {
@@ -81,7 +81,7 @@ impl Diff {
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = target::open(&configuration.read_models).await?;
+        let target = host::registry(context).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
         let live = own

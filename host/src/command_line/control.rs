@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::Context;
-use crate::target;
+use super::{Context, host};
 
 /// Makes a projection stand still
 ///
@@ -33,7 +32,7 @@ pub(super) struct Resume {
 
 impl Pause {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         target.pause(&self.name).await?;
         say(context, &self.name, "paused")
     }
@@ -41,7 +40,7 @@ impl Pause {
 
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         target.resume(&self.name).await?;
         say(context, &self.name, "running")
     }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use gnomon_model::{Payload, Position};
 use serde_json::json;
 
-use super::{Context, style};
+use super::{Context, host, style};
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
 use crate::generation::Generation;
+use crate::status;
 use crate::target::Target;
-use crate::{status, target};
 
 /// Dead letters that are read in one go.
 const PAGE_EVENTS: usize = 500;
@@ -61,7 +61,7 @@ struct Request {
 
 impl DeadLetters {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         match self.action {
             Action::List { name } => list(context, &target, &name).await,
             Action::Retry(request) => {

@@ -96,7 +96,7 @@ impl Events {
         mut printer: Printer,
         out: &mut (dyn Write + Send),
     ) -> anyhow::Result<()> {
-        let store = event_store::open(&context.configuration()?.events).await?;
+        let store = event_store::open_to_read(&context.configuration()?.events).await?;
         let mut pages = Pages {
             store,
             stream,

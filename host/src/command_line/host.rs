@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::supervisor::Parts;
+use crate::target::Target;
 use crate::{source, target};
 
 /// Connects to both databases and starts the WebAssembly engine.
@@ -20,6 +21,14 @@ pub(super) async fn parts(context: &Context) -> anyhow::Result<Parts> {
         engine: Arc::new(engine()?),
         host: name(),
     })
+}
+
+/// The registry of the read models, for commands that have nothing to do where
+/// there is none: they make nothing, wherever a mistyped URL leads.
+pub(super) async fn registry(context: &Context) -> anyhow::Result<Arc<dyn Target>> {
+    let url = &context.configuration()?.read_models;
+    let found = target::open_existing(url).await?;
+    found.ok_or_else(|| anyhow::anyhow!(target::no_registry(url)))
 }
 
 /// The engine, with the user's cache of compiled modules.

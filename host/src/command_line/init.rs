@@ -9,18 +9,25 @@ use serde_json::json;
 
 use super::Context;
 use crate::configuration;
+use crate::event_store;
 
 /// Makes a gnomon.toml and an empty projections directory
 ///
 /// What is there already stays as it is: a gnomon.toml is never overwritten.
+/// With --events it makes the event store that the configuration names, which
+/// the first `gnomon append` does too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon init            here
-  gnomon init shop       in the directory shop, which is made if it is missing")]
+  gnomon init shop       in the directory shop, which is made if it is missing
+  gnomon init --events   the tables for events, where gnomon.toml says")]
 pub(super) struct Init {
     /// Where to make them
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
+    /// Makes the tables for events, if they are missing, and nothing else
+    #[arg(long, conflicts_with = "directory")]
+    events: bool,
 }
 
 impl Init {
@@ -28,7 +35,10 @@ impl Init {
     ///
     /// # Errors
     /// When there is a gnomon.toml already, or the directory cannot be written.
-    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.events {
+            return make_event_store(context).await;
+        }
         let configuration = self.directory.join("gnomon.toml");
         let projections = self.directory.join("projections");
         // Nothing is made where there is a configuration already.
@@ -55,6 +65,18 @@ impl Init {
     }
 }
 
+async fn make_event_store(context: &Context) -> anyhow::Result<()> {
+    let url = &context.configuration()?.events;
+    event_store::open(url).await?;
+    let mut stdout = anstream::stdout();
+    if context.json {
+        writeln!(stdout, "{}", json!({ "events": url.to_string() }))?;
+    } else {
+        writeln!(stdout, "the event store is at {url}")?;
+    }
+    Ok(())
+}
+
 fn write_new(file: &Path) -> anyhow::Result<()> {
     // `create_new` also refuses a file that came into being a moment ago.
     match OpenOptions::new().write(true).create_new(true).open(file) {
@@ -75,13 +97,20 @@ fn already_there(file: &Path) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::configuration::{Configuration, Limits};
     use crate::database_url::DatabaseUrl;
 
     fn init(directory: &Path) -> anyhow::Result<()> {
         let directory = directory.to_owned();
-        Init { directory }.run(&Context::new(PathBuf::from("gnomon.toml"), true))
+        let init = Init {
+            directory,
+            events: false,
+        };
+        let context = Context::new(PathBuf::from("gnomon.toml"), true);
+        init.run(&context).now_or_never().unwrap()
     }
 
     #[test]

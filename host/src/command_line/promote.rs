@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
-use super::{Context, wait};
+use super::{Context, host, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
-use crate::target::{self, Promotion, Target};
+use crate::target::{Promotion, Target};
 
 /// Lets readers see the generation that was built
 ///
@@ -61,7 +61,7 @@ impl How {
 
 impl Promote {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         let own = Own::read(&*target, &self.name).await?;
         let candidate = own.candidate().with_context(|| {
             format!(
@@ -75,7 +75,7 @@ impl Promote {
 
 impl Rollback {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         let own = Own::read(&*target, &self.name).await?;
         let retired = own.retired().with_context(|| {
             format!(

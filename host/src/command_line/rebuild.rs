@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
-use super::{Context, wait};
+use super::{Context, host, wait};
 use crate::configuration::Configuration;
 use crate::generation::Goal;
+use crate::source;
 use crate::target::NewGeneration;
-use crate::{source, target};
 
 /// Builds a read model anew, from the first event
 ///
@@ -67,7 +67,7 @@ fn until(text: &str) -> Result<Until, String> {
 impl Rebuild {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = target::open(&configuration.read_models).await?;
+        let target = host::registry(context).await?;
         let own = Own::read(&*target, &self.name).await?;
         let original = own
             .shown()

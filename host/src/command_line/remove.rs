@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Context;
 use super::waiting::Own;
-use crate::target;
+use super::{Context, host};
 
 /// Stops a projection, or its candidate
 ///
@@ -36,7 +35,7 @@ pub(super) struct Remove {
 
 impl Remove {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = target::open(&context.configuration()?.read_models).await?;
+        let target = host::registry(context).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
         let mut generation = None;

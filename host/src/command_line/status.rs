@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use gnomon_model::Position;
 
-use super::{Context, style};
+use super::{Context, host, style};
 use crate::generation::GenerationState;
+use crate::source;
 use crate::status::{self, CandidateState, CandidateStatus, ProjectionStatus};
-use crate::{source, target};
 
 /// Shows how far every projection is, and why it is not moving
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = target::open(&configuration.read_models).await?;
+        let target = host::registry(context).await?;
         // What the hosts said of themselves is worth showing without a source.
         let source = source::open(&configuration.events)
             .await

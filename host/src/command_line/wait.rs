@@ -50,8 +50,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 impl Wait {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = target::open(&configuration.read_models).await?;
         let started = Instant::now();
+        // A host that is just starting makes the registry.
+        let target = loop {
+            match target::open_existing(&configuration.read_models).await? {
+                Some(target) => break target,
+                None if started.elapsed() < self.timeout => tokio::time::sleep(POLL).await,
+                None => anyhow::bail!(target::no_registry(&configuration.read_models)),
+            }
+        };
         loop {
             let generations = target.generations().await?;
             let own: Vec<&Generation> = generations

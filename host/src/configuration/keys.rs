@@ -13,6 +13,10 @@ use crate::database_url::DatabaseUrl;
 /// Retired generations of a projection that are kept.
 const KEEP_GENERATIONS: usize = 1;
 
+/// Connections to a PostgreSQL server that a host keeps.
+const EVENTS_CONNECTIONS: usize = 9;
+const READ_MODELS_CONNECTIONS: usize = 20;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -43,7 +47,7 @@ enum Set {
     Projection(fn(&mut ProjectionSettings, Given<'_>) -> Result<(), String>),
 }
 
-const COMMON: [Key; 4] = [
+const COMMON: [Key; 6] = [
     Key {
         section: "events",
         name: "url",
@@ -56,6 +60,17 @@ const COMMON: [Key; 4] = [
         }),
     },
     Key {
+        section: "events",
+        name: "max-connections",
+        usual: "9",
+        required: false,
+        purpose: "Connections that a host keeps to a PostgreSQL with the events: one watches, the \
+                  others read.",
+        set: Set::Common(|draft, given| {
+            store(&mut draft.events_connections, given.count(2..=1_000)?)
+        }),
+    },
+    Key {
         section: "read-models",
         name: "url",
         usual: "\"sqlite:read-models.db\"",
@@ -64,6 +79,17 @@ const COMMON: [Key; 4] = [
         set: Set::Common(|draft, given| {
             draft.read_models = Some(draft.resolve_url(given.database()?));
             Ok(())
+        }),
+    },
+    Key {
+        section: "read-models",
+        name: "max-connections",
+        usual: "20",
+        required: false,
+        purpose: "Connections that a host keeps to a PostgreSQL with the read models, however many \
+                  projections it runs.",
+        set: Set::Common(|draft, given| {
+            store(&mut draft.read_models_connections, given.count(2..=1_000)?)
         }),
     },
     Key {
@@ -247,6 +273,8 @@ pub(super) struct Draft {
     base: PathBuf,
     events: Option<DatabaseUrl>,
     read_models: Option<DatabaseUrl>,
+    events_connections: usize,
+    read_models_connections: usize,
     directory: PathBuf,
     keep_generations: usize,
     limits: Limits,
@@ -260,6 +288,8 @@ impl Draft {
             base: base.to_owned(),
             events: None,
             read_models: None,
+            events_connections: EVENTS_CONNECTIONS,
+            read_models_connections: READ_MODELS_CONNECTIONS,
             directory: base.join("projections"),
             keep_generations: KEEP_GENERATIONS,
             limits: Limits::default(),
@@ -343,8 +373,8 @@ impl Draft {
         mistakes.sort_by_key(|mistake| mistake.place.line());
         match (self.events, self.read_models) {
             (Some(events), Some(read_models)) if mistakes.is_empty() => Ok(Configuration {
-                events,
-                read_models,
+                events: events.with_connections_max(self.events_connections),
+                read_models: read_models.with_connections_max(self.read_models_connections),
                 projections_directory: self.directory,
                 keep_generations: self.keep_generations,
                 limits: self.limits,

@@ -21,7 +21,8 @@ pub fn template() -> String {
         for key in keys::common().filter(|key| key.section == section) {
             // A default that is written down stays when the next version has a
             // better one.
-            push_key(&mut text, key, section == "limits");
+            let commented_out = section == "limits" || key.name == "max-connections";
+            push_key(&mut text, key, commented_out);
         }
     }
     text.push_str("\n# One projection may have settings of its own, limits too.\n");

@@ -16,6 +16,8 @@ pub enum EventStoreErrorKind {
     Invalid,
     /// Try again later: a lost connection, a busy database.
     Retry,
+    /// There are no events yet: the first append makes the tables.
+    Missing,
     /// It will not change by itself: a wrong password, a foreign table.
     Refused,
 }
@@ -102,6 +104,17 @@ impl EventStoreError {
         Self::Other {
             kind: EventStoreErrorKind::Refused,
             message: message.into(),
+            cause: None,
+        }
+    }
+
+    pub(crate) fn missing(place: &str) -> Self {
+        Self::Other {
+            kind: EventStoreErrorKind::Missing,
+            message: format!(
+                "there is no event store at {place}; the first `gnomon append` makes it, and so does \
+                 `gnomon init --events`"
+            ),
             cause: None,
         }
     }

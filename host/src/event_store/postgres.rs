@@ -17,6 +17,7 @@ use super::{
 };
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
+use crate::postgres::server::Connection;
 
 mod append;
 mod connection;
@@ -27,7 +28,8 @@ mod waking;
 
 pub(crate) use connection::{connect, listener, pool, store_error};
 pub(crate) use rows::{Cells, NO_ID, event_columns, read_event};
-pub(crate) use schema::{Layout, ensure, layout};
+use schema::ensure;
+pub(crate) use schema::{Layout, layout, require};
 pub(crate) use waking::CHANNEL;
 #[cfg(test)]
 pub(crate) use waking::QUIET;
@@ -55,9 +57,32 @@ impl PostgresEventStore {
         // time-out, and then no longer knows why.
         let mut connection = connect(url).await?;
         ensure(&mut connection, url).await?;
+        Self::on(connection, url).await
+    }
+
+    /// Connects, to read only.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Missing`](super::EventStoreErrorKind::Missing) if
+    /// there is no table `events`; else as [`Self::open`].
+    pub async fn open_to_read(url: &PostgresUrl) -> Result<Self, EventStoreError> {
+        let mut connection = connect(url).await?;
+        require(&mut connection, url).await?;
+        Self::on(connection, url).await
+    }
+
+    async fn on(mut connection: Connection, url: &PostgresUrl) -> Result<Self, EventStoreError> {
         let layout = layout(&mut connection, url).await?;
+        let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
+        let pool = pool(url, connections_max, &[], &Arc::default())?;
+        // A second one, beside the first: a pooler that mixes sessions shows now.
+        let second = pool.lend().await;
+        second
+            .map_err(|error| store_error(&format!("connect to {url}"), error))?
+            .end();
+        let _ = connection.close().await;
         Ok(Self {
-            pool: pool(url, CONNECTIONS_MAX, &[], &Arc::default())?,
+            pool,
             layout,
             url: url.clone(),
             waking: Waking::default(),

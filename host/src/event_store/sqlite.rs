@@ -12,6 +12,8 @@ use gnomon_model::{Event, Position, json};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use shared::Shared;
 
+use crate::sqlite_file;
+
 use super::{
     Appended, CheckedFile, EventStore, EventStoreError, EventStoreErrorKind, ExpectedVersion,
     Imported, InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId, format_timestamp,
@@ -26,7 +28,8 @@ mod schema;
 mod shared;
 
 pub(crate) use rows::{event_columns, read_event};
-pub(crate) use schema::{Layout, open_connection};
+use schema::open_or_make;
+pub(crate) use schema::{Layout, open_to_read};
 
 /// An event store in a SQLite file.
 pub struct SqliteEventStore {
@@ -44,7 +47,23 @@ impl SqliteEventStore {
     pub async fn open(file: &Path) -> Result<Self, EventStoreError> {
         let file = Arc::new(file.to_owned());
         let path = Arc::clone(&file);
-        let (connection, layout) = blocking(move || open_connection(&path)).await?;
+        let (connection, layout) = blocking(move || open_or_make(&path)).await?;
+        Ok(Self {
+            connection: Shared::new(connection),
+            layout,
+            file,
+        })
+    }
+
+    /// Opens a file that holds events, to read them only.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Missing`] if there is no such file or no table
+    /// `events` in it.
+    pub async fn open_to_read(file: &Path) -> Result<Self, EventStoreError> {
+        let file = Arc::new(file.to_owned());
+        let path = Arc::clone(&file);
+        let (connection, layout) = blocking(move || open_to_read(&path)).await?;
         Ok(Self {
             connection: Shared::new(connection),
             layout,
@@ -92,17 +111,16 @@ impl Failure {
     fn in_file(self, doing: &str, file: &Path) -> EventStoreError {
         match self {
             Self::Store(error) => error,
-            Self::Sqlite(error) => {
-                store_error(&format!("{doing} sqlite:{}", file.display()), error)
-            }
+            Self::Sqlite(error) => store_error(doing, file, error),
         }
     }
 }
 
 /// An error of the driver, with what was being done and where.
-pub(crate) fn store_error(doing: &str, error: rusqlite::Error) -> EventStoreError {
+pub(crate) fn store_error(doing: &str, file: &Path, error: rusqlite::Error) -> EventStoreError {
     use rusqlite::ErrorCode;
     let kind = match error.sqlite_error_code() {
+        _ if sqlite_file::is_out_of_files(&error) => EventStoreErrorKind::Retry,
         Some(
             ErrorCode::CannotOpen
             | ErrorCode::NotADatabase
@@ -114,18 +132,9 @@ pub(crate) fn store_error(doing: &str, error: rusqlite::Error) -> EventStoreErro
         ) => EventStoreErrorKind::Refused,
         _ => EventStoreErrorKind::Retry,
     };
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "; another process is writing to it, try again when it has finished"
-        }
-        Some(ErrorCode::DiskFull) => "; make room on the disk and try again",
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            "; the file and its directory must be writable"
-        }
-        Some(ErrorCode::NotADatabase) => "; the file is something else than a SQLite database",
-        _ => "",
-    };
-    EventStoreError::caused(kind, format!("cannot {doing}{advice}"), error)
+    let advice = sqlite_file::advice(&error, file);
+    let message = format!("cannot {doing} sqlite:{}{advice}", file.display());
+    EventStoreError::caused(kind, message, error)
 }
 
 /// Runs blocking work on a thread for it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig,
@@ -15,6 +16,7 @@ use super::native_code::NativeCodeCache;
 use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
 use crate::generation::ModuleHash;
+use crate::process_limits;
 
 /// Stack of a guest. Rust's own threads have four times as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
@@ -28,6 +30,10 @@ const TABLES_PER_COMPONENT: u32 = 8;
 /// Python has 5,674 elements, StarlingMonkey 7,692.
 const TABLE_ELEMENTS_MAX: usize = 60_000;
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
+/// What a memory that is made on demand has beside it: room to grow without
+/// moving, and pages that nobody may touch.
+const GROWTH_BYTES: u64 = 1 << 20;
+const GUARD_BYTES: u64 = 64 << 10;
 /// What a 32-bit memory can grow to; `limits.memory` is checked on the way.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Memory that stays mapped between two instances where the kernel tells which
@@ -56,9 +62,23 @@ impl GuestEngine {
     /// An engine that keeps compiled code in `cache`, if there is one.
     ///
     /// # Errors
-    /// When wasmtime cannot reserve its address space.
+    /// When wasmtime does not start even with little address space.
     pub fn new(cache: Option<NativeCodeCache>) -> Result<Self, wasmtime::Error> {
-        let engine = Engine::new(&config())?;
+        let engine = Engine::new(&pooling_config()).or_else(|error| {
+            tracing::warn!(
+                "{}, so memory is made for each instance when it starts, which takes longer \
+                 ({error:#})",
+                match process_limits::address_space() {
+                    Some(bytes) => format!(
+                        "guests cannot be given their address space beforehand: `ulimit -v` of this \
+                         process is {}",
+                        ByteSize::b(bytes)
+                    ),
+                    None => "guests cannot be given their address space beforehand".to_owned(),
+                }
+            );
+            Engine::new(&on_demand_config())
+        })?;
         let mut linker = Linker::new(&engine);
         Projection::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
         let mut core_linker = wasmtime::Linker::new(&engine);
@@ -142,7 +162,9 @@ impl GuestEngine {
     }
 }
 
-fn config() -> Config {
+/// Address space for as many guests as there may ever be: an instance is ready
+/// in microseconds.
+fn pooling_config() -> Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(INSTANCES_MAX)
         // Whatever one component takes, there is room for all others.
@@ -164,9 +186,27 @@ fn config() -> Config {
             RESIDENT_BYTES
         })
         .table_keep_resident(RESIDENT_BYTES);
+    let mut config = common_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Nothing beforehand, where the address space is limited: a memory begins as
+/// large as its module says, and moves when it grows.
+fn on_demand_config() -> Config {
+    let mut config = common_config();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(0)
+        .memory_reservation_for_growth(GROWTH_BYTES)
+        .memory_guard_size(GUARD_BYTES)
+        .memory_may_move(true);
+    config
+}
+
+fn common_config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         // Same events, same rows: nothing may differ between two runs or two

@@ -86,6 +86,7 @@ struct World {
 impl World {
     async fn new(page_events: usize, processors: usize) -> Self {
         let (directory, url) = test_database::sqlite();
+        let store = event_store::open(&url).await.unwrap();
         let source = Arc::new(Watched {
             source: source::open(&url).await.unwrap(),
             reads: AtomicUsize::new(0),
@@ -99,7 +100,7 @@ impl World {
         };
         let opened: Arc<dyn Source> = Arc::clone(&source) as Arc<dyn Source>;
         Self {
-            store: event_store::open(&url).await.unwrap(),
+            store,
             convoy: Convoy::on_processors(opened, limits, processors),
             source,
             limits,

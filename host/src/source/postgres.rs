@@ -19,7 +19,8 @@ use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{
-    Layout, NO_ID, connect, ensure, event_columns, layout, pool, read_event, sql_limit, store_error,
+    Layout, NO_ID, connect, event_columns, layout, pool, read_event, require, sql_limit,
+    store_error,
 };
 use crate::silence::Silence;
 
@@ -76,7 +77,7 @@ pub struct PostgresSource {
 
 impl PostgresSource {
     /// Connects, checks that the table can be read without loss, and starts to
-    /// watch it. Where there is no table, an empty one is made.
+    /// watch it. Nothing is changed in its database.
     ///
     /// # Errors
     /// [`SourceError`] if the server cannot be reached, or with the reason why
@@ -84,14 +85,19 @@ impl PostgresSource {
     pub async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
         let mut connection = connect(url).await?;
         checks::refuse_standby(&mut connection, url).await?;
-        ensure(&mut connection, url).await?;
+        require(&mut connection, url).await?;
         let layout = layout(&mut connection, url).await?;
-        drop(connection);
         let (looks, requests) = mpsc::channel(16);
         let silence = Arc::default();
         let frontier = frontier::watch(url.clone(), requests, Arc::clone(&silence)).await?;
+        // Until here, so that a pooler that mixes sessions shows.
+        let _ = connection.close().await;
+        // One watches, the others read.
+        let readers = url
+            .connections_max
+            .map_or(CONNECTIONS_MAX, |connections| connections.saturating_sub(1));
         Ok(Self {
-            pool: pool(url, CONNECTIONS_MAX, &ALONG_THE_INDEX, &silence)?,
+            pool: pool(url, readers.max(1), &ALONG_THE_INDEX, &silence)?,
             layout,
             url: url.clone(),
             frontier,

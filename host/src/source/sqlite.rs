@@ -19,7 +19,7 @@ use super::batch::{Filling, nothing_new, window_end};
 use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
 use crate::event_store::EventStoreError;
 use crate::event_store::sqlite::{
-    Layout, blocking, event_columns, open_connection, read_event, sql_limit, store_error,
+    Layout, blocking, event_columns, open_to_read, read_event, sql_limit, store_error,
 };
 
 /// How often the file is looked at.
@@ -35,16 +35,17 @@ pub struct SqliteSource {
 }
 
 impl SqliteSource {
-    /// Opens a file, makes it with its tables if it is missing, and starts to
-    /// watch it.
+    /// Opens a file to read it only, and starts to watch it.
     ///
     /// # Errors
-    /// [`SourceError`] if the file cannot be opened or holds no events table.
+    /// [`SourceError`] if the file cannot be opened or holds no events table;
+    /// [`SourceErrorKind::Retry`](super::SourceErrorKind::Retry) if there is none
+    /// yet.
     pub async fn open(file: &Path) -> Result<Self, SourceError> {
         let readers = Arc::new(Readers::new(file));
         let opened = Arc::clone(&readers);
         let (watching, layout, head) = blocking(move || {
-            let (watching, layout) = open_connection(&opened.file)?;
+            let (watching, layout) = open_to_read(&opened.file)?;
             let head = head(&watching).map_err(|error| opened.error(error))?;
             Ok((watching, layout, head))
         })
@@ -150,7 +151,7 @@ impl Readers {
     }
 
     fn error(&self, error: rusqlite::Error) -> EventStoreError {
-        store_error(&format!("read sqlite:{}", self.file.display()), error)
+        store_error("read", &self.file, error)
     }
 
     /// Reads on a connection that nobody else uses meanwhile.
@@ -162,7 +163,7 @@ impl Readers {
         let parked = idle().pop();
         let connection = match parked {
             Some(connection) => connection,
-            None => open_connection(&self.file)?.0,
+            None => open_to_read(&self.file)?.0,
         };
         let result = work(&connection).map_err(|error| self.error(error))?;
         // After an error the connection is dropped: the file may be another.

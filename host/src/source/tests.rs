@@ -59,7 +59,7 @@ macro_rules! on_both {
 }
 
 on_both! {
-    an_empty_database_gets_its_tables
+    what_is_not_there_is_not_made
     filters_leave_out_and_the_checkpoint_passes_them
     batches_are_bounded_by_events_and_bytes
     metadata_comes_only_where_it_is_wanted
@@ -69,7 +69,16 @@ on_both! {
     a_table_without_schema_version_can_be_read
 }
 
-async fn an_empty_database_gets_its_tables(url: DatabaseUrl) {
+async fn what_is_not_there_is_not_made(url: DatabaseUrl) {
+    for _ in 0..2 {
+        let error = open(&url).await.err().unwrap();
+        assert_eq!(error.kind(), SourceErrorKind::Retry);
+        assert!(
+            error.to_string().contains("there is no event store"),
+            "{error}"
+        );
+    }
+    event_store::open(&url).await.unwrap();
     let source = open(&url).await.unwrap();
     assert_eq!(source.look().await.unwrap(), Frontier::default());
     let batch = source
@@ -276,6 +285,7 @@ async fn follow_gives_each_event_once(url: DatabaseUrl) {
 }
 
 async fn a_foreign_checkpoint_is_refused(url: DatabaseUrl) {
+    event_store::open(&url).await.unwrap();
     let source = open(&url).await.unwrap();
     for text in ["", "x", "-1", "9223372036854775808"] {
         let checkpoint = Checkpoint::from_stored(text.to_owned());

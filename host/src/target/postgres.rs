@@ -10,11 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use gnomon_model::{Description, Floats, Position};
-use sqlx::Connection;
-use sqlx::postgres::PgConnectOptions;
-
 use self::error::failed;
 use self::writer::PostgresWriter;
 use super::{
@@ -25,7 +20,10 @@ use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::postgres::server::{Connection, Server};
 use crate::silence::Silence;
+use async_trait::async_trait;
+use gnomon_model::{Description, Floats, Position};
 
 mod binary;
 mod commit;
@@ -51,11 +49,16 @@ mod promotion;
 mod public_names;
 mod removal;
 mod schema;
+mod schemas;
 mod silence;
 mod statements;
 mod tables;
 mod views;
 mod writer;
+
+/// Connections to a read-model database, unless the configuration says another
+/// number.
+pub(crate) const CONNECTIONS_MAX: usize = 20;
 
 /// A PostgreSQL database that holds read models.
 pub struct PostgresTarget {
@@ -63,7 +66,7 @@ pub struct PostgresTarget {
     place: Arc<str>,
     registry: Connections,
     writers: Connections,
-    options: PgConnectOptions,
+    server: Server,
     silence: Arc<Silence>,
 }
 
@@ -75,20 +78,52 @@ impl PostgresTarget {
     /// a right that is missing, or a registry of a newer Gnomon;
     /// [`super::TargetErrorKind::Retry`] if the server cannot be reached.
     pub async fn open(url: &PostgresUrl) -> Result<Self, TargetError> {
+        let (place, server, mut first) = Self::connect(url).await?;
+        schema::prepare(&mut first, &place).await?;
+        Self::on(url, place, server, first).await
+    }
+
+    /// Connects if there is a registry, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the registry is older than this Gnomon.
+    pub async fn open_existing(url: &PostgresUrl) -> Result<Option<Self>, TargetError> {
+        let (place, server, mut first) = Self::connect(url).await?;
+        if !schema::is_prepared(&mut first, &place).await? {
+            return Ok(None);
+        }
+        Self::on(url, place, server, first).await.map(Some)
+    }
+
+    async fn connect(url: &PostgresUrl) -> Result<(Arc<str>, Server, Connection), TargetError> {
         let place: Arc<str> = url.to_string().into();
-        let options = connection::options(url, &place)?;
-        let mut first = connection::connect(&options)
+        let server = connection::server(url, &place)?;
+        // One connection outside the pools, which try again for a while.
+        let first = server
+            .connect()
             .await
             .map_err(failed(&place, "connect to"))?;
-        schema::prepare(&mut first, &place).await?;
-        // The server notices a connection that ends without a word, too.
-        let _ = first.close().await;
+        Ok((place, server, first))
+    }
+
+    async fn on(
+        url: &PostgresUrl,
+        place: Arc<str>,
+        server: Server,
+        first: Connection,
+    ) -> Result<Self, TargetError> {
+        let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
         let silence = Arc::default();
+        let registry = connection::registry_pool(&server, connections_max, &silence);
+        // A second one, beside the first: a pooler that mixes sessions shows now.
+        let second = registry.lend().await;
+        second.map_err(failed(&place, "connect to"))?.end();
+        let _ = first.close().await;
         Ok(Self {
             place,
-            registry: connection::registry_pool(options.clone(), &silence),
-            writers: connection::writer_pool(options.clone(), &silence),
-            options,
+            registry,
+            writers: connection::writer_pool(&server, connections_max, &silence),
+            server,
             silence,
         })
     }
@@ -169,13 +204,12 @@ impl Target for PostgresTarget {
     ) -> Result<Compared, TargetError> {
         // It takes as long as the tables are large, and the pools are for what
         // is short.
-        let mut own = connection::connect(&self.options)
+        let mut own = (self.server.connect())
             .await
             .map_err(failed(&self.place, "connect to"))?;
         let compared = comparison::compare(&mut own, left, right, samples)
             .await
             .map_err(|failure| failure.into_error(&self.place, "compare generations in"))?;
-        // The server notices a connection that ends without a word, too.
         let _ = own.close().await;
         Ok(compared)
     }

@@ -146,6 +146,21 @@ pub(super) fn stored_description(description: &Description) -> Result<String, Ta
     })
 }
 
+/// Refuses a registry that would have to be brought up to date first, for those
+/// who only look.
+pub(super) fn check_is_current(format: i64, place: &str) -> Result<(), TargetError> {
+    if format >= FORMAT {
+        return check_format(format, place);
+    }
+    Err(TargetError::new(
+        TargetErrorKind::Refused,
+        format!(
+            "the registry in {place} is of an older Gnomon (format {format}, this one has {FORMAT}); \
+             `gnomon run` or `gnomon deploy` brings it up to date"
+        ),
+    ))
+}
+
 /// Whether this Gnomon may use a registry of this format.
 pub(super) fn check_format(format: i64, place: &str) -> Result<(), TargetError> {
     if format <= FORMAT {

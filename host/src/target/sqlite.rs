@@ -68,6 +68,18 @@ impl SqliteTarget {
         })
     }
 
+    /// Opens the file if it holds a registry, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the registry is older than this Gnomon.
+    pub async fn open_existing(file: &Path) -> Result<Option<Self>, TargetError> {
+        let file = file.to_owned();
+        let database = blocking(move || Database::open_existing(&file)).await?;
+        Ok(database.map(|database| Self {
+            database: Arc::new(database),
+        }))
+    }
+
     /// All rows of a generation, by table and in no order.
     ///
     /// # Errors

@@ -227,6 +227,23 @@ impl Database {
             .map_or(0, |text| text.parse().unwrap())
     }
 
+    /// Makes an empty event store, unless there is a table `events`.
+    ///
+    /// # Panics
+    /// When the database refuses it.
+    pub fn make_event_store(&self) {
+        if !self.has_table("events") {
+            let url = self.url().parse().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime
+                .block_on(async { gnomon::event_store::open(&url).await.map(drop) })
+                .unwrap();
+        }
+    }
+
     /// Whether there is a table of this name.
     #[must_use]
     pub fn has_table(&self, name: &str) -> bool {

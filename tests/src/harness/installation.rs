@@ -54,6 +54,8 @@ impl Installation {
             read_models.url()
         );
         fs::write(directory.path().join("gnomon.toml"), configuration).unwrap();
+        // A host reads its event store and never makes it.
+        events.make_event_store();
         Self {
             directory,
             events,

@@ -157,14 +157,14 @@ impl Drop for Server {
     }
 }
 
-fn give_to_server(path: &Path) {
+pub(super) fn give_to_server(path: &Path) {
     if let Some((user, group)) = server_user() {
         chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
 /// Whom the server runs as: nobody special, unless this is root.
-fn server_user() -> Option<(u32, u32)> {
+pub(super) fn server_user() -> Option<(u32, u32)> {
     let id = |key: &str| -> u32 {
         let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();

@@ -153,9 +153,9 @@ fn a_wrong_password_is_never_printed() {
         right, wrong,
         "the URL of the test server has no password; `make test` sets one that has"
     );
-    let installation = Installation::new(System::Postgres, System::Postgres)
-        .with_examples()
-        .with_variable("GNOMON_EVENTS_URL", wrong);
+    let installation = Installation::new(System::Postgres, System::Postgres).with_examples();
+    installation.succeed(&["run", "--until-caught-up"]);
+    let installation = installation.with_variable("GNOMON_EVENTS_URL", wrong);
     for arguments in [&["run"][..], &["events"]] {
         let said = installation.fail(arguments, &["password"]);
         assert!(!said.contains("s3cret"), "{said}");

@@ -1,42 +1,41 @@
-//! Connections to PostgreSQL, and what its errors mean.
+//! Connections to PostgreSQL, and what its errors mean for the event store.
 
-use std::io::ErrorKind;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Error};
+use sqlx::Error;
+use sqlx::postgres::PgListener;
 
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::{EventStoreError, EventStoreErrorKind};
+use crate::postgres::error::{Cause, Nature, nature};
+use crate::postgres::server::{Connection, Server};
+use crate::postgres::sessions::Session;
 use crate::silence::Silence;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn options(url: &PostgresUrl) -> Result<PgConnectOptions, EventStoreError> {
-    let options = PgConnectOptions::from_str(url.reveal()).map_err(|error| {
+/// A plan that was made while the table was small, and kept, would read a large
+/// one from end to end.
+const SETTINGS: &str = "SET plan_cache_mode = force_custom_plan";
+
+fn server(url: &PostgresUrl) -> Result<Server, EventStoreError> {
+    let server = Server::at(url).map_err(|error| {
         EventStoreError::caused(
             EventStoreErrorKind::Refused,
-            format!("{url} is not the URL of a PostgreSQL database"),
+            format!("cannot connect to {url}"),
             error,
         )
     })?;
-    // A plan that was made while the table was small, and kept, would read a
-    // large one from end to end.
-    let options = options.options([("plan_cache_mode", "force_custom_plan")]);
-    Ok(match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("gnomon"),
-    })
+    Ok(server.with_settings(SETTINGS))
 }
 
 /// Makes one connection.
-pub(crate) async fn connect(url: &PostgresUrl) -> Result<PgConnection, EventStoreError> {
+pub(crate) async fn connect(url: &PostgresUrl) -> Result<Connection, EventStoreError> {
     let doing = format!("connect to {url}");
-    match tokio::time::timeout(CONNECT_TIMEOUT, options(url)?.connect()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, server(url)?.connect()).await {
         Ok(connected) => connected.map_err(|error| store_error(&doing, error)),
         Err(_) => Err(EventStoreError::caused(
             EventStoreErrorKind::Retry,
@@ -54,20 +53,25 @@ pub(crate) fn pool(
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
 ) -> Result<Connections, EventStoreError> {
-    let options = options(url)?.options(settings.iter().copied());
-    Ok(Connections::new(options, &[], connections_max, silence))
+    let mut server = server(url)?;
+    for (name, value) in settings {
+        server = server.with_settings(&format!("SET {name} = {value}"));
+    }
+    Ok(Connections::new(server, connections_max, silence))
 }
 
-/// Makes one connection that listens.
-pub(crate) async fn listener(url: &PostgresUrl) -> Result<PgListener, EventStoreError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_lazy_with(options(url)?);
-    PgListener::connect_with(&pool)
-        .await
-        .map_err(|error| store_error(&format!("watch the events of {url}"), error))
+/// Makes one connection that listens, within this time.
+pub(crate) async fn listener(
+    url: &PostgresUrl,
+    limit: Duration,
+) -> Result<(Session, PgListener), EventStoreError> {
+    let server = server(url)?;
+    let listening = match tokio::time::timeout(limit, server.listener()).await {
+        Ok(listening) => listening,
+        // The driver's pool tries again until then, and does not say why.
+        Err(_) => Err(server.refusal().await.unwrap_or(Error::PoolTimedOut)),
+    };
+    listening.map_err(|error| store_error(&format!("watch the events of {url}"), error))
 }
 
 /// The SQLSTATE of an error that the server sent.
@@ -80,47 +84,11 @@ pub(super) fn sql_state(error: &Error) -> Option<String> {
 
 /// An error of the driver, with what was being done and where.
 pub(crate) fn store_error(doing: &str, error: Error) -> EventStoreError {
-    let state = sql_state(&error);
-    let (kind, advice) = match state.as_deref() {
-        Some("28P01") => (
-            EventStoreErrorKind::Refused,
-            "; check the password in the URL",
-        ),
-        Some("28000") => (
-            EventStoreErrorKind::Refused,
-            "; check the user in the URL and the server's pg_hba.conf",
-        ),
-        Some("3D000") => (
-            EventStoreErrorKind::Refused,
-            "; make the database first, with `createdb` for instance",
-        ),
-        Some("42501") => (
-            EventStoreErrorKind::Refused,
-            "; grant the user what the message names",
-        ),
-        Some("53100") => (
-            EventStoreErrorKind::Retry,
-            "; make room on the server's disk",
-        ),
+    let (nature, advice) = nature(&error);
+    let kind = match nature {
+        Nature::Passing => EventStoreErrorKind::Retry,
         // A constraint, a type, a name: what is asked for cannot be done.
-        Some(state)
-            if ["22", "23", "42", "0A"]
-                .iter()
-                .any(|class| state.starts_with(class)) =>
-        {
-            (EventStoreErrorKind::Refused, "")
-        }
-        Some(_) => (EventStoreErrorKind::Retry, ""),
-        None => match &error {
-            Error::Configuration(_) | Error::ColumnDecode { .. } | Error::Decode(_) => {
-                (EventStoreErrorKind::Refused, "")
-            }
-            Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => (
-                EventStoreErrorKind::Retry,
-                "; check that the server runs, and the host and port in the URL",
-            ),
-            _ => (EventStoreErrorKind::Retry, ""),
-        },
+        Nature::Value | Nature::Standing | Nature::Statement => EventStoreErrorKind::Refused,
     };
-    EventStoreError::caused(kind, format!("cannot {doing}{advice}"), error)
+    EventStoreError::caused(kind, format!("cannot {doing}{advice}"), Cause::from(error))
 }

@@ -97,7 +97,7 @@ impl Layout {
 }
 
 /// Makes the tables if there is no `events`.
-pub(crate) async fn ensure(
+pub(super) async fn ensure(
     connection: &mut PgConnection,
     url: &PostgresUrl,
 ) -> Result<(), EventStoreError> {
@@ -119,6 +119,18 @@ pub(crate) async fn ensure(
     make(connection)
         .await
         .map_err(|error| store_error(&format!("make the table `events` in {url}"), error))
+}
+
+/// Refuses a database that has no `events`.
+pub(crate) async fn require(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(), EventStoreError> {
+    let found = is_there(connection, "events").await;
+    match found.map_err(|error| store_error(&format!("look for `events` in {url}"), error))? {
+        true => Ok(()),
+        false => Err(EventStoreError::missing(&url.to_string())),
+    }
 }
 
 async fn is_there(connection: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {

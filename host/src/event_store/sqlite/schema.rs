@@ -7,9 +7,13 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::store_error;
 use crate::event_store::{EventStoreError, NewEvent};
+use crate::sqlite_file;
 
 /// How long to wait for another writer of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that a connection keeps prepared.
+const PREPARED_STATEMENTS_MAX: usize = 64;
 
 /// `REPLACE` removes rows without firing a `DELETE` trigger, so inserting over
 /// an event that is there has to be refused by a trigger of its own.
@@ -88,29 +92,18 @@ impl Layout {
 }
 
 /// Opens a file in WAL mode, and makes it and its tables if they are missing.
-pub(crate) fn open_connection(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
-    let doing = format!("open sqlite:{}", file.display());
-    if let Some(directory) = file
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-        && !directory.is_dir()
-    {
-        return Err(EventStoreError::refused(format!(
-            "cannot {doing}: there is no directory {}; make it first",
-            directory.display()
-        )));
-    }
+pub(super) fn open_or_make(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
     let open = || -> rusqlite::Result<Connection> {
-        let mut connection = Connection::open(file)?;
+        let mut connection = sqlite_file::open_or_make(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
         // Readers do not block the writer in this mode, nor the writer them.
         use_write_ahead_log(&connection)?;
-        if !has_events(&connection)? {
+        if !sqlite_file::has_table(&connection, "events")? {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been faster.
-            if !has_events(&transaction)? {
+            if !sqlite_file::has_table(&transaction, "events")? {
                 transaction.execute_batch(EVENTS)?;
                 transaction.execute_batch(SNAPSHOTS)?;
             }
@@ -118,7 +111,27 @@ pub(crate) fn open_connection(file: &Path) -> Result<(Connection, Layout), Event
         }
         Ok(connection)
     };
-    let connection = open().map_err(|error| store_error(&doing, error))?;
+    let connection = open().map_err(|error| store_error("open", file, error))?;
+    let layout = layout(&connection, file)?;
+    Ok((connection, layout))
+}
+
+/// Opens a file that holds events, and changes nothing in it: it may be somebody
+/// else's.
+pub(crate) fn open_to_read(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
+    let place = || format!("sqlite:{}", file.display());
+    if !file.exists() {
+        return Err(EventStoreError::missing(&place()));
+    }
+    let open = || -> rusqlite::Result<Option<Connection>> {
+        let connection = sqlite_file::open_to_read(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
+        let has_events = sqlite_file::has_table(&connection, "events")?;
+        Ok(has_events.then_some(connection))
+    };
+    let opened = open().map_err(|error| store_error("read", file, error))?;
+    let connection = opened.ok_or_else(|| EventStoreError::missing(&place()))?;
     let layout = layout(&connection, file)?;
     Ok((connection, layout))
 }
@@ -141,21 +154,11 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Asks the file. `Connection::table_exists` asks the connection, which does
-/// not know what another process has made meanwhile.
-fn has_events(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'events')",
-        [],
-        |row| row.get(0),
-    )
-}
-
 fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreError> {
     let has = |column: &str| {
         connection
             .column_exists(None, "events", column)
-            .map_err(|error| store_error(&format!("read sqlite:{}", file.display()), error))
+            .map_err(|error| store_error("read", file, error))
     };
     let mut missing = Vec::new();
     for column in REQUIRED {
@@ -181,7 +184,7 @@ fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreErro
             [],
             |row| row.get(0),
         )
-        .map_err(|error| store_error(&format!("read sqlite:{}", file.display()), error))?;
+        .map_err(|error| store_error("read", file, error))?;
     if !unique {
         return Err(EventStoreError::refused(format!(
             "the positions in the table `events` of sqlite:{} need not be unique, so events could \

@@ -16,6 +16,7 @@ use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{CHANNEL, listener, store_error};
+use crate::postgres::sessions;
 use crate::silence::{AnswerTime, Silence};
 use crate::source::{Frontier, SourceError};
 
@@ -35,6 +36,7 @@ fn failed(url: &PostgresUrl, error: sqlx::Error) -> SourceError {
 /// One connection. What was learnt on it ends with it.
 pub(super) struct Session {
     url: PostgresUrl,
+    _session: sessions::Session,
     listener: PgListener,
     watched: Watched,
     samples: Samples,
@@ -47,17 +49,11 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and checks that the table can be read without loss.
     pub(super) async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
-        let open = async {
-            let mut listener = listener(url).await?;
-            // A silent reconnect would keep samples of another server life.
-            listener.eager_reconnect(false);
-            let listened = listener.listen(CHANNEL).await;
-            listened.map_err(|error| failed(url, error))?;
-            Ok(listener)
-        };
-        let mut listener: PgListener = tokio::time::timeout(CONNECT_TIMEOUT, open)
-            .await
-            .unwrap_or_else(|_| Err(failed(url, sqlx::Error::PoolTimedOut)))?;
+        let (session, mut listener) = listener(url, CONNECT_TIMEOUT).await?;
+        let listened = tokio::time::timeout(CONNECT_TIMEOUT, listener.listen(CHANNEL)).await;
+        listened
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map_err(|error| failed(url, error))?;
         let connection = listener
             .acquire()
             .await
@@ -71,6 +67,7 @@ impl Session {
             .map_err(|error| failed(url, error))?;
         Ok(Self {
             url: url.clone(),
+            _session: session,
             listener,
             watched,
             samples: Samples::default(),

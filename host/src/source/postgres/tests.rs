@@ -117,10 +117,16 @@ async fn read_naively(url: DatabaseUrl, stop: Arc<AtomicBool>) -> BTreeSet<i64> 
     seen
 }
 
+/// The source of a store, which is made if it is missing.
+async fn opened(url: &DatabaseUrl) -> Arc<dyn Source> {
+    event_store::open(url).await.unwrap();
+    source::open(url).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_that_a_naive_reader_loses() {
     let url = postgres().await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| tokio::spawn(write(url.clone(), number, Arc::clone(&stop))))
@@ -220,7 +226,7 @@ fn naive_losses(committed: &[i64], naive: &BTreeSet<i64>) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_whom_it_waits_for() {
     let url = postgres().await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     let store = event_store::open(&url).await.unwrap();
     let mut slow = connect(&url).await;
     run(&mut slow, "SET application_name = 'billing'").await;
@@ -311,7 +317,7 @@ async fn tables_that_cannot_be_read_without_loss_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_beyond_the_sequence_is_not_final() {
     let url = postgres().await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     let mut writer = connect(&url).await;
     run(&mut writer, "BEGIN").await;
     insert(&mut writer, "S-1", &mut 0, 1).await;
@@ -340,7 +346,7 @@ async fn a_partitioned_table_can_be_read() {
          CREATE TABLE events_1 PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 1);",
     )
     .await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     run(&mut connection, "BEGIN").await;
     insert(&mut connection, "S-1", &mut 0, 2).await;
     let mut other = connect(&url).await;
@@ -353,7 +359,7 @@ async fn a_partitioned_table_can_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_connection_is_made_again() {
     let url = postgres().await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     let mut connection = connect(&url).await;
     let mut version = 0;
     for round in 1..=3_u64 {
@@ -394,7 +400,7 @@ async fn a_lost_connection_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_frontier_ends_with_its_last_receiver() {
     let url = postgres().await;
-    let source: Arc<dyn Source> = source::open(&url).await.unwrap();
+    let source: Arc<dyn Source> = opened(&url).await;
     drop(source);
     let mut connection = connect(&url).await;
     for _ in 0..100 {
@@ -416,7 +422,7 @@ async fn the_frontier_ends_with_its_last_receiver() {
 #[test]
 fn a_runtime_can_end_while_a_source_is_open() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let source = runtime.block_on(async { source::open(&postgres().await).await.unwrap() });
+    let source = runtime.block_on(async { opened(&postgres().await).await });
     drop(runtime);
     drop(source);
 }
@@ -462,7 +468,7 @@ async fn plans_of_a_small_table_are_good_when_it_has_grown() {
     const ROWS: i64 = 20_000;
     const COUNTED_AFTER: Duration = Duration::from_millis(1_500);
     let url = postgres().await;
-    let source = source::open(&url).await.unwrap();
+    let source = opened(&url).await;
     let mut connection = connect(&url).await;
     let subscription = Subscription {
         event_types: vec!["T".to_owned()],

@@ -5,20 +5,15 @@
 //! generations share the other: a writer borrows a connection for one call,
 //! so a hundred projections do not take a hundred connections of the server.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
-
-use super::error::failed;
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
+use crate::postgres::server::Server;
 use crate::silence::Silence;
-use crate::target::TargetError;
+use crate::target::{TargetError, TargetErrorKind};
 
 const REGISTRY_CONNECTIONS_MAX: usize = 4;
-const WRITER_CONNECTIONS_MAX: usize = 16;
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS_MAX: usize = 500;
 
@@ -52,32 +47,41 @@ SET enable_mergejoin = off;
 SET jit = off;
 ";
 
-/// How to connect to a server.
-pub(super) fn options(url: &PostgresUrl, place: &str) -> Result<PgConnectOptions, TargetError> {
-    let options = PgConnectOptions::from_str(url.reveal())
-        .map_err(failed(place, "read the URL"))?
-        .statement_cache_capacity(PREPARED_STATEMENTS_MAX)
-        .disable_statement_logging();
-    Ok(match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("gnomon"),
-    })
+/// How connections to a server are made.
+pub(super) fn server(url: &PostgresUrl, place: &str) -> Result<Server, TargetError> {
+    let server = Server::at(url).map_err(|error| {
+        TargetError::caused(
+            TargetErrorKind::Refused,
+            format!("failed to connect to {place}"),
+            error,
+        )
+    })?;
+    Ok(server
+        .with_settings(SETTINGS)
+        .with_prepared_statements(PREPARED_STATEMENTS_MAX))
 }
 
-/// One connection outside the pools. A pool would hide why it cannot connect.
-pub(super) async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    connection.execute(SETTINGS).await?;
-    Ok(connection)
-}
-
-/// The pool for the registry.
-pub(super) fn registry_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
-    Connections::new(options, &[SETTINGS], REGISTRY_CONNECTIONS_MAX, silence)
+/// The pool for the registry, of a target that has so many connections.
+pub(super) fn registry_pool(
+    server: &Server,
+    connections_max: usize,
+    silence: &Arc<Silence>,
+) -> Connections {
+    Connections::new(server.clone(), registry_share(connections_max), silence)
 }
 
 /// The pool that the writers share.
-pub(super) fn writer_pool(options: PgConnectOptions, silence: &Arc<Silence>) -> Connections {
-    let settings = &[SETTINGS, WRITER_SETTINGS];
-    Connections::new(options, settings, WRITER_CONNECTIONS_MAX, silence)
+pub(super) fn writer_pool(
+    server: &Server,
+    connections_max: usize,
+    silence: &Arc<Silence>,
+) -> Connections {
+    let share = connections_max.saturating_sub(registry_share(connections_max));
+    let server = server.clone().with_settings(WRITER_SETTINGS);
+    Connections::new(server, share, silence)
+}
+
+/// How many of a target's connections are for the registry.
+fn registry_share(connections_max: usize) -> usize {
+    (connections_max / 5).clamp(1, REGISTRY_CONNECTIONS_MAX)
 }

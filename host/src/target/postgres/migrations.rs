@@ -7,7 +7,6 @@
 pub(super) const MIGRATIONS: [&str; 3] = [FORMAT_1, FORMAT_2, FORMAT_3];
 
 const FORMAT_1: &str = "
-CREATE SCHEMA IF NOT EXISTS gnomon;
 CREATE TABLE gnomon.registry (
     only_row boolean PRIMARY KEY CHECK (only_row),
     format bigint NOT NULL

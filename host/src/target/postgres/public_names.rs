@@ -4,6 +4,7 @@ use gnomon_model::Description;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::failure::Failure;
+use super::schemas;
 use crate::target::identifier::quoted;
 use crate::target::{TargetError, TargetErrorKind};
 
@@ -31,31 +32,39 @@ pub(super) async fn claim_schema(
     if is_reserved {
         return Err(refuse("the name is reserved".to_owned()).into());
     }
-    let found: Option<(String, bool)> = sqlx::query_as(
+    let found: Option<(String, bool, bool)> = sqlx::query_as(
         "SELECT pg_get_userbyid(nspowner)::text,
-                coalesce(obj_description(oid, 'pg_namespace') = $2, false)
-         FROM pg_namespace WHERE nspname = $1",
+                coalesce(obj_description(oid, 'pg_namespace') = $2, false),
+                nspowner = current_user::regrole::oid AND NOT EXISTS (
+                    SELECT 1 FROM pg_depend d
+                    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
+         FROM pg_namespace n WHERE nspname = $1",
     )
     .bind(projection)
     .bind(SCHEMA_COMMENT)
     .fetch_optional(&mut *connection)
     .await?;
     match found {
-        Some((_, is_marked)) if is_registered || is_marked => Ok(()),
-        Some((owner, _)) => Err(refuse(format!(
+        Some((_, is_marked, _)) if is_registered || is_marked => Ok(()),
+        // Somebody made it beforehand, for this role.
+        Some((_, _, true)) => mark(connection, projection).await,
+        Some((owner, ..)) => Err(refuse(format!(
             "there is a schema `{projection}` of role `{owner}` that is not Gnomon's; rename one of them"
         ))
         .into()),
         None => {
-            let schema = quoted(projection);
-            connection
-                .execute(AssertSqlSafe(format!(
-                    "CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS '{SCHEMA_COMMENT}'"
-                )))
-                .await?;
-            Ok(())
+            schemas::create(connection, projection).await?;
+            mark(connection, projection).await
         }
     }
+}
+
+/// Tells everybody whose the schema is.
+async fn mark(connection: &mut PgConnection, projection: &str) -> Result<(), Failure> {
+    let schema = quoted(projection);
+    let comment = format!("COMMENT ON SCHEMA {schema} IS '{SCHEMA_COMMENT}'");
+    connection.execute(AssertSqlSafe(comment)).await?;
+    Ok(())
 }
 
 /// Whether the views have their names to themselves in the projection's

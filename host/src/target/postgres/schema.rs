@@ -5,7 +5,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use super::error::{LOCK_TIMEOUT, cause, failed, has_state};
 use super::failure::Failure;
 use super::migrations::MIGRATIONS;
-use crate::target::registry::{FORMAT, check_format};
+use super::schemas;
+use crate::target::registry::{FORMAT, check_format, check_is_current};
 use crate::target::{TargetError, TargetErrorKind};
 
 /// Lets changes of structure, the registry's and the generations', happen one
@@ -37,6 +38,18 @@ pub(super) async fn prepare(connection: &mut PgConnection, place: &str) -> Resul
     check_format(format, place)
 }
 
+/// Whether there is a registry, of this Gnomon's format. Nothing is changed.
+pub(super) async fn is_prepared(
+    connection: &mut PgConnection,
+    place: &str,
+) -> Result<bool, TargetError> {
+    let format = stored_format(connection).await;
+    match format.map_err(failed(place, "read the registry in"))? {
+        None => Ok(false),
+        Some(format) => check_is_current(format, place).map(|()| true),
+    }
+}
+
 async fn migrate(connection: &mut PgConnection) -> Result<i64, Failure> {
     if let Some(format @ FORMAT..) = stored_format(connection).await? {
         return Ok(format);
@@ -45,6 +58,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<i64, Failure> {
     lock_structure(&mut transaction).await?;
     // Another host may have been faster.
     let stored = stored_format(&mut transaction).await?;
+    schemas::ensure(&mut transaction, "gnomon").await?;
     for (format, statements) in (1..).zip(MIGRATIONS) {
         if stored.is_none_or(|stored| stored < format) {
             transaction.execute(statements).await?;

@@ -4,6 +4,7 @@ use gnomon_model::{ColumnType, Description, Table};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::binary::sql_type;
+use super::schemas;
 use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::target::identifier::{column_names, quoted};
@@ -29,7 +30,8 @@ pub(super) async fn create(
     description: &Description,
 ) -> sqlx::Result<()> {
     let schema = physical_schema(&description.name, generation);
-    let mut statements = vec![format!("CREATE SCHEMA {schema}")];
+    schemas::create(connection, &schema_name(&description.name, generation)).await?;
+    let mut statements = Vec::new();
     for (number, table) in description.tables.iter().enumerate() {
         statements.push(create_table(&schema, number, table));
     }

@@ -9,7 +9,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::error::failed;
 use super::host_lock::HostLock;
 use super::migrations;
-use crate::target::registry::shown;
+use crate::sqlite_file;
+use crate::target::registry::{check_is_current, shown};
 use crate::target::{TargetError, TargetErrorKind};
 
 /// How long a statement waits for another process that writes.
@@ -72,6 +73,26 @@ impl Database {
         })
     }
 
+    /// Opens the file if there is a registry in it. A file that is somebody
+    /// else's is only read.
+    pub(super) fn open_existing(file: &Path) -> Result<Option<Self>, TargetError> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let look = || {
+            let connection = sqlite_file::open_to_read(file)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            migrations::stored_format(&connection)
+        };
+        match look().map_err(failed(file, "read"))? {
+            0 => Ok(None),
+            format => {
+                check_is_current(format, &shown(file))?;
+                Self::open(file).map(Some)
+            }
+        }
+    }
+
     /// Reads from the registry.
     pub(super) fn read<T>(
         &self,
@@ -126,7 +147,7 @@ impl From<TargetError> for Failure {
 /// A connection to the file with the settings that all of them share.
 pub(super) fn connect(file: &Path) -> Result<Connection, TargetError> {
     let attempt = || {
-        let connection = Connection::open(file)?;
+        let connection = sqlite_file::open_or_make(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
         connection.pragma_update(None, "foreign_keys", true)?;

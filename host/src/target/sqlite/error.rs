@@ -4,17 +4,23 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use crate::sqlite_file;
 use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
 
 /// Turns an error into "failed to {action} `{file}`" of the right kind.
 pub(super) fn failed(file: &Path, action: &str) -> impl Fn(rusqlite::Error) -> TargetError + use<> {
     let message = format!("failed to {action} {}", shown(file));
-    move |error| TargetError::caused(kind(&error), message.as_str(), error)
+    let file = file.to_owned();
+    move |error| {
+        let advice = sqlite_file::advice(&error, &file);
+        TargetError::caused(kind(&error), format!("{message}{advice}"), error)
+    }
 }
 
 fn kind(error: &rusqlite::Error) -> TargetErrorKind {
     match error {
+        error if sqlite_file::is_out_of_files(error) => TargetErrorKind::Retry,
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
             ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => {
                 TargetErrorKind::Rejected

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::note::Note;
+use super::note::{self, Note};
 use crate::generation::{GenerationId, Lease, RunReport};
 use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
@@ -64,9 +65,21 @@ impl HostLock {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
+            .custom_flags(note::NO_DETOURS)
             .open(&self.lock_file)
             .map_err(|error| failed(TargetErrorKind::Refused, error))?;
+        if !Note::is_place_for_one(&file) {
+            return Err(TargetError::new(
+                TargetErrorKind::Refused,
+                format!(
+                    "{} is something else than a lock file of Gnomon, and is left as it is; move it \
+                     away",
+                    shown(&self.lock_file)
+                ),
+            ));
+        }
         match file.try_lock() {
             Ok(()) => {
                 if let Err(error) = Note::reserve(&file) {

@@ -188,7 +188,7 @@ pub(super) fn bring_up_to_date(
 }
 
 /// Zero where there is no registry.
-fn stored_format(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn stored_format(connection: &Connection) -> rusqlite::Result<i64> {
     let is_there: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'gnomon_registry')",
         [],

@@ -4,12 +4,13 @@
 //! writing it needs no room. It is only true for a while after it was written.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::generation::{GenerationId, RunReport, RunState};
@@ -19,6 +20,15 @@ const NOTE_BYTES: usize = 64 * 1024;
 const CAUSE_CHARACTERS_MAX: usize = 500;
 /// Longer than a runner waits between two attempts.
 const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// How the text of a note begins.
+const BEGINNING: &[u8; 17] = b"{\"written_at_ms\":";
+/// The lock file is opened only where it is a file itself: a link would lead to
+/// one that is not ours, and a pipe would be waited for.
+pub(super) const NO_DETOURS: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
 
 /// A note about some generations.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -35,6 +45,16 @@ struct Said {
 }
 
 impl Note {
+    /// Whether a file is empty, or holds a note or the room for one: nothing of
+    /// somebody else would be lost.
+    pub(super) fn is_place_for_one(file: &File) -> bool {
+        let mut beginning = [b' '; BEGINNING.len()];
+        let is_plain = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        is_plain
+            && file.read_at(&mut beginning, 0).is_ok()
+            && (beginning == *BEGINNING || beginning.iter().all(|byte| *byte == b' '))
+    }
+
     /// Takes the room for a note.
     pub(super) fn reserve(file: &File) -> io::Result<()> {
         file.write_all_at(&[b' '; NOTE_BYTES], 0)
@@ -42,7 +62,14 @@ impl Note {
 
     /// The note beside a database, if somebody wrote one lately.
     pub(super) fn read(lock_file: &Path) -> Option<Self> {
-        let note: Self = serde_json::from_slice(&std::fs::read(lock_file).ok()?).ok()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(NO_DETOURS)
+            .open(lock_file)
+            .ok()?;
+        let mut text = Vec::new();
+        file.take(NOTE_BYTES as u64).read_to_end(&mut text).ok()?;
+        let note: Self = serde_json::from_slice(&text).ok()?;
         let age = now_ms().saturating_sub(note.written_at_ms);
         (age < FRESH_FOR.as_millis()).then_some(note)
     }

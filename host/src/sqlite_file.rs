@@ -1,0 +1,97 @@
+//! What event store, source and target share of SQLite files: how a file is
+//! opened, and why it cannot be written.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::process_limits;
+
+/// The name of a file is a name, and no URI with parameters; each connection is
+/// used by one thread at a time.
+const PLAIN: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
+/// Opens a file, and makes it if it is missing.
+pub(crate) fn open_or_make(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = PLAIN | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    Connection::open_with_flags(file, flags)
+}
+
+/// Opens a file that is there, to read it only.
+pub(crate) fn open_to_read(file: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(file, PLAIN | OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Asks the file whether it has a table. `Connection::table_exists` asks the
+/// connection, which does not know what another process has made meanwhile.
+pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)",
+        [name],
+        |row| row.get(0),
+    )
+}
+
+/// Whether a file could not be opened because too many are. SQLite says only
+/// that it could not.
+pub(crate) fn is_out_of_files(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
+    ) && process_limits::is_out_of_files()
+}
+
+/// What to do where a file cannot be opened or written: empty, or a clause to
+/// append.
+pub(crate) fn advice(error: &rusqlite::Error, file: &Path) -> String {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match error.sqlite_error_code() {
+        _ if is_out_of_files(error) => process_limits::OPEN_FILES_ADVICE.to_owned(),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            if !directory.is_dir() {
+                format!(
+                    "; there is no directory {}: make it first",
+                    directory.display()
+                )
+            } else if is_on_read_only_system(directory) {
+                format!("; the file system of {} is read-only", directory.display())
+            } else if may_not_write(directory) {
+                format!(
+                    "; the directory {} is not writable for this user, and SQLite puts files \
+                     beside the database",
+                    directory.display()
+                )
+            } else if file.exists() && may_not_write(file) {
+                format!(
+                    "; the file {} is not writable for this user",
+                    file.display()
+                )
+            } else {
+                String::new()
+            }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "; another process is writing to it, try again when it has finished".to_owned()
+        }
+        Some(ErrorCode::DiskFull) => "; make room on the disk and try again".to_owned(),
+        Some(ErrorCode::NotADatabase) => {
+            "; the file is something else than a SQLite database".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+fn is_on_read_only_system(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|system| {
+        system
+            .f_flag
+            .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    })
+}
+
+fn may_not_write(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err()
+}
