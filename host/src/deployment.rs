@@ -6,6 +6,7 @@ use crate::source::Checkpoint;
 use crate::target::{NewGeneration, Target, TargetError, TargetErrorKind};
 
 mod decision;
+mod difference;
 
 pub use decision::{Decision, decide};
 

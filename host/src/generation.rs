@@ -254,7 +254,8 @@ pub struct Generation {
     pub copy_of: Option<String>,
     /// The module that builds it.
     pub module: ModuleHash,
-    /// What that module declared, under the name of `projection`.
+    /// What its tables were made from, under the name of `projection`. A module
+    /// that took over since may list the same tables in another order.
     pub description: Description,
     /// Where it stands.
     pub state: GenerationState,

@@ -37,7 +37,10 @@ const HITS_PER_PROOF: u64 = 16;
 
 /// The rows of one generation. Clones share the cache and the writer.
 #[derive(Clone)]
-pub struct GenerationRows(Arc<Mutex<Rows>>);
+pub struct GenerationRows {
+    rows: Arc<Mutex<Rows>>,
+    description: Arc<Description>,
+}
 
 /// What one batch changes.
 #[derive(Clone, Copy, Debug)]
@@ -94,15 +97,25 @@ impl GenerationRows {
     ) -> Result<Self, TargetError> {
         let patience = Patience { runtime, lost };
         let checkpoint = patience.wait(writer.checkpoint())?;
-        Ok(Self(Arc::new(Mutex::new(Rows {
+        let rows = Rows {
             are_empty: checkpoint == *start,
             window: Window::new(description.tables.len()),
             writer,
             checkpoint,
             patience,
-            cache: Cache::new(description, bytes_max),
+            cache: Cache::new(Arc::clone(&description), bytes_max),
             hits: 0,
-        }))))
+        };
+        Ok(Self {
+            rows: Arc::new(Mutex::new(rows)),
+            description,
+        })
+    }
+
+    /// What numbers the tables and indexes.
+    #[must_use]
+    pub const fn description(&self) -> &Arc<Description> {
+        &self.description
     }
 
     /// The checkpoint as it stands in the database.
@@ -236,7 +249,7 @@ impl GenerationRows {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
         // A panic while it was held ends the session, which drops the rows.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -125,7 +125,8 @@ pub trait Target: Send + Sync {
     async fn generations(&self) -> Result<Vec<Generation>, TargetError>;
 
     /// Makes generations run another module of the registry, which declares
-    /// the same version, subscription and tables. What they halted on is tried
+    /// the same version, subscription and tables, in whatever order. Their own
+    /// descriptions stay as they are. What they halted on is tried
     /// again: the projection's `resumes` grows.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub use installation::{Finished, Installation, example, guest, has_guest};
 pub use log::shared_log;
 pub use module::{
     Declaration, DeclaredTable, another_build, component, component_of_world, copy_of_projection,
-    core_module,
+    core_module, not_only_core,
 };
 pub use pooler::Pooler;
 pub use proxy::{Point, Proxy};

@@ -2,6 +2,7 @@
 
 use gnomon_model::Description;
 
+use super::difference::difference;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash};
 
 /// What to do with a module.
@@ -49,13 +50,16 @@ pub fn decide(
         .chain(live)
         .filter(|generation| generation.description.version == new)
         .collect();
-    if let Some(known) = of_version.first() {
+    if !of_version.is_empty() {
         let stale: Vec<GenerationId> = of_version
             .iter()
             .filter(|generation| generation.module != *hash)
             .map(|generation| generation.id)
             .collect();
-        return match difference(&known.description, description) {
+        let differs = of_version
+            .iter()
+            .find_map(|known| difference(&known.description, description));
+        return match differs {
             _ if stale.is_empty() => Decision::Nothing,
             None => Decision::HotReload(stale),
             Some(difference) => Decision::Refused(format!(
@@ -80,27 +84,6 @@ pub fn decide(
         ));
     }
     Decision::Build
-}
-
-/// What differs between two descriptions of one version, if it matters to the
-/// rows.
-fn difference(old: &Description, new: &Description) -> Option<String> {
-    if old.subscription != new.subscription {
-        return Some("its subscription has changed".to_owned());
-    }
-    for table in &new.tables {
-        match old.tables.iter().find(|other| other.name == table.name) {
-            None => return Some(format!("it declares a new table `{}`", table.name)),
-            Some(other) if other != table => {
-                return Some(format!("its table `{}` has changed", table.name));
-            }
-            Some(_) => {}
-        }
-    }
-    old.tables
-        .iter()
-        .find(|table| new.table(&table.name).is_none())
-        .map(|table| format!("it no longer declares the table `{}`", table.name))
 }
 
 #[cfg(test)]

@@ -120,18 +120,23 @@ impl Guest {
 
     /// Applies a batch in a fresh instance. `stop` ends it early.
     ///
+    /// `tables` numbers the tables and indexes of `rows` and of what is
+    /// written. The guest names them, so it may list the same ones in another
+    /// order.
+    ///
     /// # Errors
     /// [`ApplyError`]; what it wrote is dropped with the instance.
     pub fn apply(
         &self,
         events: &EventList,
         rows: Box<dyn ReadRows>,
+        tables: &Arc<Description>,
         floats: Floats,
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
     ) -> Result<Written, ApplyError> {
         let _running = self.ticker.run();
-        let mut store = new_store(&self.linked, self.call(rows, floats, limits, stop));
+        let mut store = new_store(&self.linked, self.call(rows, tables, floats, limits, stop));
         let result = self
             .linked
             .instantiate(&mut store)
@@ -165,11 +170,12 @@ impl Guest {
     fn call(
         &self,
         rows: Box<dyn ReadRows>,
+        tables: &Arc<Description>,
         floats: Floats,
         limits: GuestLimits,
         stop: &Arc<AtomicBool>,
     ) -> Call {
-        let writes = BatchWrites::new(Arc::clone(&self.description), floats, limits.writes);
+        let writes = BatchWrites::new(Arc::clone(tables), floats, limits.writes);
         Call::new(
             Arc::clone(&self.name),
             limits,
@@ -203,7 +209,8 @@ impl KeptGuest {
         stop: &Arc<AtomicBool>,
     ) -> Result<Written, ApplyError> {
         let _running = self.guest.ticker.run();
-        let call = self.guest.call(rows, floats, limits, stop);
+        let tables = &self.guest.description;
+        let call = self.guest.call(rows, tables, floats, limits, stop);
         let next = call.after(self.store.data_mut());
         *self.store.data_mut() = next;
         arm(&mut self.store);

@@ -31,6 +31,7 @@ pub(super) fn attempt(
     let applied = guest.apply(
         events,
         Box::new(rows.clone()),
+        rows.description(),
         assignment.target.floats(),
         assignment.guest_limits,
         runner.shutdown.flag(),

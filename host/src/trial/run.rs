@@ -24,7 +24,8 @@ impl Bench {
         let never = never();
         let end = run(cut.batches(events, self.batch_events), |batch| {
             let rows = Box::new(tables.clone());
-            let written = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
+            let written =
+                (self.guest).apply(batch, rows, description, FLOATS, self.limits, &never)?;
             tables.commit(written.finish()?);
             Ok(())
         })?;
@@ -53,11 +54,13 @@ impl Bench {
 
     /// All at once, into a database.
     pub(super) fn run_stored(&self, events: &[Event]) -> Result<Outcome, TrialError> {
+        let description = self.guest.description();
         let tables = StoredTables::open(&self.guest, &self.runtime)?;
         let never = never();
         let end = run(Cut::AtOnce.batches(events, self.batch_events), |batch| {
             let rows = Box::new(tables.rows.clone());
-            let written = self.guest.apply(batch, rows, FLOATS, self.limits, &never)?;
+            let written =
+                (self.guest).apply(batch, rows, description, FLOATS, self.limits, &never)?;
             let writes = written.finish()?;
             let position = batch.last().unwrap_or(Position::START);
             tables.commit(&writes, position).map_err(refused)

@@ -96,6 +96,15 @@ pub fn another_build(component: &[u8], number: u32) -> Vec<u8> {
     bytes
 }
 
+/// The same component with a list of types that is empty: it means nothing, but
+/// is not what `wit-component` writes, so the host calls it as a component, and
+/// not as its core module.
+#[must_use]
+pub fn not_only_core(component: &[u8]) -> Vec<u8> {
+    const TYPES: u8 = 7;
+    [component, &[TYPES, 1, 0]].concat()
+}
+
 /// The same projection under another name, which is as long: the bytes are
 /// replaced wherever they stand.
 ///

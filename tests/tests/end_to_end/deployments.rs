@@ -175,9 +175,15 @@ fn every_row(way: Way, has_host: bool) {
         site.assert_untouched(&first["generation"], &hash);
 
         for (bytes, reason) in [
-            (with_another_column(), "`notes` has changed"),
+            (
+                with_another_column(),
+                "its table `notes` has a new column `colour`",
+            ),
             (with_another_table(), "a new table `labels`"),
-            (with_another_subscription(), "its subscription has changed"),
+            (
+                with_another_subscription(),
+                "it no longer subscribes to all event types",
+            ),
         ] {
             site.bring_in_vain(&bytes, &[reason, "raise the version"]);
             site.assert_untouched(&first["generation"], &hash);

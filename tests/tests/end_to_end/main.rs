@@ -33,6 +33,7 @@ mod javascript;
 mod kills;
 mod languages;
 mod looking;
+mod listed_otherwise;
 mod neighbours;
 mod new;
 mod outages;

@@ -65,9 +65,8 @@ pub(super) async fn compare(
 
 async fn side(connection: &mut PgConnection, generation: GenerationId) -> Result<Side, Failure> {
     let found: Option<(String, String, i64)> = sqlx::query_as(
-        "SELECT g.projection, m.description, c.position
+        "SELECT g.projection, g.description, c.position
          FROM gnomon.generations g
-         JOIN gnomon.modules m ON m.hash = g.module
          JOIN gnomon.checkpoints c ON c.generation = g.id
          WHERE g.id = $1 AND g.state <> 'dropped'",
     )

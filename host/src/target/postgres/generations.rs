@@ -9,7 +9,9 @@ use super::{modules, public_names, removal, tables};
 use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
-use crate::target::registry::{StoredGeneration, check_newest, read_description};
+use crate::target::registry::{
+    StoredGeneration, check_newest, read_description, stored_description,
+};
 
 pub(super) async fn create(
     pool: &Connections,
@@ -97,11 +99,11 @@ async fn drop_replaced(
 async fn insert(
     connection: &mut PgConnection,
     new: &NewGeneration<'_>,
-) -> sqlx::Result<GenerationId> {
+) -> Result<GenerationId, Failure> {
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO gnomon.generations
-             (projection, module, version, state, goal, until, attended_until)
-         VALUES ($1, $2, $3, $4, $5, $6,
+             (projection, module, version, state, goal, until, description, attended_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7,
                  CASE WHEN $5 = 'compare' THEN clock_timestamp() + interval '1 min' END)
          RETURNING id",
     )
@@ -111,6 +113,7 @@ async fn insert(
     .bind(GenerationState::Building.name())
     .bind(new.goal.name())
     .bind(new.until.map(Position::to_sql))
+    .bind(stored_description(new.description)?)
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query(
@@ -131,7 +134,7 @@ async fn insert(
 
 pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> {
     let rows = sqlx::query(
-        "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until, g.obstacle,
+        "SELECT g.id, g.projection, g.module, g.description, g.state, g.goal, g.until, g.obstacle,
                 p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,
                 c.checkpoint, c.position,
                 CASE WHEN c.updated_at > clock_timestamp() - CASE g.state
@@ -144,7 +147,6 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
                     AS dead_letters
          FROM gnomon.generations g
          JOIN gnomon.projections p ON p.name = g.projection
-         JOIN gnomon.modules m ON m.hash = g.module
          JOIN gnomon.checkpoints c ON c.generation = g.id
          JOIN gnomon.leases l ON l.generation = g.id
          WHERE g.state <> 'dropped'
@@ -184,8 +186,8 @@ pub(super) async fn live(
     projection: &str,
 ) -> Result<Option<(GenerationId, Description)>, Failure> {
     let found: Option<(i64, String)> = sqlx::query_as(
-        "SELECT g.id, m.description
-         FROM gnomon.generations g JOIN gnomon.modules m ON m.hash = g.module
+        "SELECT g.id, g.description
+         FROM gnomon.generations g
          WHERE g.projection = $1 AND g.state = 'live'",
     )
     .bind(projection)

@@ -114,11 +114,17 @@ CREATE TABLE gnomon.files (
 ";
 
 /// The last event up to a checkpoint, whether the store has lost it, and a
-/// position up to the checkpoint whose event came too late.
+/// position up to the checkpoint whose event came too late; and what else is new.
 const FORMAT_3: &str = "
 ALTER TABLE gnomon.checkpoints
     ADD COLUMN event_position bigint,
     ADD COLUMN event_id text,
     ADD COLUMN set_back boolean NOT NULL DEFAULT false,
     ADD COLUMN late_position bigint;
+-- What the tables of a generation were made from, whatever module runs it:
+-- another build may list the same tables in another order.
+ALTER TABLE gnomon.generations ADD COLUMN description text;
+UPDATE gnomon.generations g SET description = m.description
+    FROM gnomon.modules m WHERE m.hash = g.module;
+ALTER TABLE gnomon.generations ALTER COLUMN description SET NOT NULL;
 ";

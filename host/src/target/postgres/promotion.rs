@@ -79,9 +79,8 @@ async fn wanted(
 ) -> Result<Result<Candidate, Promotion>, Failure> {
     lock_structure(connection).await?;
     let found: Option<(String, String, String, bool, String)> = sqlx::query_as(
-        "SELECT g.projection, g.state, g.goal, g.until IS NOT NULL, m.description
+        "SELECT g.projection, g.state, g.goal, g.until IS NOT NULL, g.description
          FROM gnomon.generations g
-         JOIN gnomon.modules m ON m.hash = g.module
          JOIN gnomon.projections p ON p.name = g.projection
          WHERE g.id = $1 AND p.desired_state <> 'removed'",
     )

@@ -62,9 +62,8 @@ pub(super) fn compare(
 fn side(connection: &Connection, generation: GenerationId) -> Result<Side, Failure> {
     let found: Option<(String, i64)> = connection
         .query_row(
-            "SELECT m.description, c.position
+            "SELECT g.description, c.position
              FROM gnomon_generations g
-             JOIN gnomon_modules m ON m.hash = g.module
              JOIN gnomon_checkpoints c ON c.generation = g.id
              WHERE g.id = ?1 AND g.state <> 'dropped'",
             [generation.to_sql()],

@@ -10,7 +10,9 @@ use super::lease::{is_ours, now, to_milliseconds};
 use super::views::{Declared, taken_name};
 use super::{modules, removal, tables};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Lease};
-use crate::target::registry::{StoredGeneration, check_newest, fenced, read_description};
+use crate::target::registry::{
+    StoredGeneration, check_newest, fenced, read_description, stored_description,
+};
 use crate::target::{NewGeneration, TargetError, TargetErrorKind};
 
 /// How long a comparison is kept before anybody has attended to it.
@@ -95,14 +97,14 @@ fn drop_replaced(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusql
     Ok(())
 }
 
-fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusqlite::Result<GenerationId> {
+fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> Result<GenerationId, Failure> {
     let id: i64 = transaction.query_row(
         concat!(
             "INSERT INTO gnomon_generations
-                 (projection, module, version, state, goal, until, attended_until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ",
+                 (projection, module, version, state, goal, until, description, attended_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ",
             now!(),
-            " + ?7) RETURNING id",
+            " + ?8) RETURNING id",
         ),
         params![
             new.projection,
@@ -111,6 +113,7 @@ fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusqlite::Re
             GenerationState::Building.name(),
             new.goal.name(),
             new.until.map(Position::to_sql),
+            stored_description(new.description)?,
             matches!(new.goal, Goal::Compare).then(|| to_milliseconds(UNATTENDED_FOR)),
         ],
         |row| row.get(0),
@@ -131,7 +134,7 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
     let stored = database.read("read the registry of", |connection| {
         connection
             .prepare_cached(concat!(
-                "SELECT g.id, g.projection, g.module, m.description, g.state, g.goal, g.until,
+                "SELECT g.id, g.projection, g.module, g.description, g.state, g.goal, g.until,
                         g.obstacle, p.desired_state = 'removed',
                         CASE WHEN c.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', CASE g.state
                                 -- It writes only every ten seconds.
@@ -144,7 +147,6 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                         (SELECT count(*) FROM gnomon_dead_letters d WHERE d.generation = g.id)
                  FROM gnomon_generations g
                  JOIN gnomon_projections p ON p.name = g.projection
-                 JOIN gnomon_modules m ON m.hash = g.module
                  JOIN gnomon_checkpoints c ON c.generation = g.id
                  JOIN gnomon_leases l ON l.generation = g.id
                  WHERE g.state <> 'dropped'
@@ -209,8 +211,8 @@ pub(super) fn live(
 ) -> Result<Option<(GenerationId, Declared)>, Failure> {
     let found: Option<(i64, String)> = connection
         .query_row(
-            "SELECT g.id, m.description
-             FROM gnomon_generations g JOIN gnomon_modules m ON m.hash = g.module
+            "SELECT g.id, g.description
+             FROM gnomon_generations g
              WHERE g.projection = ?1 AND g.state = 'live'",
             [projection],
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -230,8 +232,8 @@ pub(super) fn live(
 pub(super) fn others(connection: &Connection, projection: &str) -> Result<Vec<Declared>, Failure> {
     let stored = connection
         .prepare(
-            "SELECT DISTINCT g.projection, m.description
-             FROM gnomon_generations g JOIN gnomon_modules m ON m.hash = g.module
+            "SELECT DISTINCT g.projection, g.description
+             FROM gnomon_generations g
              WHERE g.projection <> ?1 AND g.state IN ('building', 'ready', 'live')
              ORDER BY g.projection",
         )?

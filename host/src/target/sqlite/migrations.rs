@@ -146,12 +146,17 @@ CREATE TABLE gnomon_files (
 ";
 
 /// The last event up to a checkpoint, whether the store has lost it, and a
-/// position up to the checkpoint whose event came too late.
+/// position up to the checkpoint whose event came too late; and what else is new.
 const FORMAT_3: &str = "
 ALTER TABLE gnomon_checkpoints ADD COLUMN event_position INTEGER;
 ALTER TABLE gnomon_checkpoints ADD COLUMN event_id TEXT;
 ALTER TABLE gnomon_checkpoints ADD COLUMN set_back INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE gnomon_checkpoints ADD COLUMN late_position INTEGER;
+-- What the tables of a generation were made from, whatever module runs it:
+-- another build may list the same tables in another order.
+ALTER TABLE gnomon_generations ADD COLUMN description TEXT NOT NULL DEFAULT '';
+UPDATE gnomon_generations SET description =
+    (SELECT m.description FROM gnomon_modules m WHERE m.hash = gnomon_generations.module);
 ";
 
 /// Makes the registry, or takes the steps that it has not taken.

@@ -54,9 +54,8 @@ pub(super) fn promote(
 fn wanted(connection: &Connection, generation: GenerationId) -> Result<Option<Wanted>, Failure> {
     let found = connection
         .query_row(
-            "SELECT g.state, g.goal, g.until IS NOT NULL, g.projection, m.description
+            "SELECT g.state, g.goal, g.until IS NOT NULL, g.projection, g.description
              FROM gnomon_generations g
-             JOIN gnomon_modules m ON m.hash = g.module
              JOIN gnomon_projections p ON p.name = g.projection
              WHERE g.id = ?1 AND p.desired_state <> 'removed'",
             [generation.to_sql()],

@@ -7,6 +7,7 @@ on_both!(
     completing_makes_the_missing_indexes,
     a_find_makes_the_index_that_it_needs,
     only_the_owner_completes,
+    another_order_of_tables_and_indexes_makes_none_twice,
 );
 
 /// The names of the indexes beside those of the keys.
@@ -70,6 +71,53 @@ async fn only_the_owner_completes(database: &Database) {
         "no longer ours",
     );
     assert_eq!(indexes(database).await, [""; 0]);
+}
+
+/// Two tables, the first with two indexes, and the same listed the other way
+/// round.
+fn listed_both_ways() -> [Description; 2] {
+    let columns = || {
+        let names = ["id", "customer", "customer_2"];
+        let columns = names.map(|name| column(name, ColumnType::Text, false));
+        columns.to_vec()
+    };
+    let (first, second): (&[&str], &[&str]) = (&["customer"], &["customer_2"]);
+    let orders = |indexes: &[&[&str]]| table("orders", columns(), &["id"], indexes);
+    let others = || table("others", columns(), &["id"], &[]);
+    [
+        vec![orders(&[first, second]), others()],
+        vec![others(), orders(&[second, first])],
+    ]
+    .map(|tables| description("orders_by_customer", 1, tables))
+}
+
+async fn another_order_of_tables_and_indexes_makes_none_twice(database: &Database) {
+    let [first, second] = listed_both_ways();
+    let Started {
+        target,
+        generation,
+        mut writer,
+        ..
+    } = started(database, &first).await;
+    writer.complete().await.unwrap();
+    let made = indexes(database).await;
+    assert_eq!(made.len(), 2, "{made:?}");
+    let reload = added(&*target, &second).await.unwrap();
+    target.set_module(&[generation.id], &reload).await.unwrap();
+
+    // What the next session works with.
+    let generation = stored(&*target, generation.id).await.unwrap();
+    assert_eq!(
+        (&generation.module, &generation.description),
+        (&reload, &first)
+    );
+    let mut started = started_on(target, generation).await;
+    started.writer.complete().await.unwrap();
+    for index in [0, 1] {
+        let found = started.writer.find(0, index, &[text("ada")], None, 1).await;
+        assert!(found.unwrap().is_empty());
+    }
+    assert_eq!(indexes(database).await, made);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,14 @@ impl Tables {
         let never = Arc::new(AtomicBool::new(false));
         let rows = Box::new(self.clone());
         let limits = limits_of_guest(&Limits::default());
-        let written = guest.apply(events, rows, Floats::All, limits, &never)?;
+        let written = guest.apply(
+            events,
+            rows,
+            guest.description(),
+            Floats::All,
+            limits,
+            &never,
+        )?;
         Ok(written.finish()?)
     }
 }
