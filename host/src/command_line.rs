@@ -26,6 +26,7 @@ mod host;
 mod init;
 mod inspect;
 mod new;
+mod overtaken;
 mod progress;
 mod promote;
 mod rebuild;

@@ -155,7 +155,8 @@ impl Meeting {
             if started.elapsed() > MEETING_TIME {
                 let id = if left < place { self.left } else { self.right };
                 let stuck = self.position(id).await?;
-                let (state, cause) = state_of(&stuck);
+                let has_hosts = !self.target.hosts().await?.is_empty();
+                let (state, cause) = state_of(&stuck, has_hosts);
                 return Err(ComparisonError::Stuck {
                     generation: id,
                     position: stuck.position,

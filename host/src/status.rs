@@ -7,6 +7,10 @@ use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleH
 use crate::source::Source;
 use crate::target::{PresentHost, RefusedFile, Target, TargetError};
 
+mod wish;
+
+pub use wish::{Wish, WishStatus};
+
 /// The state of one projection.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProjectionStatus {
@@ -47,6 +51,8 @@ pub struct ProjectionStatus {
     pub candidate: Option<CandidateStatus>,
     /// What `rollback` would go back to.
     pub retired: Option<RetiredStatus>,
+    /// What is wanted of its generations and has not happened yet.
+    pub wishes: Vec<WishStatus>,
     /// Modules of this projection that were refused.
     pub refused: Vec<RefusedStatus>,
 }
@@ -140,7 +146,8 @@ pub async fn projections(
             .filter(|generation| generation.projection == *name)
             .collect();
         let Some(shown) = shown(&own) else { continue };
-        let mut status = status(shown);
+        let has_hosts = !hosts.is_empty();
+        let mut status = status(shown, has_hosts);
         let head = match (head, shown.until) {
             (Some(head), Some(until)) => Some(head.min(until)),
             (head, _) => head,
@@ -148,8 +155,10 @@ pub async fn projections(
         if let (Some(source), Some(head)) = (source, head) {
             status.add_lag(source, head).await;
         }
-        status.candidate = candidate(&own, shown).map(|found| candidate_status(found, head));
-        status.retired = retired(&own).map(retired_status);
+        status.candidate =
+            candidate(&own, shown).map(|found| candidate_status(found, head, has_hosts));
+        status.retired = retired(&own).map(|found| retired_status(found, has_hosts));
+        status.wishes = wish::wishes(&own, has_hosts);
         status.add_hosts(&hosts);
         statuses.push(status);
     }
@@ -183,11 +192,11 @@ impl ProjectionStatus {
             .map(RefusedStatus::from)
             .collect();
         self.refused.dedup();
-        if self.host.is_none() && self.state == RunState::Waiting && !hosts.is_empty() {
-            self.cause = Some(match self.refused.first() {
-                Some(refused) => refused.reason.clone(),
-                None => "no host runs it yet; one that is there is about to".to_owned(),
-            });
+        if self.host.is_none()
+            && self.state == RunState::Waiting
+            && let Some(refused) = self.refused.first()
+        {
+            self.cause = Some(refused.reason.clone());
         }
     }
 }
@@ -241,6 +250,7 @@ fn unknown_files(hosts: &[PresentHost], known: &[&str]) -> Vec<ProjectionStatus>
             copy_of: None,
             candidate: None,
             retired: None,
+            wishes: Vec::new(),
             refused: vec![refused.into()],
         })
         .collect()
@@ -281,8 +291,8 @@ pub fn retired<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
         .max_by_key(|generation| (generation.retired_at, generation.id))
 }
 
-fn status(shown: &Generation) -> ProjectionStatus {
-    let (state, cause) = state_of(shown);
+fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
+    let (state, cause) = state_of(shown, has_hosts);
     ProjectionStatus {
         name: shown.projection.clone(),
         version: Some(shown.description.version),
@@ -302,12 +312,17 @@ fn status(shown: &Generation) -> ProjectionStatus {
         copy_of: shown.copy_of.clone(),
         candidate: None,
         retired: None,
+        wishes: Vec::new(),
         refused: Vec::new(),
     }
 }
 
-fn candidate_status(candidate: &Generation, head: Option<Position>) -> CandidateStatus {
-    let (doing, cause) = state_of(candidate);
+fn candidate_status(
+    candidate: &Generation,
+    head: Option<Position>,
+    has_hosts: bool,
+) -> CandidateStatus {
+    let (doing, cause) = state_of(candidate, has_hosts);
     let state = match (doing, candidate.state) {
         (RunState::Halted, _) => CandidateState::Failed,
         (_, GenerationState::Ready) => CandidateState::Ready,
@@ -334,24 +349,24 @@ fn candidate_status(candidate: &Generation, head: Option<Position>) -> Candidate
     }
 }
 
-fn retired_status(retired: &Generation) -> RetiredStatus {
+fn retired_status(retired: &Generation, has_hosts: bool) -> RetiredStatus {
     RetiredStatus {
         generation: retired.id,
         version: retired.description.version,
         module: retired.module.clone(),
         position: retired.position,
         cause: if retired.goal.is_promotion() {
-            state_of(retired).1
+            state_of(retired, has_hosts).1
         } else {
             retired.obstacle.clone()
         },
     }
 }
 
-/// What a generation does. Without a host, only a stop that lasts is still
+/// What a generation does; `has_hosts` is whether there are any. Without a host, only a stop that lasts is still
 /// true of what the last host said.
 #[must_use]
-pub fn state_of(generation: &Generation) -> (RunState, Option<String>) {
+pub fn state_of(generation: &Generation, has_hosts: bool) -> (RunState, Option<String>) {
     if generation.is_removed {
         let name = &generation.projection;
         let cause = format!(
@@ -367,10 +382,14 @@ pub fn state_of(generation: &Generation) -> (RunState, Option<String>) {
             (report.state, report.cause.clone())
         }
         _ if generation.host.is_some() => (RunState::Running, None),
-        _ => (
-            RunState::Waiting,
-            Some("no host runs it; start one with `gnomon run`".to_owned()),
-        ),
+        _ => {
+            let cause = if has_hosts {
+                "no host runs it yet; one that is there is about to"
+            } else {
+                "no host runs it; start one with `gnomon run`"
+            };
+            (RunState::Waiting, Some(cause.to_owned()))
+        }
     }
 }
 

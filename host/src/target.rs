@@ -108,8 +108,9 @@ pub trait Target: Send + Sync {
     /// projection is registered with its first generation, and comes back if
     /// it was removed. Another candidate of the projection, which this one
     /// replaces, becomes [`crate::generation::GenerationState::Dropped`]; one
-    /// with [`Goal::Compare`] replaces only such ones. All of it in one
-    /// transaction.
+    /// with [`Goal::Compare`] replaces only such ones. If it is to be promoted,
+    /// promotions of retired generations that were wanted before are over. All
+    /// of it in one transaction.
     ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if a public name of the projection is
@@ -141,6 +142,10 @@ pub trait Target: Send + Sync {
     /// what was in the way of its last promotion. Of a retired one only
     /// promotion or [`Goal::Rest`] can be wanted.
     ///
+    /// A projection has one next live generation: who wants a promotion ends
+    /// the promotions that were wanted before. A retired generation rests
+    /// then, and a candidate is held, with the newer wish as its obstacle.
+    ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if it is neither, or is gone.
     async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), TargetError>;
@@ -154,7 +159,8 @@ pub trait Target: Send + Sync {
 
     /// Makes a generation the live one if its goal is a promotion: the public
     /// names show its tables, and the one that was live is retired, its goal
-    /// and the new one's [`Goal::Rest`]. One transaction.
+    /// and the new one's [`Goal::Rest`]. The promotions of other retired
+    /// generations that were wanted before are over. One transaction.
     ///
     /// It waits only briefly for readers' locks, so that readers do not queue
     /// behind it; then [`TargetErrorKind::Retry`] says so.
@@ -208,7 +214,8 @@ pub trait Target: Send + Sync {
     async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, TargetError>;
 
     /// Stops the work on a projection. Its tables and views stay as they are,
-    /// until [`Target::resume`] brings it back.
+    /// until [`Target::resume`] brings it back. A promotion of a retired
+    /// generation that was wanted is over.
     ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if there is no such projection.

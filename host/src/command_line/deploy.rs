@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::overtaken::{Overtaken, rollbacks};
 use super::promote::wait_until_live;
 use super::waiting::has_host;
 use super::{Context, host, wait};
 use crate::configuration::Limits;
 use crate::deployment::{Deployed, deploy};
-use crate::generation::{GenerationId, Goal, Module};
+use crate::generation::{Generation, GenerationId, Goal, Module};
 use crate::supervisor::limits_of_guest;
 use crate::{source, target};
 
@@ -58,12 +59,14 @@ impl Deploy {
         let target = target::open(&configuration.read_models).await?;
         let start = source::start(&configuration.events);
         let goal = if self.hold { Goal::Hold } else { Goal::Promote };
+        let name = &module.description.name;
+        let mut own = target.generations().await?;
+        own.retain(|generation| generation.projection == *name);
         let deployed = deploy(&*target, &module, &start, goal)
             .await
             .with_context(|| format!("{file} is refused"))?;
-        let name = &module.description.name;
         let has_host = has_host(&*target).await?;
-        say(context, &module, &deployed, self.hold, has_host)?;
+        say(context, &module, &deployed, self.hold, has_host, &own)?;
         if let Deployed::Building(generation) = deployed
             && self.wait
         {
@@ -79,9 +82,16 @@ fn say(
     deployed: &Deployed,
     hold: bool,
     has_host: bool,
+    before: &[Generation],
 ) -> anyhow::Result<()> {
     let name = &module.description.name;
     let version = module.description.version;
+    let (overtaken, rollbacks) = match deployed {
+        Deployed::Building(_) => (Overtaken::by_new(before, !hold), Vec::new()),
+        Deployed::Nothing | Deployed::Reloaded(_) => {
+            (Overtaken::default(), rollbacks(before.iter()))
+        }
+    };
     let (action, generations): (&str, Vec<GenerationId>) = match deployed {
         Deployed::Nothing => ("nothing", Vec::new()),
         Deployed::Reloaded(generations) => ("reloaded", generations.clone()),
@@ -95,6 +105,7 @@ fn say(
             "module": module.hash,
             "action": action,
             "generations": generations,
+            "overtaken": overtaken.json(),
             "has_host": has_host,
         });
         writeln!(stdout, "{shown}")?;
@@ -121,6 +132,16 @@ fn say(
                 "promoted when it has caught up".to_owned()
             }
         )?,
+    }
+    for sentence in overtaken.sentences(name) {
+        writeln!(stdout, "{sentence}")?;
+    }
+    for generation in rollbacks {
+        writeln!(
+            stdout,
+            "{name}: a rollback to generation {generation} is still wanted; \
+             `gnomon rollback {name} --cancel` ends it"
+        )?;
     }
     Ok(())
 }

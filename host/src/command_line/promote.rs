@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::overtaken::{Overtaken, rollbacks};
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
 use super::{Context, host, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
@@ -28,13 +29,19 @@ pub(super) struct Promote {
 
 /// Goes back to the generation that was live before
 ///
-/// It catches up first, while readers see what they see now.
+/// It catches up first, while readers see what they see now. A candidate that
+/// would be promoted by itself is held from now on; whatever is promoted,
+/// deployed or rebuilt before the rollback is done ends it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  gnomon rollback order_summary")]
+  gnomon rollback order_summary
+  gnomon rollback order_summary --cancel    one that has not caught up yet")]
 pub(super) struct Rollback {
     /// The projection
     name: String,
+    /// Ends a rollback that is wanted and not done
+    #[arg(long, conflicts_with_all = ["cascade", "timeout"])]
+    cancel: bool,
     #[command(flatten)]
     how: How,
 }
@@ -69,7 +76,7 @@ impl Promote {
                 self.name
             )
         })?;
-        switch(context, &*target, candidate, &self.how).await
+        switch(context, &*target, &own, candidate, &self.how).await
     }
 }
 
@@ -77,6 +84,9 @@ impl Rollback {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
         let own = Own::read(&*target, &self.name).await?;
+        if self.cancel {
+            return cancel(context, &*target, &self.name, &own).await;
+        }
         let retired = own.retired().with_context(|| {
             format!(
                 "{} has no retired generation to go back to; projections.keep-generations says how \
@@ -84,18 +94,55 @@ impl Rollback {
                 self.name
             )
         })?;
-        switch(context, &*target, retired, &self.how).await
+        switch(context, &*target, &own, retired, &self.how).await
     }
+}
+
+async fn cancel(
+    context: &Context,
+    target: &dyn Target,
+    name: &str,
+    own: &Own,
+) -> anyhow::Result<ExitCode> {
+    let wanted = rollbacks(own.all.iter());
+    anyhow::ensure!(
+        !wanted.is_empty(),
+        "{name}: no rollback is wanted, so there is none to cancel; `gnomon status {name}` shows \
+         what is"
+    );
+    for generation in &wanted {
+        target.set_goal(*generation, Goal::Rest).await?;
+    }
+    let mut stdout = anstream::stdout();
+    if context.json {
+        writeln!(stdout, "{}", json!({"name": name, "cancelled": wanted}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for generation in wanted {
+        writeln!(
+            stdout,
+            "{name}: the rollback to generation {generation} is no longer wanted"
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn switch(
     context: &Context,
     target: &dyn Target,
+    own: &Own,
     generation: &Generation,
     how: &How,
 ) -> anyhow::Result<ExitCode> {
     let name = &generation.projection;
     target.set_goal(generation.id, how.goal()).await?;
+    let overtaken = Overtaken::by_promotion(&own.all, generation.id);
+    if !context.json {
+        let mut stdout = anstream::stdout();
+        for sentence in overtaken.sentences(name) {
+            writeln!(stdout, "{sentence}")?;
+        }
+    }
     if has_host(target).await? {
         if generation.state == GenerationState::Building {
             say(
@@ -119,7 +166,11 @@ async fn switch(
     match promotion {
         Promotion::Done => say(context, generation, "live", "readers see it now")?,
         Promotion::Refused(reason) => anyhow::bail!(refused(name, &reason)),
-        Promotion::NotWanted => anyhow::bail!("{name}: somebody else wants something else now"),
+        Promotion::NotWanted => anyhow::bail!(
+            "{name}: generation {} is no longer to be promoted: somebody wants something else by \
+             now, and `gnomon status {name}` shows what",
+            generation.id
+        ),
         Promotion::Behind => say(
             context,
             generation,
@@ -163,6 +214,11 @@ pub(super) async fn wait_until_live(
             if let Some(reason) = &found.obstacle {
                 anyhow::bail!(refused(name, reason));
             }
+            anyhow::ensure!(
+                found.goal.is_promotion(),
+                "{name}: generation {generation} is no longer to be promoted: somebody wants \
+                 something else by now, and `gnomon status {name}` shows what"
+            );
             ensure_it_moves(found)?;
             Ok(Verdict::NotYet)
         })

@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use gnomon_model::Position;
 use serde_json::json;
 
+use super::overtaken::Overtaken;
 use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
 use super::{Context, host, wait};
 use crate::configuration::Configuration;
-use crate::generation::Goal;
+use crate::generation::{Generation, Goal};
 use crate::source;
 use crate::target::NewGeneration;
 
@@ -93,6 +94,13 @@ impl Rebuild {
             }
             None => own.newest(),
         };
+        let overtaken = match &self.copy {
+            Some(_) => Overtaken::default(),
+            None => {
+                check_candidate(&own, original)?;
+                Overtaken::by_new(&own.all, !self.hold)
+            }
+        };
         let module = target
             .module(&original.module)
             .await?
@@ -117,6 +125,7 @@ impl Rebuild {
                 "module": generation.module,
                 "generation": generation.id,
                 "until": until,
+                "overtaken": overtaken.json(),
                 "has_host": has_host,
             });
             writeln!(stdout, "{shown}")?;
@@ -132,12 +141,32 @@ impl Rebuild {
                 "{projection}: generation {} is built{end}{later}",
                 generation.id
             )?;
+            for sentence in overtaken.sentences(projection) {
+                writeln!(stdout, "{sentence}")?;
+            }
         }
         if self.wait {
             wait_until_live(context, &*target, projection, generation.id, self.timeout).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Another module that is on its way is not thrown away by the way.
+fn check_candidate(own: &Own, original: &Generation) -> anyhow::Result<()> {
+    let candidate = own.candidate();
+    let Some(candidate) = candidate.filter(|candidate| candidate.module != original.module) else {
+        return Ok(());
+    };
+    let name = &original.projection;
+    anyhow::bail!(
+        "{name} has a candidate of another module, generation {} (version {}), which a rebuild of \
+         version {} would drop; promote it with `gnomon promote {name}`, or end it with \
+         `gnomon remove {name} --candidate`",
+        candidate.id,
+        candidate.description.version,
+        original.description.version
+    )
 }
 
 /// The position up to which a copy goes.

@@ -8,7 +8,9 @@ use gnomon_model::Position;
 use super::{Context, host, style};
 use crate::generation::GenerationState;
 use crate::source;
-use crate::status::{self, CandidateState, CandidateStatus, ProjectionStatus};
+use crate::status::{
+    self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
+};
 
 /// Shows how far every projection is, and why it is not moving
 #[derive(Debug, clap::Args)]
@@ -111,9 +113,18 @@ fn write_details(
         )?;
     }
     if let Some(candidate) = &status.candidate {
-        writeln!(output, "{name}: {}", describe(candidate, status.head))?;
+        writeln!(output, "{name}: {}", describe(name, candidate, status.head))?;
     }
-    if let Some(retired) = &status.retired {
+    for wish in &status.wishes {
+        if let Some(sentence) = sentence(status, wish) {
+            writeln!(output, "{name}: {sentence}")?;
+        }
+    }
+    let is_wanted = |retired: &&RetiredStatus| {
+        let mut wishes = status.wishes.iter();
+        wishes.any(|wish| wish.generation == retired.generation)
+    };
+    if let Some(retired) = (status.retired.as_ref()).filter(|retired| !is_wanted(retired)) {
         let cause = retired
             .cause
             .as_ref()
@@ -132,7 +143,33 @@ fn write_details(
     Ok(())
 }
 
-fn describe(candidate: &CandidateStatus, head: Option<Position>) -> String {
+/// What is wanted of a generation, where neither the table nor the candidate's
+/// line says it.
+fn sentence(status: &ProjectionStatus, wanted: &WishStatus) -> Option<String> {
+    let name = &status.name;
+    let generation = format!(
+        "generation {}, version {}",
+        wanted.generation, wanted.version
+    );
+    let position = style::grouped(wanted.position.get());
+    let cause = wanted.cause.as_ref();
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    match wanted.wish {
+        Wish::Rollback | Wish::RollbackCascade => Some(format!(
+            "a rollback to {generation}, is wanted; it has to catch up and is at position \
+             {position}{cause}; `gnomon rollback {name} --cancel` ends it"
+        )),
+        Wish::Compare => Some(format!(
+            "{generation}, is being built to be compared, and is at position {position}{cause}"
+        )),
+        Wish::Hold if status.generation == Some(wanted.generation) => Some(format!(
+            "{generation}, is held until `gnomon promote {name}`"
+        )),
+        Wish::Hold | Wish::Promote | Wish::PromoteCascade => None,
+    }
+}
+
+fn describe(name: &str, candidate: &CandidateStatus, head: Option<Position>) -> String {
     let state = match candidate.state {
         CandidateState::Building => "being built",
         CandidateState::Ready => "ready",
@@ -154,7 +191,9 @@ fn describe(candidate: &CandidateStatus, head: Option<Position>) -> String {
         text.push_str(&format!(", {left:.0} s left"));
     }
     if candidate.hold {
-        text.push_str(", held");
+        text.push_str(&format!(", held until `gnomon promote {name}`"));
+    } else if candidate.state != CandidateState::Failed {
+        text.push_str(", and promoted when it has caught up");
     }
     if let Some(cause) = &candidate.cause {
         text.push_str(&format!(": {cause}"));

@@ -8,6 +8,7 @@ use gnomon_model::Position;
 use serde_json::json;
 
 use super::Context;
+use super::waiting::has_host;
 use crate::generation::{Generation, GenerationState, RunState};
 use crate::{status, target};
 
@@ -84,7 +85,8 @@ impl Wait {
                 );
             }
             if started.elapsed() >= self.timeout {
-                anyhow::bail!(self.too_late(shown));
+                let has_hosts = has_host(&*target).await?;
+                anyhow::bail!(self.too_late(shown, has_hosts));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -105,14 +107,14 @@ impl Wait {
         Ok(())
     }
 
-    fn too_late(&self, shown: Option<&Generation>) -> String {
+    fn too_late(&self, shown: Option<&Generation>, has_hosts: bool) -> String {
         let Some(shown) = shown else {
             return format!(
                 "there was no projection `{}` within {:?}; `gnomon status` lists all",
                 self.name, self.timeout
             );
         };
-        let (_, cause) = status::state_of(shown);
+        let (_, cause) = status::state_of(shown, has_hosts);
         let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
         format!(
             "{} is at position {} ({}) and did not reach {} within {:?}{cause}",

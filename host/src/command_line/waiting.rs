@@ -115,28 +115,29 @@ impl Waiting<'_> {
                     .set_position(found.position.get());
             }
             if self.limit.is_some_and(|limit| started.elapsed() >= limit) {
-                anyhow::bail!("{}", self.too_late(found));
+                anyhow::bail!("{}", self.too_late(found).await?);
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn too_late(&self, found: Option<&Generation>) -> String {
+    async fn too_late(&self, found: Option<&Generation>) -> anyhow::Result<String> {
         let limit = self.limit.unwrap_or_default();
         let name = self.projection;
         let Some(found) = found else {
-            return format!("{name}: generation {} is gone", self.generation);
+            return Ok(format!("{name}: generation {} is gone", self.generation));
         };
-        let cause = status::state_of(found)
+        let cause = status::state_of(found, has_host(self.target).await?)
             .1
             .map_or_else(String::new, |cause| format!(" ({cause})"));
-        format!(
+        Ok(format!(
             "{name}: generation {} is {} at position {} after {limit:?}{cause}; what was asked for \
-             stays wanted, and `gnomon status {name}` shows how it goes on",
+             stays wanted, and `gnomon status {name}` shows how it goes on{}",
             found.id,
             found.state.name(),
             found.position,
-        )
+            how_to_end(found)
+        ))
     }
 }
 
@@ -147,11 +148,28 @@ pub(super) fn ensure_it_moves(found: &Generation) -> anyhow::Result<()> {
         && found.host.is_some()
     {
         anyhow::bail!(
-            "{}: generation {} cannot be built: {}",
+            "{}: generation {} cannot {}: {}{}",
             found.projection,
             found.id,
-            report.cause.as_deref().unwrap_or("no reason was recorded")
+            if found.state == GenerationState::Retired {
+                "catch up"
+            } else {
+                "be built"
+            },
+            report.cause.as_deref().unwrap_or("no reason was recorded"),
+            how_to_end(found)
         );
     }
     Ok(())
+}
+
+/// How a rollback that stays wanted is ended.
+fn how_to_end(found: &Generation) -> String {
+    if found.state != GenerationState::Retired {
+        return String::new();
+    }
+    format!(
+        "; the rollback stays wanted, and `gnomon rollback {} --cancel` ends it",
+        found.projection
+    )
 }

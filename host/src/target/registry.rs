@@ -251,6 +251,15 @@ pub(super) fn check_goal(
     ))
 }
 
+/// Why a candidate that was to be promoted is held: somebody wants to go back
+/// to an earlier generation.
+pub(super) fn overtaken_by(projection: &str, rollback: GenerationId) -> String {
+    format!(
+        "a rollback to generation {rollback} was asked for since; `gnomon promote {projection}` \
+         promotes this one after all"
+    )
+}
+
 /// A file name for a message.
 pub(super) fn shown(file: &Path) -> String {
     format!("`{}`", file.display())

@@ -4,6 +4,8 @@
 use sqlx::Row as _;
 
 use super::failure::Failure;
+use super::goals;
+use super::schema::lock_structure;
 use crate::connections::Connections;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::GenerationId;
@@ -49,8 +51,19 @@ pub(super) async fn pause(pool: &Connections, projection: &str) -> Result<(), Fa
 }
 
 pub(super) async fn remove(pool: &Connections, projection: &str) -> Result<(), Failure> {
-    let change = "UPDATE gnomon.projections SET desired_state = 'removed' WHERE name = $1";
-    control(pool, projection, change).await
+    let mut transaction = pool.begin().await?;
+    lock_structure(&mut transaction).await?;
+    let changed =
+        sqlx::query("UPDATE gnomon.projections SET desired_state = 'removed' WHERE name = $1")
+            .bind(projection)
+            .execute(&mut *transaction)
+            .await?;
+    if changed.rows_affected() == 0 {
+        return Err(unknown_projection(projection).into());
+    }
+    goals::end_rollbacks(&mut transaction, projection, None).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 pub(super) async fn resume(pool: &Connections, projection: &str) -> Result<(), Failure> {

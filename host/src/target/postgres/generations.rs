@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::failure::Failure;
 use super::schema::lock_structure;
-use super::{modules, public_names, removal, tables};
+use super::{goals, modules, public_names, removal, tables};
 use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
@@ -35,6 +35,9 @@ pub(super) async fn create(
     let shown = live.as_ref().map(|(_, description)| description);
     public_names::check(&mut transaction, &description, shown).await?;
     drop_replaced(&mut transaction, &new).await?;
+    if new.goal.is_promotion() {
+        goals::end_rollbacks(&mut transaction, new.projection, None).await?;
+    }
     let id = insert(&mut transaction, &new).await?;
     tables::create(&mut transaction, id, &description).await?;
     transaction.commit().await?;

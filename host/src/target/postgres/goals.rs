@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use gnomon_model::Position;
+use sqlx::PgConnection;
 
 use super::failure::Failure;
 use super::lease::{milliseconds, ours};
+use super::schema::lock_structure;
 use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal, Lease};
-use crate::target::registry::{check_goal, unknown_generation};
+use crate::target::registry::{check_goal, overtaken_by, unknown_generation};
 
 pub(super) async fn set_goal(
     pool: &Connections,
@@ -16,22 +18,57 @@ pub(super) async fn set_goal(
     goal: Goal,
 ) -> Result<(), Failure> {
     let mut transaction = pool.begin().await?;
-    let found: Option<(String, String)> =
-        sqlx::query_as("SELECT state, goal FROM gnomon.generations WHERE id = $1 FOR UPDATE")
-            .bind(generation.to_sql())
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let found = found.and_then(|(state, before)| {
-        GenerationState::from_name(&state).zip(Goal::from_name(&before))
+    // Two who want different promotions come one after the other.
+    lock_structure(&mut transaction).await?;
+    let found: Option<(String, String, String)> = sqlx::query_as(
+        "SELECT projection, state, goal FROM gnomon.generations WHERE id = $1 FOR UPDATE",
+    )
+    .bind(generation.to_sql())
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let found = found.and_then(|(projection, state, before)| {
+        let state = GenerationState::from_name(&state)?;
+        Some((projection, state, Goal::from_name(&before)?))
     });
-    let (state, before) = found.ok_or_else(|| unknown_generation(generation))?;
+    let (projection, state, before) = found.ok_or_else(|| unknown_generation(generation))?;
     check_goal(generation, state, before, goal)?;
     sqlx::query("UPDATE gnomon.generations SET goal = $2, obstacle = NULL WHERE id = $1")
         .bind(generation.to_sql())
         .bind(goal.name())
         .execute(&mut *transaction)
         .await?;
+    if goal.is_promotion() {
+        end_rollbacks(&mut transaction, &projection, Some(generation)).await?;
+        sqlx::query(
+            "UPDATE gnomon.generations SET goal = 'hold', obstacle = $3
+             WHERE projection = $1 AND id <> $2 AND state IN ('building', 'ready')
+                 AND goal IN ('promote', 'promote-cascade')",
+        )
+        .bind(&projection)
+        .bind(generation.to_sql())
+        .bind(overtaken_by(&projection, generation))
+        .execute(&mut *transaction)
+        .await?;
+    }
     transaction.commit().await?;
+    Ok(())
+}
+
+/// Ends the rollbacks of a projection that are wanted, but for the one to this
+/// generation.
+pub(super) async fn end_rollbacks(
+    connection: &mut PgConnection,
+    projection: &str,
+    except: Option<GenerationId>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE gnomon.generations SET goal = 'rest', obstacle = NULL
+         WHERE projection = $1 AND state = 'retired' AND goal <> 'rest' AND id IS DISTINCT FROM $2",
+    )
+    .bind(projection)
+    .bind(except.map(GenerationId::to_sql))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

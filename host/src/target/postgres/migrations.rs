@@ -127,4 +127,7 @@ ALTER TABLE gnomon.generations ADD COLUMN description text;
 UPDATE gnomon.generations g SET description = m.description
     FROM gnomon.modules m WHERE m.hash = g.module;
 ALTER TABLE gnomon.generations ALTER COLUMN description SET NOT NULL;
+-- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
+-- they could. Which these are is not recorded.
+UPDATE gnomon.generations SET goal = 'rest' WHERE state = 'retired';
 ";

@@ -7,7 +7,7 @@ use super::error::{LOCK_TIMEOUT, has_state};
 use super::failure::Failure;
 use super::generations::{live, named};
 use super::schema::lock_structure;
-use super::{dependents, public_names, views};
+use super::{dependents, goals, public_names, views};
 use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal};
 use crate::target::registry::read_description;
@@ -141,6 +141,7 @@ async fn take_over(connection: &mut PgConnection, candidate: &Candidate) -> Resu
         return Ok(Step::Behind);
     }
     record(connection, candidate.id, replaced).await?;
+    goals::end_rollbacks(connection, &description.name, None).await?;
     let views = [Some(description), shown].into_iter().flatten();
     let views = views.flat_map(public_names::table_names).collect();
     // Last, because readers wait from here on. `LOCK TABLE` would be sooner,

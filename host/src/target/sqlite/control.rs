@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use gnomon_model::Position;
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::database::Database;
 use super::lease::{now, to_milliseconds};
 use super::modules;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash};
-use crate::target::registry::{StoredControl, check_goal, unknown_generation, unknown_projection};
+use crate::target::registry::{
+    StoredControl, check_goal, overtaken_by, unknown_generation, unknown_projection,
+};
 use crate::target::{Control, TargetError};
 
 pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
@@ -106,12 +108,13 @@ pub(super) fn set_goal(
     database.write("record a goal in", |transaction| {
         let found = transaction
             .query_row(
-                "SELECT state, goal FROM gnomon_generations WHERE id = ?1 AND state <> 'dropped'",
+                "SELECT state, goal, projection FROM gnomon_generations
+                 WHERE id = ?1 AND state <> 'dropped'",
                 [generation.to_sql()],
-                |row| Ok((self::state(row, 0)?, self::goal(row, 1)?)),
+                |row| Ok((self::state(row, 0)?, self::goal(row, 1)?, row.get(2)?)),
             )
             .optional()?;
-        let Some((state, before)) = found else {
+        let Some((state, before, projection)) = found else {
             return Err(unknown_generation(generation).into());
         };
         check_goal(generation, state, before, goal)?;
@@ -119,8 +122,37 @@ pub(super) fn set_goal(
             "UPDATE gnomon_generations SET goal = ?2, obstacle = NULL WHERE id = ?1",
             params![generation.to_sql(), goal.name()],
         )?;
+        let projection: String = projection;
+        if goal.is_promotion() {
+            end_rollbacks(transaction, &projection, Some(generation))?;
+            transaction.execute(
+                "UPDATE gnomon_generations SET goal = 'hold', obstacle = ?3
+                 WHERE projection = ?1 AND id <> ?2 AND state IN ('building', 'ready')
+                     AND goal IN ('promote', 'promote-cascade')",
+                params![
+                    projection,
+                    generation.to_sql(),
+                    overtaken_by(&projection, generation)
+                ],
+            )?;
+        }
         Ok(())
     })
+}
+
+/// Ends the rollbacks of a projection that are wanted, but for the one to this
+/// generation.
+pub(super) fn end_rollbacks(
+    transaction: &Transaction<'_>,
+    projection: &str,
+    except: Option<GenerationId>,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "UPDATE gnomon_generations SET goal = 'rest', obstacle = NULL
+         WHERE projection = ?1 AND state = 'retired' AND goal <> 'rest' AND id IS NOT ?2",
+        params![projection, except.map(GenerationId::to_sql)],
+    )?;
+    Ok(())
 }
 
 pub(super) fn attend(
@@ -162,8 +194,13 @@ pub(super) fn resume(database: &Database, projection: &str) -> Result<(), Target
 }
 
 pub(super) fn remove(database: &Database, projection: &str) -> Result<(), TargetError> {
-    let change = "UPDATE gnomon_projections SET desired_state = 'removed' WHERE name = ?1";
-    control(database, projection, change)
+    database.write("remove a projection in", |transaction| {
+        let change = "UPDATE gnomon_projections SET desired_state = 'removed' WHERE name = ?1";
+        if transaction.execute(change, [projection])? == 0 {
+            return Err(unknown_projection(projection).into());
+        }
+        Ok(end_rollbacks(transaction, projection, None)?)
+    })
 }
 
 fn control(database: &Database, projection: &str, change: &str) -> Result<(), TargetError> {

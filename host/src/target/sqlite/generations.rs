@@ -5,6 +5,7 @@ use std::time::Duration;
 use gnomon_model::Position;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::control::end_rollbacks;
 use super::database::{Database, Failure, held};
 use super::lease::{is_ours, now, to_milliseconds};
 use super::views::{Declared, taken_name};
@@ -55,6 +56,9 @@ pub(super) fn create(
             [new.projection],
         )?;
         drop_replaced(transaction, new)?;
+        if new.goal.is_promotion() {
+            end_rollbacks(transaction, new.projection, None)?;
+        }
         let id = insert(transaction, new)?;
         tables::create(transaction, id, new.description)?;
         let mut description = declared.description;

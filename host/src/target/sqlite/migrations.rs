@@ -157,6 +157,9 @@ ALTER TABLE gnomon_checkpoints ADD COLUMN late_position INTEGER;
 ALTER TABLE gnomon_generations ADD COLUMN description TEXT NOT NULL DEFAULT '';
 UPDATE gnomon_generations SET description =
     (SELECT m.description FROM gnomon_modules m WHERE m.hash = gnomon_generations.module);
+-- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
+-- they could. Which these are is not recorded.
+UPDATE gnomon_generations SET goal = 'rest' WHERE state = 'retired';
 ";
 
 /// Makes the registry, or takes the steps that it has not taken.

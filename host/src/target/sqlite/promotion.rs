@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::control::{goal, state};
+use super::control::{end_rollbacks, goal, state};
 use super::database::{Database, Failure};
 use super::generations::{live, others};
 use super::views::{self, Declared};
@@ -46,6 +46,7 @@ pub(super) fn promote(
             return Ok(Promotion::Refused(reason));
         }
         record(transaction, wanted.id, live.map(|(live, _)| live))?;
+        end_rollbacks(transaction, &wanted.declared.projection, None)?;
         Ok(Promotion::Done)
     })
 }

@@ -57,13 +57,15 @@ async fn old_registry(database: &Database, number: usize) {
         insert(
             "generations",
             &format!(
-                "(projection, module, version, state, run_state, cause, promoted_at{}) VALUES
-             ('orders_by_customer', 'old', 1, 'retired', NULL, NULL, '2025-01-01T00:00:00Z'{rest}),
+                "(projection, module, version, state, run_state, cause, promoted_at{column}) VALUES
+             ('orders_by_customer', 'old', 1, 'retired', NULL, NULL, \
+                 '2025-01-01T00:00:00Z'{promote}),
              ('orders_by_customer', 'old', 1, 'live', 'halted', 'event 7', \
                  '2025-01-02T00:00:00Z'{rest}),
-             ('orders_by_customer', 'old', 1, 'building', NULL, NULL, NULL{})",
-                if number == 1 { "" } else { ", goal" },
-                goal("promote"),
+             ('orders_by_customer', 'old', 1, 'building', NULL, NULL, NULL{promote})",
+                column = if number == 1 { "" } else { ", goal" },
+                // Of the retired one it is a rollback that was overtaken.
+                promote = goal("promote"),
                 rest = goal("rest"),
             ),
         ),

@@ -13,6 +13,8 @@ on_both!(
     only_what_is_wanted_is_promoted,
     what_ends_for_good_may_be_behind,
     an_obstacle_is_remembered_until_somebody_wants_it_again,
+    a_newer_wish_ends_a_rollback,
+    a_rollback_holds_a_candidate_that_was_to_be_promoted,
 );
 
 async fn customers(database: &Database) -> Vec<String> {
@@ -90,18 +92,21 @@ async fn a_projection_has_at_most_one_live_generation(database: &Database) {
         ids.push(id);
     }
     ids.pop();
-    for id in &ids {
-        target.set_goal(*id, Goal::Promote).await.unwrap();
-    }
     let attempts: Vec<_> = ids
         .into_iter()
         .map(|id| {
             let target = Arc::clone(&target);
-            tokio::spawn(async move { target.promote(id).await })
+            tokio::spawn(async move {
+                target.set_goal(id, Goal::Promote).await.unwrap();
+                target.promote(id).await
+            })
         })
         .collect();
     for attempt in attempts {
-        assert_eq!(attempt.await.unwrap().unwrap(), Promotion::Done);
+        // Where another one was wanted meanwhile, that one prevails.
+        let promotion = attempt.await.unwrap().unwrap();
+        let is_known = matches!(promotion, Promotion::Done | Promotion::NotWanted);
+        assert!(is_known, "{promotion:?}");
     }
     let live = states(&*target).await;
     assert_eq!(
@@ -271,4 +276,93 @@ async fn a_promotion_does_not_keep_readers_waiting() {
     );
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
     promoted(&*target, second.id).await;
+}
+
+async fn goals(target: &dyn Target) -> Vec<Goal> {
+    let generations = target.generations().await.unwrap();
+    generations
+        .iter()
+        .map(|generation| generation.goal)
+        .collect()
+}
+
+/// Two retired generations and a live one.
+async fn three(target: &dyn Target) -> [GenerationId; 3] {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = created(target, &orders()).await.unwrap().id;
+        promoted(target, id).await;
+        ids.push(id);
+    }
+    ids.try_into().unwrap()
+}
+
+async fn a_newer_wish_ends_a_rollback(database: &Database) {
+    let target = database.open().await;
+    let target = &*target;
+    let [first, second, third] = three(target).await;
+    let rest = [Goal::Rest; 3];
+    let roll_back = async |to| target.set_goal(to, Goal::Promote).await.unwrap();
+
+    roll_back(first).await;
+    assert_eq!(goals(target).await, [Goal::Promote, Goal::Rest, Goal::Rest]);
+    roll_back(second).await;
+    assert_eq!(goals(target).await, [Goal::Rest, Goal::Promote, Goal::Rest]);
+    target.set_goal(second, Goal::Rest).await.unwrap();
+    assert_eq!(goals(target).await, rest);
+
+    roll_back(first).await;
+    target.remove("orders_by_customer").await.unwrap();
+    assert_eq!(goals(target).await, rest);
+    target.resume("orders_by_customer").await.unwrap();
+
+    // What is only built or compared is no other wish.
+    roll_back(first).await;
+    let held = created_for(target, &orders(), Goal::Hold).await.unwrap().id;
+    let compared = created_for(target, &orders(), Goal::Compare)
+        .await
+        .unwrap()
+        .id;
+    assert_eq!(stored(target, first).await.unwrap().goal, Goal::Promote);
+    target.drop_generation(compared).await.unwrap();
+    target.set_goal(held, Goal::Promote).await.unwrap();
+    assert_eq!(stored(target, first).await.unwrap().goal, Goal::Rest);
+    promoted(target, held).await;
+
+    roll_back(first).await;
+    let fifth = created(target, &orders()).await.unwrap().id;
+    assert_eq!(stored(target, first).await.unwrap().goal, Goal::Rest);
+    promoted(target, fifth).await;
+    assert_eq!(target.promote(first).await.unwrap(), Promotion::NotWanted);
+    assert_eq!(
+        stored(target, third).await.unwrap().state,
+        GenerationState::Retired
+    );
+}
+
+async fn a_rollback_holds_a_candidate_that_was_to_be_promoted(database: &Database) {
+    let target = database.open().await;
+    let target = &*target;
+    let [_, second, third] = three(target).await;
+    let candidate = created(target, &orders()).await.unwrap().id;
+    target.set_goal(second, Goal::Promote).await.unwrap();
+    let held = stored(target, candidate).await.unwrap();
+    assert_eq!(held.goal, Goal::Hold);
+    let obstacle = held.obstacle.unwrap();
+    assert!(
+        obstacle.contains(&format!("a rollback to generation {second}")),
+        "{obstacle}"
+    );
+    assert_eq!(
+        target.promote(candidate).await.unwrap(),
+        Promotion::NotWanted
+    );
+    assert_eq!(
+        stored(target, third).await.unwrap().state,
+        GenerationState::Live
+    );
+    promoted(target, second).await;
+    target.set_goal(candidate, Goal::Promote).await.unwrap();
+    assert_eq!(stored(target, candidate).await.unwrap().obstacle, None);
+    promoted(target, candidate).await;
 }
