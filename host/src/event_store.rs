@@ -34,10 +34,10 @@ pub(crate) mod sqlite;
 mod tests;
 mod timestamp;
 
-pub use envelope::{Envelope, InvalidEnvelope, PartialEnvelope, write_envelope};
+pub use envelope::{Envelope, InvalidEnvelope, PartialEnvelope, write_dead_letter, write_envelope};
 pub use error::{EventStoreError, EventStoreErrorKind};
 pub use import::{CheckedFile, Imported, Progress};
-pub use new_event::{InvalidEvent, NewEvent, StreamId};
+pub use new_event::{EVENT_BYTES_MAX, InvalidEvent, NewEvent, StreamId};
 pub use postgres::PostgresEventStore;
 pub use sqlite::SqliteEventStore;
 pub use timestamp::{InvalidTimestamp, format_timestamp, parse_timestamp};

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use gnomon_model::{
-    CommittedRows, Description, FoldedRows, Key, Position, Resized, Row, TableWrites, Value,
+    CommittedRows, Description, FoldedRows, FoundRows, Key, PAGE_BYTES, Position, Resized, Row,
+    TableWrites, Value, row_size,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -267,7 +268,7 @@ impl CommittedRows for GenerationRows {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         self.lock().find(table, index, values, after, limit)
     }
 }
@@ -276,9 +277,11 @@ impl CommittedRows for Rows {
     type Error = TargetError;
 
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+        let mut bytes = 0;
         let folded: Vec<Option<Option<Row>>> = keys
             .iter()
             .map(|key| self.window.get(table, key).cloned())
+            .take_while(|row| !fills_page(&mut bytes, row.as_ref()))
             .collect();
         let unfolded: Vec<Key> = keys
             .iter()
@@ -291,9 +294,13 @@ impl CommittedRows for Rows {
         } else {
             self.committed(table, &unfolded)?.into_iter()
         };
+        let in_database = !self.are_empty;
         Ok(folded
             .into_iter()
-            .map(|row| row.unwrap_or_else(|| committed.next().flatten()))
+            .map_while(|row| match row {
+                None if in_database => committed.next(),
+                row => Some(row.flatten()),
+            })
             .collect())
     }
 
@@ -304,7 +311,7 @@ impl CommittedRows for Rows {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         // An index finds what is in the database.
         self.flush(After::More)?;
         let patience = self.patience.clone();
@@ -324,6 +331,13 @@ impl FoldedRows for Rows {
     fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
         self.window.set(table, key, row);
     }
+}
+
+/// Counts a row of a page, and whether those before it filled the page.
+fn fills_page(bytes: &mut usize, row: Option<&Option<Row>>) -> bool {
+    let filled = *bytes >= PAGE_BYTES;
+    *bytes += row.and_then(Option::as_deref).map_or(0, row_size);
+    filled
 }
 
 impl Rows {
@@ -393,7 +407,7 @@ impl Rows {
             .filter(|(_, row)| row.is_none())
             .map(|(key, _)| key.clone())
             .collect();
-        let mut fetched = if missing.is_empty() {
+        let fetched = if missing.is_empty() {
             Vec::new()
         } else {
             self.patience.wait(self.writer.rows(table, &missing))?
@@ -401,10 +415,10 @@ impl Rows {
         for (key, row) in missing.into_iter().zip(&fetched) {
             self.cache.remember(table, key, row.clone());
         }
-        let mut fetched = fetched.drain(..);
+        let mut fetched = fetched.into_iter();
         Ok(cached
             .into_iter()
-            .map(|row| row.unwrap_or_else(|| fetched.next().flatten()))
+            .map_while(|row| row.or_else(|| fetched.next()))
             .collect())
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gnomon_model::{Description, Floats, Key, Position, Row, TableWrites, Value};
+use gnomon_model::{Description, Floats, FoundRows, Key, Position, Row, TableWrites, Value};
 
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
@@ -361,8 +361,7 @@ pub trait Writer: Send {
     /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
     async fn checkpoint(&mut self) -> Result<Checkpoint, TargetError>;
 
-    /// The committed rows under these keys of table number `table`, in their
-    /// order.
+    /// Committed rows by key, as [`gnomon_model::CommittedRows::get_many`] says.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -381,7 +380,7 @@ pub trait Writer: Send {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError>;
+    ) -> Result<FoundRows, TargetError>;
 
     /// Those of these streams that have dead letters.
     ///

@@ -1,7 +1,13 @@
 //! Changes to single columns: `set`, `add`, `min` and `max`.
 
+use std::collections::HashMap;
+
+use crate::budget::Budget;
 use crate::schema::{Column, Row, Table, Violation};
 use crate::value::{ColumnType, Decimal, Floats, InvalidValue, Value};
+
+/// Up to so many steps are searched for the last one of a column.
+const STEPS_SEARCHED: usize = 64;
 
 /// One change to one column, as a guest gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +70,12 @@ pub struct Resized {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     steps: Vec<(usize, Step)>,
+    /// The place of the last step of each column, once there are many steps.
+    last: Option<Box<HashMap<usize, usize>>>,
 }
 
 impl Changes {
-    /// Checks changes against the table.
+    /// Checks changes against the table. Their JSON may take `room` bytes.
     ///
     /// # Errors
     /// [`Violation`] for an unknown column, a column of the primary key, a
@@ -77,9 +85,11 @@ impl Changes {
         table: &Table,
         changes: Vec<Change<'_>>,
         floats: Floats,
+        mut room: usize,
     ) -> Result<Self, Violation> {
         let mut checked = Self {
             steps: Vec::with_capacity(changes.len()),
+            ..Self::default()
         };
         for change in changes {
             let (verb, name, mut value) = match change {
@@ -103,7 +113,7 @@ impl Changes {
             if verb != Verb::Set && value == Value::Null {
                 return Err(refuse(InvalidValue::Null));
             }
-            table.check_value(column, &mut value, floats)?;
+            table.check_value(column, &mut value, floats, &mut room)?;
             if let Some(column_type) = value.column_type()
                 && !has_change(column_type, verb)
             {
@@ -147,12 +157,19 @@ impl Changes {
             .sum()
     }
 
-    /// Applies them to a row.
+    /// Applies them to a row. The digits of decimal sums are paid for from the
+    /// budget: they are of the row's length, not of the change's.
     ///
     /// # Errors
-    /// [`Violation::Value`] if a sum leaves the range of its column; some of
-    /// the changes are made then.
-    pub fn apply(self, table: &Table, row: &mut Row, floats: Floats) -> Result<(), Violation> {
+    /// [`Violation::Value`] if a sum leaves the range of its column, or
+    /// [`Violation::TooManyBytes`]; some of the changes are made then.
+    pub fn apply(
+        self,
+        table: &Table,
+        row: &mut Row,
+        floats: Floats,
+        budget: &mut Budget,
+    ) -> Result<(), Violation> {
         for (column, step) in self.steps {
             let (Some(cell), Some(declared)) = (row.get_mut(column), table.columns.get(column))
             else {
@@ -162,7 +179,9 @@ impl Changes {
             step.apply(cell, declared.column_type)
                 .map_err(|reason| refused(table, declared, reason))?;
             if !is_plain {
-                table.check_value(column, cell, floats)?;
+                budget.hold(cell.content_bytes())?;
+                // Sums are no JSON.
+                table.check_value(column, cell, floats, &mut 0)?;
             }
         }
         table.check_entries(row)
@@ -222,16 +241,28 @@ impl Changes {
     }
 
     fn push(&mut self, column: usize, step: Step) {
-        let last = self
-            .steps
-            .iter_mut()
-            .rev()
-            .find(|(other, _)| *other == column);
-        let unfolded = match last {
+        let last = match self.steps.len() {
+            0..STEPS_SEARCHED => (self.steps.iter()).rposition(|(other, _)| *other == column),
+            _ => {
+                let steps = &self.steps;
+                let places = || {
+                    steps
+                        .iter()
+                        .enumerate()
+                        .map(|(at, (column, _))| (*column, at))
+                };
+                let last = (self.last).get_or_insert_with(|| Box::new(places().collect()));
+                last.get(&column).copied()
+            }
+        };
+        let unfolded = match last.and_then(|place| self.steps.get_mut(place)) {
             Some((_, last)) => last.fold(step),
             None => Some(step),
         };
         if let Some(step) = unfolded {
+            if let Some(last) = &mut self.last {
+                last.insert(column, self.steps.len());
+            }
             self.steps.push((column, step));
         }
     }

@@ -22,6 +22,10 @@ const SUBSCRIPTION_ENTRIES_MAX: usize = 10_000;
 const SUBSCRIPTION_ENTRY_CHARACTERS_MAX: usize = 255;
 /// A message with more would help nobody.
 const PROBLEMS_SHOWN: usize = 20;
+/// A hostile description has millions of mistakes.
+const PROBLEMS_KEPT: usize = 1_000;
+/// Longer lists are searched by a table of hashes.
+const ENTRIES_SEARCHED: usize = 32;
 
 /// Which events the host feeds to a projection. An empty list restricts
 /// nothing; an event must pass both lists.
@@ -63,8 +67,14 @@ impl Subscription {
         let union = |these: &[String], those: &[String]| match (these, those) {
             ([], _) | (_, []) => Vec::new(),
             _ => {
-                let more = those.iter().filter(|name| !these.contains(name));
-                these.iter().chain(more).cloned().collect()
+                let known = Names::of(these);
+                let more = those.iter().filter(|name| !known.contain(name));
+                let union: Vec<String> = these.iter().chain(more).cloned().collect();
+                // Beyond that a query would be dearer than what it leaves out.
+                match union.len() {
+                    ..=SUBSCRIPTION_ENTRIES_MAX => union,
+                    _ => Vec::new(),
+                }
             }
         };
         Self {
@@ -78,11 +88,34 @@ impl Subscription {
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let covers = |these: &[String], those: &[String]| {
-            these.is_empty() || !those.is_empty() && those.iter().all(|name| these.contains(name))
+            let known = Names::of(these);
+            these.is_empty() || !those.is_empty() && those.iter().all(|name| known.contain(name))
         };
         covers(&self.event_types, &other.event_types)
             && covers(&self.categories, &other.categories)
             && (self.metadata || !other.metadata)
+    }
+}
+
+/// A list of names that others are looked up in.
+enum Names<'a> {
+    Few(&'a [String]),
+    Many(HashSet<&'a str>),
+}
+
+impl<'a> Names<'a> {
+    fn of(names: &'a [String]) -> Self {
+        match names.len() {
+            ..=ENTRIES_SEARCHED => Self::Few(names),
+            _ => Self::Many(names.iter().map(String::as_str).collect()),
+        }
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        match self {
+            Self::Few(names) => names.iter().any(|known| known == name),
+            Self::Many(names) => names.contains(name),
+        }
     }
 }
 
@@ -145,7 +178,7 @@ impl Description {
         subscription: Subscription,
         tables: Vec<DeclaredTable>,
     ) -> Result<Self, InvalidDescription> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         check_name(
             "projection name",
             &name,
@@ -165,8 +198,10 @@ impl Description {
             }
             checked.push(check_table(table, &mut problems));
         }
-        if !problems.is_empty() {
-            return Err(InvalidDescription { problems });
+        if !problems.0.is_empty() {
+            return Err(InvalidDescription {
+                problems: problems.0,
+            });
         }
         Ok(Self {
             name,
@@ -183,7 +218,19 @@ impl Description {
     }
 }
 
-fn check_subscription(subscription: &Subscription, problems: &mut Vec<String>) {
+/// The mistakes that were found, as many as anybody needs.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn push(&mut self, problem: String) {
+        if self.0.len() < PROBLEMS_KEPT {
+            self.0.push(problem);
+        }
+    }
+}
+
+fn check_subscription(subscription: &Subscription, problems: &mut Problems) {
     for (what, list) in [
         ("event types", &subscription.event_types),
         ("categories", &subscription.categories),
@@ -215,7 +262,7 @@ fn check_subscription(subscription: &Subscription, problems: &mut Vec<String>) {
     }
 }
 
-fn check_table(declared: DeclaredTable, problems: &mut Vec<String>) -> Table {
+fn check_table(declared: DeclaredTable, problems: &mut Problems) -> Table {
     let table = format!("table `{}`", shown(&declared.name));
     check_name("table name", &declared.name, IDENTIFIER_BYTES_MAX, problems);
     check_count(
@@ -266,7 +313,8 @@ fn check_table(declared: DeclaredTable, problems: &mut Vec<String>) -> Table {
     }
     let mut indexes: Vec<Index> = Vec::new();
     for columns in declared.indexes.iter().take(INDEXES_MAX) {
-        let what = format!("{table}: the index on ({})", shown(&columns.join(", ")));
+        let names = columns.get(..INDEX_COLUMNS_MAX).unwrap_or(columns);
+        let what = format!("{table}: the index on ({})", shown(&names.join(", ")));
         if columns.is_empty() {
             problems.push(format!("{table} has an index on no columns"));
         }
@@ -291,7 +339,7 @@ fn resolve(
     what: &str,
     names: &[String],
     columns: &[Column],
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<usize> {
     check_count(
         &format!("columns of {what}"),
@@ -323,13 +371,13 @@ fn resolve(
     numbers
 }
 
-fn check_count(what: &str, count: usize, limit: usize, problems: &mut Vec<String>) {
+fn check_count(what: &str, count: usize, limit: usize, problems: &mut Problems) {
     if count > limit {
         problems.push(format!("{count} {what}, at most {limit} are allowed"));
     }
 }
 
-fn check_name(what: &str, name: &str, bytes_max: usize, problems: &mut Vec<String>) {
+fn check_name(what: &str, name: &str, bytes_max: usize, problems: &mut Problems) {
     if !is_identifier(name) {
         problems.push(format!(
             "{what} `{}` is not of the form [a-z][a-z0-9_]*",
@@ -425,6 +473,41 @@ mod tests {
                 "`{expected}` is missing in {problems:#?}"
             );
         }
+    }
+
+    #[test]
+    fn a_description_of_millions_of_mistakes_is_refused_in_few_words() {
+        let table = DeclaredTable {
+            indexes: vec![vec!["nobody".to_owned(); 1_000]; 100],
+            columns: vec![column("Upper"); 1_000],
+            ..orders()
+        };
+        let subscription = Subscription {
+            categories: vec!["a-b".to_owned(); 100_000],
+            ..Subscription::default()
+        };
+        let tables = vec![table; 10];
+        let invalid = Description::check("orders".to_owned(), 1, subscription, tables);
+        let invalid = invalid.unwrap_err();
+        assert_eq!(invalid.problems.len(), PROBLEMS_KEPT);
+        assert!(invalid.to_string().len() < 10_000, "{invalid}");
+    }
+
+    #[test]
+    fn long_subscriptions_are_compared_as_short_ones_are() {
+        let names = |numbers: std::ops::Range<usize>| Subscription {
+            event_types: numbers.map(|number| format!("T{number}")).collect(),
+            ..Subscription::default()
+        };
+        for (few, many) in [(3, 20), (2_000, SUBSCRIPTION_ENTRIES_MAX)] {
+            let (few, many) = (names(0..few), names(0..many));
+            assert!(many.covers(&few) && !few.covers(&many));
+            assert_eq!(few.union(&many).event_types.len(), many.event_types.len());
+        }
+        let (first, second) = (names(0..6_000), names(6_000..12_000));
+        let union = first.union(&second);
+        assert!(union.covers(&first) && union.covers(&second));
+        assert!(union.event_types.is_empty(), "no query takes so many");
     }
 
     #[test]

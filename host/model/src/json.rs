@@ -5,8 +5,14 @@
 //! strings are escaped only where they must be. Two documents that PostgreSQL
 //! holds as the same value with the same scales have the same normal form, so
 //! both databases give a projection the same text.
+//!
+//! A document comes from a guest or from another system, so what is spent on it is
+//! bounded before it is spent: the normal form by the caller, a number by
+//! [`MAX_EXPANDED_DIGITS`] (nine characters can stand for 131,072 digits), and
+//! each byte is moved a few times at the most, however the objects are nested.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 mod number;
 #[cfg(test)]
@@ -15,6 +21,12 @@ mod tests;
 /// How deep arrays and objects may be nested. PostgreSQL's own limit depends
 /// on its stack and is higher.
 pub const MAX_DEPTH: usize = 512;
+/// How many digits a number that is written with an exponent may have without
+/// it. All 64-bit floats have fewer; what has more can be written out.
+pub const MAX_EXPANDED_DIGITS: usize = 1_000;
+/// Objects up to this size are sorted where they stand, which moves their bytes
+/// once for each level. Larger ones are moved once, when all is read.
+const SORTED_IN_PLACE_BYTES: usize = 1 << 10;
 
 /// Why a text has no normal form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,28 +43,43 @@ pub enum InvalidJson {
     /// A number with more digits than PostgreSQL's `numeric` holds.
     #[error("a number is out of range")]
     OutOfRange,
+    /// A number whose exponent stands for more than [`MAX_EXPANDED_DIGITS`].
+    #[error("a number has more than {MAX_EXPANDED_DIGITS} digits when its exponent is written out")]
+    LongNumber,
+    /// The normal form is longer than the caller allows.
+    #[error("its normal form takes more than {bytes_max} bytes")]
+    TooLong {
+        /// The limit.
+        bytes_max: usize,
+    },
 }
 
-/// Brings a JSON document to its normal form.
+/// Brings a JSON document to its normal form. It, and what is kept on the way to
+/// it, may take `bytes_max` bytes.
 ///
 /// # Errors
-/// [`InvalidJson`] if PostgreSQL's `jsonb` could not hold it, or if it is
-/// nested deeper than [`MAX_DEPTH`].
-pub fn normalise(text: &str) -> Result<String, InvalidJson> {
+/// [`InvalidJson`] if PostgreSQL's `jsonb` could not hold it, or if it goes
+/// beyond the limits of this module or of the caller.
+pub fn normalise(text: &str, bytes_max: usize) -> Result<String, InvalidJson> {
+    // Normal form has a space after each comma and colon.
+    let usual = text.len() + text.len() / 8;
     let mut scanner = Scanner {
         text,
         at: 0,
-        // Normal form has a space after each comma and colon.
-        out: String::with_capacity(text.len() + text.len() / 8),
+        bytes_max,
+        out: String::with_capacity(usual.min(bytes_max)),
         members: Vec::new(),
+        unsorted: Vec::new(),
+        spans: Vec::new(),
     };
     scanner.skip_space();
     scanner.value(0)?;
+    scanner.check_room()?;
     scanner.skip_space();
     if scanner.at < text.len() {
         return Err(scanner.unexpected("the end"));
     }
-    Ok(scanner.out)
+    Ok(scanner.sorted())
 }
 
 /// One pair of an object that is being written.
@@ -63,12 +90,26 @@ struct Member<'a> {
     end: usize,
 }
 
+/// A large object whose pairs stand in the output in another order than that of
+/// the normal form.
+struct Unsorted {
+    /// Where its bracket stands.
+    start: usize,
+    /// Behind its last pair.
+    end: usize,
+    /// The places of its pairs among the spans, in order.
+    spans: Range<usize>,
+}
+
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    bytes_max: usize,
     out: String,
     /// The pairs of all objects that are open, outermost first.
     members: Vec<Member<'a>>,
+    unsorted: Vec<Unsorted>,
+    spans: Vec<Range<usize>>,
 }
 
 impl<'a> Scanner<'a> {
@@ -88,6 +129,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), InvalidJson> {
+        // No leaf is longer than its text, or than a number may get.
+        self.check_room()?;
         match self.peek() {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
@@ -101,6 +144,19 @@ impl<'a> Scanner<'a> {
             Some(b'n') => self.word("null"),
             _ => Err(self.unexpected("a value")),
         }
+    }
+
+    /// Whether what was made of the document stays within the limit.
+    const fn check_room(&self) -> Result<(), InvalidJson> {
+        let held = self.out.len()
+            + self.members.len() * size_of::<Member<'_>>()
+            + self.spans.len() * size_of::<Range<usize>>();
+        if held > self.bytes_max {
+            return Err(InvalidJson::TooLong {
+                bytes_max: self.bytes_max,
+            });
+        }
+        Ok(())
     }
 
     fn word(&mut self, word: &str) -> Result<(), InvalidJson> {
@@ -209,22 +265,65 @@ impl<'a> Scanner<'a> {
                     left.start,
                 ))
             });
-            let mut sorted = String::with_capacity(self.out.len() - body);
             let mut previous: Option<&Member<'_>> = None;
+            let kept = self.spans.len();
             for member in &*members {
-                if previous.is_some_and(|previous| previous.key == member.key) {
-                    continue;
+                if previous.is_none_or(|previous| previous.key != member.key) {
+                    self.spans.push(member.start..member.end);
                 }
-                if previous.is_some() {
-                    sorted.push_str(", ");
-                }
-                sorted.push_str(self.out.get(member.start..member.end).unwrap_or_default());
                 previous = Some(member);
             }
-            self.out.truncate(body);
-            self.out.push_str(&sorted);
+            if self.out.len() - body > SORTED_IN_PLACE_BYTES {
+                self.unsorted.push(Unsorted {
+                    start: body - 1,
+                    end: self.out.len(),
+                    spans: kept..self.spans.len(),
+                });
+            } else {
+                let mut sorted = String::with_capacity(self.out.len() - body);
+                for span in self.spans.drain(kept..) {
+                    separate(&mut sorted);
+                    sorted.push_str(self.out.get(span).unwrap_or_default());
+                }
+                self.out.truncate(body);
+                self.out.push_str(&sorted);
+            }
         }
         self.members.truncate(first);
+    }
+
+    /// The output, with the pairs of the large objects in order.
+    fn sorted(mut self) -> String {
+        if self.unsorted.is_empty() {
+            return self.out;
+        }
+        self.members = Vec::new();
+        self.unsorted.sort_unstable_by_key(|object| object.start);
+        let mut sorted = String::with_capacity(self.out.len());
+        self.copy_sorted(0..self.out.len(), &mut sorted);
+        sorted
+    }
+
+    fn copy_sorted(&self, span: Range<usize>, sorted: &mut String) {
+        let plain = |from, to| self.out.get(from..to).unwrap_or_default();
+        let mut at = span.start;
+        loop {
+            let next = self.unsorted.partition_point(|object| object.start < at);
+            let Some(object) = (self.unsorted.get(next)).filter(|object| object.start < span.end)
+            else {
+                sorted.push_str(plain(at, span.end));
+                return;
+            };
+            sorted.push_str(plain(at, object.start + 1));
+            let members = self.spans.get(object.spans.clone()).unwrap_or_default();
+            for (place, member) in members.iter().enumerate() {
+                if place > 0 {
+                    sorted.push_str(", ");
+                }
+                self.copy_sorted(member.clone(), sorted);
+            }
+            at = object.end;
+        }
     }
 
     fn open(&mut self, depth: usize, bracket: char) -> Result<(), InvalidJson> {
@@ -401,6 +500,13 @@ impl<'a> Scanner<'a> {
         InvalidJson::Syntax {
             reason: format!("{what} (line {line}, column {column})"),
         }
+    }
+}
+
+/// Begins the next pair of an object.
+fn separate(pairs: &mut String) {
+    if !pairs.is_empty() {
+        pairs.push_str(", ");
     }
 }
 

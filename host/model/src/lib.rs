@@ -20,6 +20,7 @@
     )
 )]
 
+mod budget;
 mod change;
 mod description;
 mod event;
@@ -37,4 +38,7 @@ pub use event::{Event, EventRef, Payload, PayloadRef, Position, category};
 pub use memory::MemoryTables;
 pub use schema::{Column, Index, Row, Table, Violation};
 pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};
-pub use writes::{BatchWrites, CommittedRows, FoldedRows, TableWrites, WriteError, WriteLimits};
+pub use writes::{
+    BatchWrites, CommittedRows, FoldedRows, FoundRows, PAGE_BYTES, TableWrites, WriteError,
+    WriteLimits, row_size,
+};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::description::Description;
 use crate::schema::Row;
 use crate::value::{Key, Value};
-use crate::writes::{CommittedRows, TableWrites};
+use crate::writes::{CommittedRows, FoundRows, PAGE_BYTES, TableWrites, row_size};
 
 /// The tables of one projection, as a database would hold them.
 #[derive(Clone, Debug)]
@@ -66,10 +66,17 @@ impl CommittedRows for MemoryTables {
 
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Infallible> {
         let rows = self.tables.get(table);
-        Ok(keys
-            .iter()
-            .map(|key| rows.and_then(|rows| rows.get(key)).cloned())
-            .collect())
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for key in keys {
+            let row = rows.and_then(|rows| rows.get(key)).cloned();
+            bytes += row.as_deref().map_or(0, row_size);
+            found.push(row);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn find(
@@ -79,23 +86,31 @@ impl CommittedRows for MemoryTables {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, Infallible> {
+    ) -> Result<FoundRows, Infallible> {
         let Some(declared) = self.description.tables.get(table) else {
-            return Ok(Vec::new());
+            return Ok(FoundRows::default());
         };
         let Some(index) = declared.indexes.get(index) else {
-            return Ok(Vec::new());
+            return Ok(FoundRows::default());
         };
-        Ok(self
+        let mut found = FoundRows::default();
+        let mut bytes = 0;
+        let matching = self
             .tables
             .get(table)
             .into_iter()
             .flatten()
             .filter(|(key, _)| after.is_none_or(|after| *key > after))
             .map(|(_, row)| row)
-            .filter(|row| declared.pick(&index.columns, row) == values)
-            .take(limit)
-            .cloned()
-            .collect())
+            .filter(|row| declared.pick(&index.columns, row) == values);
+        for row in matching {
+            if found.rows.len() >= limit || bytes >= PAGE_BYTES {
+                found.more = true;
+                break;
+            }
+            bytes += row_size(row);
+            found.rows.push(row.clone());
+        }
+        Ok(found)
     }
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::value::{ColumnType, Floats, InvalidValue, Key, Value};
 
 /// What a key, or the values of an index together with the key, may hold. A
-/// leaf of an index of PostgreSQL holds 2,704 bytes, with headers.
-const ENTRY_BYTES_MAX: usize = 2_500;
+/// leaf of an index of PostgreSQL holds 2,704 bytes, with headers. No row has a
+/// longer one, so the database is not asked for it.
+pub(crate) const ENTRY_BYTES_MAX: usize = 2_500;
 
 /// One row: its values in the order of the table's columns.
 pub type Row = Vec<Value>;
@@ -140,12 +141,12 @@ impl Table {
             .position(|column| column.name == name)
             .ok_or_else(|| Violation::UnknownColumn {
                 table: self.name.clone(),
-                column: name.to_owned(),
+                column: shown(name),
             })
     }
 
     /// Checks one value for column number `column` and brings it to the form
-    /// that both databases give back.
+    /// that both databases give back. JSON takes it from `room`, in bytes.
     ///
     /// # Errors
     /// [`Violation::Value`] if the column cannot hold it.
@@ -154,6 +155,7 @@ impl Table {
         column: usize,
         value: &mut Value,
         floats: Floats,
+        room: &mut usize,
     ) -> Result<(), Violation> {
         let Some(declared) = self.columns.get(column) else {
             return Err(Violation::UnknownColumn {
@@ -164,7 +166,7 @@ impl Table {
         let checked = match value {
             Value::Null if declared.nullable => Ok(()),
             Value::Null => Err(InvalidValue::Null),
-            _ => value.check(declared.column_type, floats),
+            _ => value.check(declared.column_type, floats, room),
         };
         checked.map_err(|reason| Violation::Value {
             table: self.name.clone(),
@@ -179,14 +181,19 @@ impl Table {
         Ok(())
     }
 
-    /// Checks a whole row, in place.
+    /// Checks a whole row, in place. Its JSON may take `room` bytes.
     ///
     /// # Errors
     /// [`Violation::Arity`] or [`Violation::Value`].
-    pub fn check_row(&self, row: &mut Row, floats: Floats) -> Result<(), Violation> {
+    pub fn check_row(
+        &self,
+        row: &mut Row,
+        floats: Floats,
+        mut room: usize,
+    ) -> Result<(), Violation> {
         self.check_arity("a row", self.columns.len(), row.len())?;
         for (column, value) in row.iter_mut().enumerate() {
-            self.check_value(column, value, floats)?;
+            self.check_value(column, value, floats, &mut room)?;
         }
         self.check_entries(row)
     }
@@ -259,15 +266,30 @@ impl Table {
         else {
             return Err(Violation::MissingIndex {
                 table: self.name.clone(),
-                columns: columns.join(", "),
+                columns: listed(columns),
             });
         };
-        let what = format!("the index on ({})", columns.join(", "));
+        let what = format!("the index on ({})", listed(columns));
         self.check_arity(&what, index.columns.len(), values.len())?;
         Ok((
             number,
             self.checked_columns(&index.columns, values, floats)?,
         ))
+    }
+
+    /// Checks that a row may have this key.
+    ///
+    /// # Errors
+    /// [`Violation::EntryTooLong`].
+    pub(crate) fn check_key_length(&self, key: &Key) -> Result<(), Violation> {
+        match key.content_bytes() {
+            ..=ENTRY_BYTES_MAX => Ok(()),
+            found => Err(Violation::EntryTooLong {
+                table: self.name.clone(),
+                what: "the primary key".to_owned(),
+                found,
+            }),
+        }
     }
 
     /// The primary key of a row that was checked.
@@ -303,8 +325,10 @@ impl Table {
         mut values: Vec<Value>,
         floats: Floats,
     ) -> Result<Vec<Value>, Violation> {
+        // No JSON is in a key or an index.
+        let mut room = 0;
         for (column, value) in columns.iter().zip(&mut values) {
-            self.check_value(*column, value, floats)?;
+            self.check_value(*column, value, floats, &mut room)?;
         }
         Ok(values)
     }
@@ -320,4 +344,18 @@ impl Table {
             found,
         })
     }
+}
+
+/// How many columns of an index a message names.
+const COLUMNS_SHOWN: usize = 32;
+
+/// The beginning of a name that a guest gave.
+pub(crate) fn shown(name: &str) -> String {
+    const CHARACTERS_SHOWN: usize = 80;
+    name.chars().take(CHARACTERS_SHOWN).collect()
+}
+
+fn listed(columns: &[String]) -> String {
+    let names = columns.iter().take(COLUMNS_SHOWN);
+    names.map(|name| shown(name)).collect::<Vec<_>>().join(", ")
 }

@@ -88,6 +88,21 @@ pub enum InvalidValue {
     /// Text or JSON with U+0000.
     #[error("the text has U+0000 in it, which PostgreSQL cannot hold")]
     Nul,
+    /// A number in JSON whose exponent stands for too many digits.
+    #[error(
+        "a number in the JSON has more than {} digits when its exponent is written out",
+        json::MAX_EXPANDED_DIGITS
+    )]
+    LongJsonNumber,
+    /// JSON that takes more than a batch may still write.
+    #[error(
+        "the JSON takes more than the {bytes_max} bytes that its batch may still write \
+         (limits.batch-write-bytes)"
+    )]
+    LongJson {
+        /// What is left.
+        bytes_max: usize,
+    },
     /// A NaN for a database that has none.
     #[error("NaN, which SQLite cannot hold")]
     Nan,
@@ -177,11 +192,17 @@ impl Value {
     }
 
     /// Checks a value that is not null against a column's type and brings it
-    /// to its canonical form.
+    /// to its canonical form. Only that of JSON may be longer than what was
+    /// given: it is taken from `room`, in bytes, before it is made.
     ///
     /// # Errors
     /// [`InvalidValue`] if the column cannot hold it.
-    pub fn check(&mut self, expected: ColumnType, floats: Floats) -> Result<(), InvalidValue> {
+    pub fn check(
+        &mut self,
+        expected: ColumnType,
+        floats: Floats,
+        room: &mut usize,
+    ) -> Result<(), InvalidValue> {
         if self.column_type() != Some(expected) {
             return Err(InvalidValue::Type {
                 expected,
@@ -206,8 +227,15 @@ impl Value {
             Self::Date(day) if !(DATE_MIN..=DATE_MAX).contains(day) => {
                 return Err(out_of_range(format!("day {day}")));
             }
-            Self::Json(text) => match json::normalise(text) {
-                Ok(normal) => *text = normal,
+            Self::Json(text) => match json::normalise(text, *room) {
+                Ok(normal) => {
+                    *room = room.saturating_sub(normal.len());
+                    *text = normal;
+                }
+                Err(json::InvalidJson::LongNumber) => return Err(InvalidValue::LongJsonNumber),
+                Err(json::InvalidJson::TooLong { bytes_max }) => {
+                    return Err(InvalidValue::LongJson { bytes_max });
+                }
                 Err(json::InvalidJson::Nul) => return Err(InvalidValue::Nul),
                 Err(json::InvalidJson::OutOfRange) => return Err(out_of_range(excerpt(text))),
                 Err(json::InvalidJson::Syntax { .. }) => {
@@ -250,7 +278,7 @@ impl Value {
             }
             // Canonical floats: one NaN, positive, and no negative zero.
             (Self::Float(a), Self::Float(b)) => a.total_cmp(b),
-            (Self::Decimal(a), Self::Decimal(b)) => a.number().cmp(&b.number()),
+            (Self::Decimal(a), Self::Decimal(b)) => a.order(b),
             (Self::Text(a), Self::Text(b)) | (Self::Json(a), Self::Json(b)) => a.cmp(b),
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
@@ -304,7 +332,9 @@ mod tests {
     fn floats_have_one_zero_and_one_nan() {
         let checked = |number: f64, floats| {
             let mut value = Value::Float(number);
-            value.check(ColumnType::Float, floats).map(|()| value)
+            value
+                .check(ColumnType::Float, floats, &mut 0)
+                .map(|()| value)
         };
         let Ok(Value::Float(zero)) = checked(-0.0, Floats::NotNan) else {
             panic!("zero was refused")
@@ -319,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_range_of_times_ends_with_the_year_9999() {
-        let at = |at| Value::Timestamp(at).check(ColumnType::Timestamp, Floats::All);
+        let at = |at| Value::Timestamp(at).check(ColumnType::Timestamp, Floats::All, &mut 0);
         // A civil time: `jiff::Timestamp` ends a day before the year does.
         let epoch = date(1970, 1, 1).at(0, 0, 0, 0);
         let since_epoch = |time: DateTime| time.duration_since(epoch).as_micros();

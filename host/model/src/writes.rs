@@ -14,9 +14,10 @@
 
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::change::{Change, Changes};
 use crate::description::Description;
-use crate::schema::{Row, Table, Violation};
+use crate::schema::{Row, Table, Violation, shown};
 use crate::value::{Floats, Key, Value};
 
 mod folding;
@@ -32,13 +33,18 @@ use pending::{Pending, PendingTable};
 /// How many committed rows `find` and its kin read in one round trip. Tests
 /// have few rows and need several pages.
 const FIND_PAGE_ROWS: usize = if cfg!(test) { 2 } else { 1_000 };
+/// A page of committed rows ends with the one that reaches so many bytes: a
+/// row can be as large as all that a batch may write.
+pub const PAGE_BYTES: usize = if cfg!(test) { 600 } else { 8 << 20 };
 
 /// The rows as they stood before the batch.
 pub trait CommittedRows {
     /// What goes wrong when they are read.
     type Error;
 
-    /// The rows under these keys of table number `table`, in their order.
+    /// The rows under the first of these keys of table number `table`, in their
+    /// order: under all of them, or so many, at least one, that the rows fill a
+    /// page ([`PAGE_BYTES`]).
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -46,7 +52,8 @@ pub trait CommittedRows {
 
     /// Rows of table number `table` in which the columns of its index number
     /// `index` equal `values` (a null equals a null), in primary-key order,
-    /// with keys above `after`, at most `limit`.
+    /// with keys above `after`, at most `limit`; fewer if they fill a page
+    /// ([`PAGE_BYTES`]).
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -57,7 +64,16 @@ pub trait CommittedRows {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, Self::Error>;
+    ) -> Result<FoundRows, Self::Error>;
+}
+
+/// Committed rows that were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundRows {
+    /// In primary-key order.
+    pub rows: Vec<Row>,
+    /// Whether there may be more behind them.
+    pub more: bool,
 }
 
 /// Why a call of a guest failed.
@@ -109,10 +125,8 @@ pub struct TableWrites {
 pub struct BatchWrites {
     description: Arc<Description>,
     floats: Floats,
-    limits: WriteLimits,
+    budget: Budget,
     tables: Vec<PendingTable>,
-    writes: u64,
-    bytes: u64,
 }
 
 impl BatchWrites {
@@ -127,10 +141,8 @@ impl BatchWrites {
         Self {
             description,
             floats,
-            limits,
+            budget: Budget::new(limits),
             tables,
-            writes: 0,
-            bytes: 0,
         }
     }
 
@@ -141,7 +153,7 @@ impl BatchWrites {
     pub fn table(&self, name: &str) -> Result<usize, Violation> {
         self.description
             .table(name)
-            .ok_or_else(|| Violation::UnknownTable(name.chars().take(80).collect()))
+            .ok_or_else(|| Violation::UnknownTable(shown(name)))
     }
 
     /// The row under a key.
@@ -199,7 +211,7 @@ impl BatchWrites {
             let page =
                 self.find_page(committed, table, index, &values, after.as_ref(), page_rows)?;
             bytes += page.rows.iter().map(|row| row_size(row)).sum::<usize>();
-            self.check_reply(bytes)?;
+            self.budget.check_reply(bytes)?;
             found.extend(page.rows);
             after = page.last;
             if after.is_none() {
@@ -221,9 +233,9 @@ impl BatchWrites {
         mut row: Row,
     ) -> Result<(), WriteError<C::Error>> {
         let declared = self.declared(table)?;
-        declared.check_row(&mut row, self.floats)?;
+        declared.check_row(&mut row, self.floats, self.budget.room())?;
         let key = declared.key_of(&row);
-        self.count(row_size(&row))?;
+        self.budget.write(row_size(&row))?;
         self.replace(committed, table, key, Some(row))
     }
 
@@ -237,9 +249,14 @@ impl BatchWrites {
         table: usize,
         key: Vec<Value>,
     ) -> Result<(), WriteError<C::Error>> {
-        let key = self.declared(table)?.checked_key(key, self.floats)?;
-        self.count(key.size())?;
-        self.replace(committed, table, key, None)
+        let declared = self.declared(table)?;
+        let key = declared.checked_key(key, self.floats)?;
+        let may_exist = declared.check_key_length(&key).is_ok();
+        self.budget.write(key.size())?;
+        match may_exist {
+            true => self.replace(committed, table, key, None),
+            false => Ok(()),
+        }
     }
 
     /// Changes the row under a key; without such a row, does nothing.
@@ -284,14 +301,17 @@ impl BatchWrites {
         values: Vec<Value>,
         changes: Vec<Change<'_>>,
     ) -> Result<(), WriteError<C::Error>> {
-        let changes = Changes::checked(self.declared(table)?, changes, self.floats)?;
-        self.count(changes.size())?;
+        let room = self.budget.room();
+        let changes = Changes::checked(self.declared(table)?, changes, self.floats, room)?;
+        self.budget.write(changes.size())?;
         let description = Arc::clone(&self.description);
         let floats = self.floats;
         self.for_each_found(committed, table, columns, values, |writes, key, mut row| {
             let declared = declared(&description, table)?;
-            writes.count(changes.size() + row_size(&row))?;
-            changes.clone().apply(declared, &mut row, floats)?;
+            writes.budget.write(changes.size() + row_size(&row))?;
+            changes
+                .clone()
+                .apply(declared, &mut row, floats, &mut writes.budget)?;
             writes.know(table, key, Some(row))
         })
     }
@@ -308,9 +328,9 @@ impl BatchWrites {
         columns: &[String],
         values: Vec<Value>,
     ) -> Result<(), WriteError<C::Error>> {
-        self.count(values.iter().map(Value::size).sum())?;
+        self.budget.write(values.iter().map(Value::size).sum())?;
         self.for_each_found(committed, table, columns, values, |writes, key, _| {
-            writes.count(key.size())?;
+            writes.budget.write(key.size())?;
             writes.know(table, key, None)
         })
     }
@@ -356,28 +376,6 @@ impl BatchWrites {
         declared(&self.description, table)
     }
 
-    /// Counts one write and what it passed.
-    fn count(&mut self, bytes: usize) -> Result<(), Violation> {
-        self.writes += 1;
-        if self.writes > self.limits.writes {
-            return Err(Violation::TooManyWrites {
-                limit: self.limits.writes,
-            });
-        }
-        self.count_bytes(bytes)
-    }
-
-    /// Counts what is held in memory from now on.
-    fn count_bytes(&mut self, bytes: usize) -> Result<(), Violation> {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        if self.bytes > self.limits.bytes {
-            return Err(Violation::TooManyBytes {
-                limit: self.limits.bytes,
-            });
-        }
-        Ok(())
-    }
-
     fn pending(&mut self, table: usize) -> Result<&mut PendingTable, Violation> {
         self.tables
             .get_mut(table)
@@ -412,9 +410,14 @@ impl BatchWrites {
     ) -> Result<(), Violation> {
         let declared = self.declared(table)?;
         let key = declared.checked_key(key, self.floats)?;
-        let changes = Changes::checked(declared, changes, self.floats)?;
-        self.count(key.size() + changes.size())?;
+        let changes = Changes::checked(declared, changes, self.floats, self.budget.room())?;
+        self.budget.write(key.size() + changes.size())?;
         let declared = self::declared(&self.description, table)?;
+        match declared.check_key_length(&key) {
+            Err(too_long) if create => return Err(too_long),
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
         let pending = self.tables.get_mut(table);
         pending.ok_or_else(|| unknown_table(table))?.change(
             declared,
@@ -422,6 +425,7 @@ impl BatchWrites {
             changes,
             create,
             self.floats,
+            &mut self.budget,
         )
     }
 
@@ -435,7 +439,9 @@ impl BatchWrites {
     }
 }
 
-fn row_size(row: &[Value]) -> usize {
+/// What a row holds, in bytes.
+#[must_use]
+pub fn row_size(row: &[Value]) -> usize {
     row.iter().map(Value::size).sum()
 }
 

@@ -17,6 +17,7 @@ use crate::event_store::{
     self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, NewEvent, OnProgress,
     Progress, StreamId,
 };
+use crate::readable::name;
 
 /// An import that takes longer shows how far it has got.
 const QUIET_FOR: Duration = Duration::from_secs(2);
@@ -194,8 +195,11 @@ fn print_appended(
         } else {
             writeln!(
                 out,
-                "event {} is version {} of stream {stream}, at position {}",
-                one.id, one.version, one.position
+                "event {} is version {} of stream {}, at position {}",
+                one.id,
+                one.version,
+                name(stream.as_str()),
+                one.position
             )?;
         }
     }

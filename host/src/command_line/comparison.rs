@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use gnomon_model::Position;
-use serde_json::json;
+use serde::Serialize;
 
 use super::shown_comparison::{Sides, write_comparison};
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
@@ -18,7 +18,7 @@ use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::shutdown::Shutdown;
 use crate::source;
 use crate::supervisor::{Scope, Supervisor};
-use crate::target::{Comparison, NewGeneration, Target};
+use crate::target::{Comparison, NewGeneration, TableComparison, Target};
 
 /// Differing rows of each table that are shown.
 const SAMPLES: usize = 20;
@@ -222,6 +222,20 @@ async fn wait_for_build(
     }
 }
 
+/// A comparison in JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    live: GenerationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<GenerationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuilt: Option<GenerationId>,
+    equal: bool,
+    position: Position,
+    tables: &'a [TableComparison],
+}
+
 fn say(
     context: &Context,
     name: &str,
@@ -232,15 +246,17 @@ fn say(
 ) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout();
     if context.json {
-        let shown = json!({
-            "name": name,
-            "live": live.id,
-            sides.json: other.id,
-            "equal": comparison.is_equal(),
-            "position": comparison.position,
-            "tables": comparison.tables,
-        });
-        writeln!(stdout, "{shown}")?;
+        // Not by way of a value: cells would be rounded there.
+        let shown = Shown {
+            name,
+            live: live.id,
+            candidate: (sides == Sides::CANDIDATE).then_some(other.id),
+            rebuilt: (sides == Sides::REBUILT).then_some(other.id),
+            equal: comparison.is_equal(),
+            position: comparison.position,
+            tables: &comparison.tables,
+        };
+        writeln!(stdout, "{}", serde_json::to_string(&shown)?)?;
         return Ok(());
     }
     write_comparison(&mut stdout, name, comparison, sides)

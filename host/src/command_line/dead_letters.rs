@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gnomon_model::{Payload, Position};
+use gnomon_model::Position;
 use serde_json::json;
 
 use super::{Context, host, style};
-use crate::dead_letter::{DeadLetter, DeadLetterAction};
+use crate::dead_letter::DeadLetterAction;
+use crate::event_store::write_dead_letter;
 use crate::generation::Generation;
-use crate::status;
 use crate::target::Target;
+use crate::{readable, status};
 
 /// Dead letters that are read in one go.
 const PAGE_EVENTS: usize = 500;
@@ -91,12 +92,13 @@ async fn list(context: &Context, target: &Arc<dyn Target>, name: &str) -> anyhow
         after = last.event.position;
         for letter in &page {
             if context.json {
-                writeln!(stdout, "{}", shown(letter)?)?;
+                write_dead_letter(&mut stdout, &letter.event, &letter.error)?;
+                writeln!(stdout)?;
             } else {
                 table.add_row([
                     style::grouped(letter.event.position.get()),
-                    letter.event.stream_id.clone(),
-                    letter.event.event_type.clone(),
+                    readable::name(&letter.event.stream_id),
+                    readable::name(&letter.event.event_type),
                     letter.error.clone(),
                 ]);
             }
@@ -109,25 +111,6 @@ async fn list(context: &Context, target: &Arc<dyn Target>, name: &str) -> anyhow
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The event's envelope, with the reason for which it waits.
-fn shown(letter: &DeadLetter) -> anyhow::Result<serde_json::Value> {
-    let event = &letter.event;
-    let data = match &event.data {
-        Payload::Json(text) => serde_json::from_str(text)?,
-        Payload::Binary(bytes) => json!({ "bytes": bytes.len() }),
-    };
-    Ok(json!({
-        "global_position": event.position,
-        "event_id": event.id,
-        "stream_id": event.stream_id,
-        "event_type": event.event_type,
-        "version": event.version,
-        "schema_version": event.schema_version,
-        "data": data,
-        "error": letter.error,
-    }))
 }
 
 impl Request {

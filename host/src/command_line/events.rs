@@ -9,6 +9,7 @@ use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
 use crate::event_store::{self, EventStore, StreamId, format_timestamp, write_envelope};
+use crate::readable::name;
 use crate::source::{self, Checkpoint, Follow};
 
 /// Events that are read at a time.
@@ -237,9 +238,9 @@ impl Printer {
             table.add_row([
                 event.position.to_string(),
                 format_timestamp(event.recorded_at),
-                event.stream_id.clone(),
+                name(&event.stream_id),
                 event.version.to_string(),
-                event.event_type.clone(),
+                name(&event.event_type),
                 excerpt(&event.data),
             ]);
         }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Context, host, style};
 use crate::configuration::Limits;
 use crate::guest::GuestEngine;
+use crate::readable::name;
 use crate::supervisor::limits_of_guest;
 
 /// Shows what a module declares and imports
@@ -139,6 +140,7 @@ fn listed(entries: &[String], otherwise: &str) -> String {
     if entries.is_empty() {
         otherwise.to_owned()
     } else {
-        entries.join(", ")
+        let entries = entries.iter().map(|entry| name(entry));
+        entries.collect::<Vec<_>>().join(", ")
     }
 }

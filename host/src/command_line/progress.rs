@@ -8,6 +8,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::readable::{Readable, indented};
+
 /// All bars of the process. Without a terminal they are not drawn.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
@@ -40,7 +42,8 @@ pub(super) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        BARS.suspend(|| io::stderr().write(bytes))
+        BARS.suspend(|| Readable::new(io::stderr()).write_all(bytes))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -49,9 +52,25 @@ impl Write for LogWriter {
 }
 
 impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = Self;
+    type Writer = LogLine;
 
-    fn make_writer(&'a self) -> Self::Writer {
-        Self
+    fn make_writer(&'a self) -> LogLine {
+        LogLine
+    }
+}
+
+/// Takes one line of the log at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogLine;
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        LogWriter.write_all(indented(&line).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        LogWriter.flush()
     }
 }

@@ -2,29 +2,20 @@
 
 use std::io::Write;
 
-use serde_json::Value as Json;
-
 use super::style;
+use crate::json_text::JsonRow;
 use crate::target::{Comparison, Difference, RowDifference, TableComparison};
 
 /// What the second side of a comparison is called.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sides {
-    /// Its key in JSON.
-    pub(super) json: &'static str,
     /// Its name for people.
     name: &'static str,
 }
 
 impl Sides {
-    pub(super) const CANDIDATE: Self = Self {
-        json: "candidate",
-        name: "candidate",
-    };
-    pub(super) const REBUILT: Self = Self {
-        json: "rebuilt",
-        name: "rebuilt",
-    };
+    pub(super) const CANDIDATE: Self = Self { name: "candidate" };
+    pub(super) const REBUILT: Self = Self { name: "rebuilt" };
 }
 
 /// Writes counts for each table, and the first differing rows.
@@ -117,38 +108,29 @@ fn write_row(
     row: &RowDifference,
     sides: Sides,
 ) -> anyhow::Result<()> {
-    let key = fields(&row.key);
+    let key = fields(Some(&row.key));
+    let (left, right) = (fields(row.left.as_ref()), fields(row.right.as_ref()));
     match row.difference {
         Difference::OnlyLeft => {
-            writeln!(output, "{table} [{key}] only live: {}", fields(&row.left))?;
+            writeln!(output, "{table} [{key}] only live: {left}")?;
         }
         Difference::OnlyRight => {
-            writeln!(
-                output,
-                "{table} [{key}] only {}: {}",
-                sides.name,
-                fields(&row.right)
-            )?;
+            writeln!(output, "{table} [{key}] only {}: {right}", sides.name)?;
         }
         Difference::Different => writeln!(
             output,
-            "{table} [{key}] live: {} | {}: {}",
-            fields(&row.left),
-            sides.name,
-            fields(&row.right)
+            "{table} [{key}] live: {left} | {}: {right}",
+            sides.name
         )?,
     }
     Ok(())
 }
 
-/// An object as `name=value` pairs.
-fn fields(object: &Json) -> String {
-    match object {
-        Json::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-        other => other.to_string(),
-    }
+/// A row as `name=value` pairs.
+fn fields(row: Option<&JsonRow>) -> String {
+    row.into_iter()
+        .flatten()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use gnomon_model::{Event, Payload, json};
+use gnomon_model::{Event, Payload};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -11,13 +11,14 @@ use uuid::Uuid;
 use super::{InvalidEvent, NewEvent, StreamId, format_timestamp, parse_timestamp};
 
 /// The fields of an envelope, in the order in which they are written.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "event_id",
     "stream_id",
     "event_type",
     "version",
     "schema_version",
     "data",
+    "data_base64",
     "metadata",
     "global_position",
     "recorded_at",
@@ -70,6 +71,11 @@ pub enum InvalidEnvelope {
         /// What it is.
         found: String,
     },
+    /// Data that is no JSON.
+    #[error(
+        "the event has binary data (`data_base64`), which the event store of Gnomon cannot hold"
+    )]
+    Binary,
     /// The event itself.
     #[error(transparent)]
     Event(#[from] InvalidEvent),
@@ -133,6 +139,9 @@ impl<'a> Fields<'a> {
     }
 
     fn event(&self) -> Result<NewEvent, InvalidEnvelope> {
+        if self.present("data_base64") {
+            return Err(InvalidEnvelope::Binary);
+        }
         let data = self.get("data").ok_or(InvalidEnvelope::Missing("data"))?;
         let mut event = NewEvent::new(self.text("event_type")?, data)?;
         if self.present("event_id") {
@@ -256,31 +265,42 @@ fn excerpt(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// Writes an event as one envelope, in one line, without its line break.
+/// Writes an event as one envelope, in one line, without its line break. Data
+/// that is no JSON is `data_base64`.
 ///
 /// # Errors
-/// When the writer fails, or with [`std::io::ErrorKind::InvalidData`] when the
-/// event holds data that is not JSON, which an envelope cannot carry.
+/// When the writer fails.
 pub fn write_envelope(out: &mut dyn std::io::Write, event: &Event) -> std::io::Result<()> {
-    let data = match &event.data {
-        Payload::Json(text) => one_line(text),
-        Payload::Binary(_) => None,
+    write_with(out, event, "")
+}
+
+/// The same, with the reason for which the event waits.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write_dead_letter(
+    out: &mut dyn std::io::Write,
+    event: &Event,
+    error: &str,
+) -> std::io::Result<()> {
+    let error = serde_json::to_string(error)?;
+    write_with(out, event, &format!(", \"error\": {error}"))
+}
+
+fn write_with(out: &mut dyn std::io::Write, event: &Event, more: &str) -> std::io::Result<()> {
+    let (field, data) = match &event.data {
+        Payload::Json(text) => match one_line(text) {
+            Some(json) => ("data", json),
+            None => ("data_base64", Cow::Owned(base64(text.as_bytes()))),
+        },
+        Payload::Binary(bytes) => ("data_base64", Cow::Owned(base64(bytes))),
     };
-    let data = data.ok_or_else(|| {
-        std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            format!(
-                "event {} at position {} holds data that is not JSON",
-                event.id, event.position
-            ),
-        )
-    })?;
     let metadata = one_line(&event.metadata).unwrap_or(Cow::Borrowed("null"));
     write!(
         out,
         "{{\"event_id\": {}, \"stream_id\": {}, \"event_type\": {}, \"version\": {}, \
-         \"schema_version\": {}, \"data\": {data}, \"metadata\": {metadata}, \
-         \"global_position\": {}, \"recorded_at\": \"{}\"}}",
+         \"schema_version\": {}, \"{field}\": {data}, \"metadata\": {metadata}, \
+         \"global_position\": {}, \"recorded_at\": \"{}\"{more}}}",
         serde_json::to_string(&event.id)?,
         serde_json::to_string(&event.stream_id)?,
         serde_json::to_string(&event.event_type)?,
@@ -291,14 +311,44 @@ pub fn write_envelope(out: &mut dyn std::io::Write, event: &Event) -> std::io::R
     )
 }
 
-/// Normal form is one line; a `json` column of somebody else may hold more.
+/// A JSON document as one line, without reading it into values, which would
+/// round numbers; `None` for what is no JSON. Only normal form is one line in any
+/// case: a column of somebody else may hold anything.
 fn one_line(text: &str) -> Option<Cow<'_, str>> {
-    if !text.is_empty() && !text.contains(['\n', '\r']) {
+    if serde_json::from_str::<&RawValue>(text).is_err() {
+        return None;
+    }
+    if !text.contains(['\n', '\r']) {
         return Some(Cow::Borrowed(text));
     }
-    json::normalise(text).ok().map(Cow::Owned)
+    // Inside of strings line breaks are escaped.
+    Some(Cow::Owned(text.replace(['\n', '\r'], " ")))
 }
 
+/// Bytes as a JSON string in base64.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |number: u32| {
+        let place = usize::try_from(number & 63).unwrap_or_default();
+        DIGITS.get(place).map_or('=', |digit| char::from(*digit))
+    };
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4 + 2);
+    text.push('"');
+    for chunk in bytes.chunks(3) {
+        let at = |place: usize| chunk.get(place).copied().map_or(0, u32::from);
+        let word = at(0) << 16 | at(1) << 8 | at(2);
+        text.push(digit(word >> 18));
+        text.push(digit(word >> 12));
+        text.push(if chunk.len() > 1 {
+            digit(word >> 6)
+        } else {
+            '='
+        });
+        text.push(if chunk.len() > 2 { digit(word) } else { '=' });
+    }
+    text.push('"');
+    text
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +385,49 @@ mod tests {
         assert_eq!(envelope.event.data(), r#"{"a": 1}"#);
         assert_eq!(envelope.event.metadata(), event.metadata);
         assert_eq!(envelope.event.recorded_at(), Some(event.recorded_at));
+    }
+
+    #[test]
+    fn data_is_written_as_it_is_and_what_is_no_json_in_base64() {
+        let written = |data: Payload| {
+            let event = Event {
+                position: Position::new(1).unwrap(),
+                id: ID.to_owned(),
+                stream_id: "S".to_owned(),
+                event_type: "T".to_owned(),
+                version: 1,
+                schema_version: 1,
+                data,
+                metadata: String::new(),
+                recorded_at: 0,
+            };
+            let mut line = Vec::new();
+            write_dead_letter(&mut line, &event, "no\nmore").unwrap();
+            String::from_utf8(line).unwrap()
+        };
+        let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+        for text in ["1e400", "0.10", "12345678901234567890.125", &deep] {
+            let line = written(Payload::Json(text.to_owned()));
+            assert!(line.contains(&format!("\"data\": {text}, ")), "{line}");
+            assert!(line.ends_with("\"error\": \"no\\nmore\"}"), "{line}");
+        }
+        for (bytes, digits) in [
+            (&b"{"[..], "ew=="),
+            (b"{}}", "e319"),
+            (b"\xff\xfe\xfd\xfc", "//79/A=="),
+            (b"", ""),
+            (b"any carnal pleas", "YW55IGNhcm5hbCBwbGVhcw=="),
+        ] {
+            let line = written(Payload::Binary(bytes.to_owned()));
+            let expected = format!("\"data_base64\": \"{digits}\", ");
+            assert!(line.contains(&expected), "{line}");
+            serde_json::from_str::<serde_json::Value>(&line).unwrap();
+            if let Ok(text) = String::from_utf8(bytes.to_owned()) {
+                assert!(written(Payload::Json(text)).contains(&expected));
+            }
+            let line = line.replace(", \"error\": \"no\\nmore\"", "");
+            assert_eq!(Envelope::parse(&line), Err(InvalidEnvelope::Binary));
+        }
     }
 
     #[test]

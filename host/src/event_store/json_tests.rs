@@ -1,6 +1,6 @@
 //! The normal form of JSON is what a real `jsonb` prints.
 
-use gnomon_model::json::normalise;
+use gnomon_model::json::{InvalidJson, normalise};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -132,12 +132,16 @@ fn normal_form_is_what_jsonb_prints() {
     let accepted = std::cell::Cell::new(0);
     runner
         .run(&text(), |text| {
-            let ours = normalise(&text).ok();
+            let ours = normalise(&text, usize::MAX);
+            if ours == Err(InvalidJson::LongNumber) {
+                return Ok(());
+            }
+            let ours = ours.ok();
             let theirs = runtime.block_on(theirs(&mut connection.borrow_mut(), &text));
             prop_assert_eq!(&ours, &theirs, "{}", text);
             if let Some(normal) = ours {
                 accepted.set(accepted.get() + 1);
-                prop_assert_eq!(normalise(&normal).unwrap(), normal);
+                prop_assert_eq!(normalise(&normal, usize::MAX).unwrap(), normal);
             }
             Ok(())
         })

@@ -11,6 +11,9 @@ use super::{Appended, EventStoreError};
 
 /// Characters that a stream id or an event type may have.
 const NAME_MAX_CHARACTERS: usize = 255;
+/// Bytes that the data of an event may have, its metadata, and a snapshot.
+/// Several copies of one event are in memory on its way to a projection.
+pub const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// An event, or the stream it should go to, is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +140,7 @@ impl NewEvent {
     pub fn new(event_type: impl Into<String>, data: &str) -> Result<Self, InvalidEvent> {
         let event_type = event_type.into();
         checked_name("event type", &event_type)?;
-        let data = json::normalise(data).map_err(|cause| InvalidEvent::Json {
+        let data = json::normalise(data, EVENT_BYTES_MAX).map_err(|cause| InvalidEvent::Json {
             what: "data",
             cause,
         })?;
@@ -177,10 +180,11 @@ impl NewEvent {
     /// # Errors
     /// [`InvalidEvent`] if it is something else.
     pub fn with_metadata(mut self, metadata: &str) -> Result<Self, InvalidEvent> {
-        let metadata = json::normalise(metadata).map_err(|cause| InvalidEvent::Json {
-            what: "metadata",
-            cause,
-        })?;
+        let metadata =
+            json::normalise(metadata, EVENT_BYTES_MAX).map_err(|cause| InvalidEvent::Json {
+                what: "metadata",
+                cause,
+            })?;
         self.metadata = match metadata.as_str() {
             "null" => "{}".to_owned(),
             object if object.starts_with('{') => metadata,

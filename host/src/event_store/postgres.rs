@@ -12,8 +12,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Appended, CheckedFile, EventStore, EventStoreError, ExpectedVersion, Imported, InvalidEvent,
-    NewEvent, OnProgress, Snapshot, StreamId,
+    Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, ExpectedVersion, Imported,
+    InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId,
 };
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
@@ -167,7 +167,7 @@ impl EventStore for PostgresEventStore {
         version: u64,
         data: &str,
     ) -> Result<(), EventStoreError> {
-        let data = json::normalise(data).map_err(|cause| InvalidEvent::Json {
+        let data = json::normalise(data, EVENT_BYTES_MAX).map_err(|cause| InvalidEvent::Json {
             what: "data of the snapshot",
             cause,
         })?;

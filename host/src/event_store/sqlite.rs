@@ -15,9 +15,9 @@ use shared::Shared;
 use crate::sqlite_file;
 
 use super::{
-    Appended, CheckedFile, EventStore, EventStoreError, EventStoreErrorKind, ExpectedVersion,
-    Imported, InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId, format_timestamp,
-    timestamp::parse_stored,
+    Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, EventStoreErrorKind,
+    ExpectedVersion, Imported, InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId,
+    format_timestamp, timestamp::parse_stored,
 };
 
 mod append;
@@ -232,7 +232,7 @@ impl EventStore for SqliteEventStore {
     ) -> Result<(), EventStoreError> {
         let stream = stream.clone();
         let version = i64::try_from(version).unwrap_or(i64::MAX);
-        let data = json::normalise(data).map_err(|cause| InvalidEvent::Json {
+        let data = json::normalise(data, EVENT_BYTES_MAX).map_err(|cause| InvalidEvent::Json {
             what: "data of the snapshot",
             cause,
         })?;

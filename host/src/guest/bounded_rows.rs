@@ -4,7 +4,7 @@
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use gnomon_model::{CommittedRows, FoldedRows, Key, Resized, Row, Value};
+use gnomon_model::{CommittedRows, FoldedRows, FoundRows, Key, Resized, Row, Value};
 
 use crate::target::TargetError;
 
@@ -88,10 +88,10 @@ impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> CommittedRows for 
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, ReadError> {
+    ) -> Result<FoundRows, ReadError> {
         self.ask(
             |rows| rows.find(table, index, values, after, limit),
-            Vec::len,
+            |found| found.rows.len(),
         )
     }
 }

@@ -20,6 +20,10 @@ const TABLE_HANDLES_MAX: u32 = 100_000;
 /// What a log message costs beside its own bytes, so that empty ones are not
 /// free.
 const LOG_LINE_BYTES: usize = 64;
+/// What a description may take: some more than the longest that is allowed.
+const DESCRIPTION_BYTES_MAX: usize = 32 << 20;
+/// What is said of a description that goes beyond it.
+pub(super) const DESCRIPTION_EXCEEDED: &str = "its description takes more than 32 MiB";
 /// What is said of a call that goes beyond [`Call::transfer_limit`].
 pub(super) const TRANSFER_EXCEEDED: &str =
     "it passed more to the host at once than its memory could hold twice (limits.memory)";
@@ -126,9 +130,13 @@ impl Call {
     }
 
     /// How many bytes one call may pass to the host: whatever fits into the
-    /// guest's memory can be said once, with room for what it grows to here.
+    /// guest's memory can be said once, with room for what it grows to here. A
+    /// description is never that long.
     pub(super) const fn transfer_limit(&self) -> usize {
-        self.limits.memory.saturating_mul(2)
+        match self.work {
+            Some(_) => self.limits.memory.saturating_mul(2),
+            None => DESCRIPTION_BYTES_MAX,
+        }
     }
 
     /// Looks at the clock; called on every tick of the engine.

@@ -8,45 +8,14 @@ use gnomon_model::{
 
 use super::bindings::gnomon::projection::{read_model, types};
 use crate::event_list::EventList;
-
-/// The longest name that a message shows.
-const NAME_CHARACTERS_MAX: usize = 255;
+use crate::readable::name;
+pub(super) use crate::readable::{one_line, readable};
 
 /// Stream id, type and position of an event, for messages.
 #[must_use]
 pub fn describe_event(event: EventRef<'_>) -> String {
-    let name = one_line(event.event_type, NAME_CHARACTERS_MAX);
-    let stream = one_line(event.stream_id, NAME_CHARACTERS_MAX);
-    format!("event {} ({name} in stream {stream})", event.position)
-}
-
-/// A guest's text for logs, status and tables: of bounded length, and without
-/// characters that steer a terminal, that change the order in which the others
-/// are read, or that a database cannot hold.
-pub(super) fn readable(text: &str, characters_max: usize) -> String {
-    text.chars()
-        .take(characters_max)
-        .map(|character| match character {
-            '\n' | '\t' => character,
-            character if steers(character) => char::REPLACEMENT_CHARACTER,
-            character => character,
-        })
-        .collect()
-}
-
-/// The same, without line breaks.
-pub(super) fn one_line(text: &str, characters_max: usize) -> String {
-    readable(text, characters_max).replace(['\n', '\t'], "\u{fffd}")
-}
-
-/// Control characters, line separators, and what turns the direction of
-/// writing.
-fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
+    let (event_type, stream) = (name(event.event_type), name(event.stream_id));
+    format!("event {} ({event_type} in stream {stream})", event.position)
 }
 
 /// Events in the form in which a guest takes them.

@@ -11,7 +11,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use super::bindings::gnomon::projection::types;
 use super::bindings::{Projection, ProjectionPre};
 use super::bounded_rows::BoundedRows;
-use super::call::{Call, Fault, TRANSFER_EXCEEDED, Work};
+use super::call::{Call, DESCRIPTION_EXCEEDED, Fault, TRANSFER_EXCEEDED, Work};
 use super::convert;
 use super::core_module::{CorePre, CoreProjection};
 use super::ticker::Ticker;
@@ -309,10 +309,16 @@ fn described(linked: &Linked, limits: GuestLimits) -> Result<Description, LoadEr
         .and_then(|instance| instance.describe(&mut store));
     let call = store.into_data();
     call.close_log();
+    let refused = |reason: String| {
+        LoadError::Describe(match reason.as_str() {
+            TRANSFER_EXCEEDED => DESCRIPTION_EXCEEDED.to_owned(),
+            _ => reason,
+        })
+    };
     if let Some(Fault::Guest(reason)) = call.fault {
-        return Err(LoadError::Describe(reason));
+        return Err(refused(reason));
     }
-    let declared = result.map_err(|error| LoadError::Describe(trap_message(&error)))?;
+    let declared = result.map_err(|error| refused(trap_message(&error)))?;
     Ok(convert::description(declared)?)
 }
 

@@ -252,7 +252,7 @@ fn an_index_finds_what_is_folded() {
     );
     let city = [Value::Text("Bern".into())];
     let found = built.rows.clone().find(0, 0, &city, None, 10).unwrap();
-    assert_eq!(found, [row(1, "Bern"), row(3, "Bern")]);
+    assert_eq!(found.rows, [row(1, "Bern"), row(3, "Bern")]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use gnomon_model::Position;
 use serde::Serialize;
-use serde_json::Value as Json;
+
+use crate::json_text::JsonRow;
 
 /// The answer to [`super::Target::compare`].
 #[derive(Clone, Debug, PartialEq)]
@@ -103,10 +104,10 @@ pub struct RowDifference {
     /// How.
     pub difference: Difference,
     /// The primary key, by column.
-    pub key: Json,
+    pub key: JsonRow,
     /// The first side's values of the differing columns, or the whole row;
     /// null where it has none.
-    pub left: Json,
+    pub left: Option<JsonRow>,
     /// The second side's.
-    pub right: Json,
+    pub right: Option<JsonRow>,
 }

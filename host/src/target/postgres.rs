@@ -44,6 +44,7 @@ mod lease;
 mod migrations;
 mod modules;
 mod numeric;
+mod page;
 mod parameters;
 mod promotion;
 mod public_names;

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gnomon_model::{CommittedRows, Description, Key, MemoryTables, Row, TableWrites, Value};
+use gnomon_model::{
+    CommittedRows, Description, FoundRows, Key, MemoryTables, Row, TableWrites, Value,
+};
 
 use crate::fixture::Tables;
 use crate::target::TargetError;
@@ -49,7 +51,7 @@ impl CommittedRows for SharedTables {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         let Ok(rows) = self.lock().find(table, index, values, after, limit);
         Ok(rows)
     }

@@ -213,6 +213,88 @@ fn a_guest_that_writes_too_much_is_stopped() {
     );
 }
 
+/// A few bytes that stand for many, or for much work.
+#[test]
+fn a_value_that_is_a_bomb_is_stopped_before_the_host_pays_for_it() {
+    let cases: [Case; 6] = [
+        (
+            "WritesABombOfNumbers",
+            &["table `abuse_notes`", "column `document`", "1000 digits"],
+        ),
+        (
+            "WritesAMillionLongNumbers",
+            &[
+                "table `abuse_notes`",
+                "column `document`",
+                "limits.batch-write-bytes",
+            ],
+        ),
+        (
+            "WritesThreeMillionKeys",
+            &[
+                "table `abuse_notes`",
+                "column `document`",
+                "limits.batch-write-bytes",
+            ],
+        ),
+        (
+            "AddsToALongDecimal",
+            &["67108864 bytes", "limits.batch-write-bytes"],
+        ),
+        (
+            "AddsToALongDecimalOneByOne",
+            &["67108864 bytes", "limits.batch-write-bytes"],
+        ),
+        (
+            "MergesAKeyOfTenMegabytes",
+            &["table `abuse_notes`", "the primary key may hold 2500 bytes"],
+        ),
+    ];
+    halts(&cases, "[projection.abuses]\nbatch-time = '60s'\n");
+}
+
+/// The changes wait for the row until the guest's time is over.
+#[test]
+fn work_that_waits_for_a_row_is_counted_as_well() {
+    for target in SYSTEMS {
+        let when = format!("a long decimal on {target:?}");
+        let installation = installation(target, "[projection.abuses]\nbatch-events = 1\n");
+        log(
+            &installation,
+            &["MakesALongDecimal", "AddsToALongDecimalThatIsNotRead"],
+        );
+        let host = installation.run(&["run", "--until-caught-up"]);
+        memory_is_bounded(&host, &when);
+        let status = status(&installation, "abuses");
+        let cause = status["cause"].as_str().unwrap();
+        assert!(
+            cause.contains("limits.batch-write-bytes"),
+            "{when}: {cause}"
+        );
+        neighbours_are_well(&installation, &when);
+    }
+}
+
+#[test]
+fn large_documents_and_long_keys_are_no_abuse() {
+    for target in SYSTEMS {
+        let installation = installation(target, "[projection.abuses]\nmemory = '128MiB'\n");
+        log(
+            &installation,
+            &["NestsUnsortedKeys", "UsesKeysOfTenMegabytes"],
+        );
+        let host = installation.run(&["run", "--until-caught-up"]);
+        assert_eq!(host.code, Some(0), "{target:?}: {host:?}");
+        memory_is_bounded(&host, &format!("large documents on {target:?}"));
+        let notes = abuse_notes(&installation);
+        assert_eq!(
+            notes.len(),
+            3,
+            "a document, a note and the total on {target:?}"
+        );
+    }
+}
+
 #[test]
 fn a_guest_that_breaks_its_schema_is_stopped() {
     let cases: [Case; 20] = [

@@ -53,5 +53,6 @@ mod system_limits;
 mod three_changes;
 mod time_travel;
 mod users_of_tables;
+mod value_bombs;
 mod wake_up;
 mod watched_directory;

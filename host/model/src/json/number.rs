@@ -1,6 +1,6 @@
 //! Numbers as PostgreSQL's `numeric` prints them.
 
-use super::InvalidJson;
+use super::{InvalidJson, MAX_EXPANDED_DIGITS};
 
 /// Decimal digits that `numeric` holds before the point.
 const INTEGER_DIGITS: i64 = 131_072;
@@ -35,6 +35,13 @@ pub(super) fn write(
     let before_point = point - length_of(leading_zeros);
     if !is_zero && before_point > INTEGER_DIGITS {
         return Err(InvalidJson::OutOfRange);
+    }
+    let shown = match is_zero {
+        true => 1 + scale,
+        false => before_point.max(1) + scale,
+    };
+    if exponent != 0 && shown > length_of(MAX_EXPANDED_DIGITS) {
+        return Err(InvalidJson::LongNumber);
     }
     if negative && !is_zero {
         out.push('-');

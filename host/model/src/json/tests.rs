@@ -3,6 +3,10 @@
 
 use super::*;
 
+fn normalise(text: &str) -> Result<String, InvalidJson> {
+    super::normalise(text, 100 << 20)
+}
+
 fn normal(text: &str) -> String {
     normalise(text).unwrap()
 }
@@ -37,8 +41,23 @@ fn numbers_keep_every_digit_and_lose_their_exponent() {
     ] {
         assert_eq!(normal(text), shown, "{text}");
     }
-    assert_eq!(normal("1e131071").len(), 131_072);
-    assert_eq!(normal("1e-16383").len(), 16_385);
+    for (text, characters) in [
+        ("1e999", 1_000),
+        ("-1.5e999", 1_001),
+        ("1e-999", 1_001),
+        ("0e-999", 1_001),
+        // What is written out may be as long as `numeric` holds.
+        (&"9".repeat(131_072), 131_072),
+        (&format!("0.{}", "1".repeat(16_383)), 16_385),
+        // The ends of the 64-bit floats.
+        ("1.7976931348623157e308", 309),
+        ("5e-324", 326),
+    ] {
+        assert_eq!(normal(text).len(), characters, "{text}");
+    }
+    for text in ["1e1000", "-1e1000", "1e131071", "1e-1000", "0e-1000"] {
+        assert_eq!(normalise(text), Err(InvalidJson::LongNumber), "{text}");
+    }
     for text in [
         "1e131072",
         "1e-16384",
@@ -106,4 +125,54 @@ fn nesting_is_bounded() {
     assert_eq!(normal(&nested(MAX_DEPTH)).len(), 2 * MAX_DEPTH);
     assert!(normalise(&nested(MAX_DEPTH + 1)).is_err());
     assert!(normalise(&nested(1_000_000)).is_err());
+}
+
+/// Objects in each other, of which each has its keys in the wrong order, twice.
+fn deep_and_unsorted(depth: usize, padding: &str) -> (String, String) {
+    let (mut given, mut normal) = ("0".to_owned(), "0".to_owned());
+    for level in 0..depth {
+        given = format!(
+            r#"{{"c":{given},"b":[1],"a":"x","c":{given_last},"b":"{padding}{level}"}}"#,
+            given = "true",
+            given_last = given
+        );
+        normal = format!(r#"{{"a": "x", "b": "{padding}{level}", "c": {normal}}}"#);
+    }
+    (given, normal)
+}
+
+#[test]
+fn large_objects_are_sorted_like_small_ones() {
+    for padding in ["", "y", &"y".repeat(100), &"y".repeat(3_000)] {
+        for depth in [1, 2, 3, 20, MAX_DEPTH - 3] {
+            let (given, expected) = deep_and_unsorted(depth, padding);
+            assert_eq!(normal(&given), expected, "{depth}, {}", padding.len());
+            assert_eq!(normal(&expected), expected);
+            let list = normal(&format!("[{given},{{\"k\":{given}}},{given}]"));
+            assert_eq!(
+                list,
+                format!("[{expected}, {{\"k\": {expected}}}, {expected}]")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_document_takes_no_more_than_its_caller_allows() {
+    let bombs = [
+        format!("[{}0]", "1e999,".repeat(10_000)),
+        // Each key is remembered until its object ends.
+        format!("{{{}\"\":0}}", "\"\":0,".repeat(10_000)),
+    ];
+    for bomb in bombs {
+        let bytes_max = bomb.len() * 2;
+        assert_eq!(
+            super::normalise(&bomb, bytes_max),
+            Err(InvalidJson::TooLong { bytes_max })
+        );
+        assert!(normalise(&bomb).is_ok());
+    }
+    let document = r#"{"a": [1, 2, 3], "b": "c"}"#;
+    assert_eq!(super::normalise(document, 200).unwrap(), document);
+    assert!(super::normalise(document, 20).is_err());
 }

@@ -1,8 +1,7 @@
 //! Exact decimal numbers.
 
+use std::cmp::Ordering;
 use std::str::FromStr;
-
-use bigdecimal::BigDecimal;
 
 use super::{ColumnType, InvalidValue, excerpt};
 
@@ -45,18 +44,118 @@ impl Decimal {
     }
 
     /// The sum, exact, with as many digits after the point as the longer of
-    /// the two; `None` if no column can hold it.
+    /// the two; `None` if no column can hold it. It takes time in proportion to
+    /// the digits.
     #[must_use]
     pub fn checked_add(&self, other: &Self) -> Option<Self> {
-        (self.number() + other.number())
-            .to_plain_string()
-            .parse()
-            .ok()
+        let (left, right) = (self.parts(), other.parts());
+        if left.negative == right.negative {
+            return left.sum(&right);
+        }
+        match left.order_without_sign(&right) {
+            Ordering::Less => right.difference(&left),
+            _ => left.difference(&right),
+        }
     }
 
-    pub(super) fn number(&self) -> BigDecimal {
-        // The text was checked when it was parsed, so the fallback is never used.
-        BigDecimal::from_str(&self.0).unwrap_or_default()
+    /// The order of the numbers, whatever their trailing zeros.
+    #[must_use]
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let (left, right) = (self.parts(), other.parts());
+        match (left.negative, right.negative) {
+            (false, false) => left.order_without_sign(&right),
+            (true, true) => right.order_without_sign(&left),
+            // Zero is never negative.
+            (left, right) => right.cmp(&left),
+        }
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let (negative, digits) = match self.0.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, self.0.as_str()),
+        };
+        let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        Parts {
+            negative,
+            integer: integer.as_bytes(),
+            fraction: fraction.as_bytes(),
+        }
+    }
+}
+
+/// The digits of a decimal.
+struct Parts<'a> {
+    negative: bool,
+    /// Without leading zeros, but for that of zero.
+    integer: &'a [u8],
+    fraction: &'a [u8],
+}
+
+impl Parts<'_> {
+    fn order_without_sign(&self, other: &Self) -> Ordering {
+        fn significant(digits: &[u8]) -> &[u8] {
+            let zeros = digits.iter().rev().take_while(|digit| **digit == b'0');
+            let kept = digits.len() - zeros.count();
+            digits.get(..kept).unwrap_or(digits)
+        }
+        (self.integer.len().cmp(&other.integer.len()))
+            .then_with(|| self.integer.cmp(other.integer))
+            .then_with(|| significant(self.fraction).cmp(significant(other.fraction)))
+    }
+
+    /// The digit that counts `10^place`.
+    fn digit(&self, place: isize) -> u8 {
+        let digit = match usize::try_from(place) {
+            Ok(place) => (self.integer.len().checked_sub(place + 1))
+                .and_then(|place| self.integer.get(place)),
+            Err(_) => self.fraction.get(place.unsigned_abs() - 1),
+        };
+        digit.map_or(0, |digit| digit.wrapping_sub(b'0'))
+    }
+
+    fn sum(&self, other: &Self) -> Option<Decimal> {
+        self.with(other, |own, others, carried| {
+            let sum = own + others + carried;
+            (sum % 10, sum / 10)
+        })
+    }
+
+    /// What is left when a number that is not larger is taken away.
+    fn difference(&self, other: &Self) -> Option<Decimal> {
+        self.with(other, |own, others, borrowed| {
+            let taken = others + borrowed;
+            match own.checked_sub(taken) {
+                Some(left) => (left, 0),
+                None => (own + 10 - taken, 1),
+            }
+        })
+    }
+
+    /// A number with this one's sign, made digit by digit from the last one on;
+    /// `digit` also gives what it carries to the next.
+    fn with(&self, other: &Self, digit: impl Fn(u8, u8, u8) -> (u8, u8)) -> Option<Decimal> {
+        let fraction = self.fraction.len().max(other.fraction.len());
+        let integer = self.integer.len().max(other.integer.len()) + 1;
+        let first = -isize::try_from(fraction).ok()?;
+        let end = isize::try_from(integer).ok()?;
+        // From the last digit to the first.
+        let mut text = Vec::with_capacity(integer + fraction + 2);
+        let mut carried = 0;
+        for place in first..end {
+            if place == 0 && fraction > 0 {
+                text.push(b'.');
+            }
+            let (shown, carry) = digit(self.digit(place), other.digit(place), carried);
+            text.push(b'0' + shown);
+            carried = carry;
+        }
+        if self.negative {
+            text.push(b'-');
+        }
+        text.reverse();
+        // Leading zeros, and the sign of zero, go there.
+        String::from_utf8(text).ok()?.parse().ok()
     }
 }
 
@@ -119,6 +218,9 @@ impl Eq for Decimal {}
 
 #[cfg(test)]
 mod tests {
+    use bigdecimal::BigDecimal;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -155,17 +257,49 @@ mod tests {
         }
     }
 
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn decimal_sums_are_exact() {
-        let sum = |a: &str, b: &str| {
-            let (a, b) = (a.parse::<Decimal>().unwrap(), b.parse::<Decimal>().unwrap());
-            a.checked_add(&b).unwrap().into_string()
-        };
+        let sum = |a: &str, b: &str| decimal(a).checked_add(&decimal(b)).unwrap().into_string();
         assert_eq!(sum("0.1", "0.20"), "0.30");
         assert_eq!(sum("-1.00", "1"), "0.00");
         assert_eq!(
             sum("99999999999999999999999999999999", "1"),
             "100000000000000000000000000000000"
         );
+    }
+
+    #[test]
+    fn sums_end_where_the_columns_do() {
+        let (large, small) = ("9".repeat(131_072), format!("0.{}1", "0".repeat(16_382)));
+        let (large, small) = (decimal(&large), decimal(&small));
+        let sum = large.checked_add(&small).unwrap();
+        assert_eq!(sum.as_str().len(), 131_072 + 1 + 16_383);
+        assert_eq!(large.checked_add(&decimal("1")), None);
+        assert!(small.order(&large).is_lt() && sum.order(&large).is_gt());
+    }
+
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "-?[0-9]{1,3}(\\.[0-9]{1,3})?",
+            "-?[0-9]{1,40}(\\.[0-9]{1,40})?",
+            "-?9{1,5}(\\.9{1,5}0{0,2})?",
+        ]
+    }
+
+    proptest! {
+        /// By another implementation of decimals.
+        #[test]
+        fn sums_and_order_are_those_of_arithmetic(a in number(), b in number()) {
+            let (a, b) = (decimal(&a), decimal(&b));
+            let number = |decimal: &Decimal| decimal.as_str().parse::<BigDecimal>().unwrap();
+            let sum = a.checked_add(&b).unwrap();
+            let expected = (number(&a) + number(&b)).to_plain_string();
+            prop_assert_eq!(&sum, &decimal(&expected));
+            prop_assert_eq!(a.order(&b), number(&a).cmp(&number(&b)));
+        }
     }
 }

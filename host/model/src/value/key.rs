@@ -40,6 +40,11 @@ impl Key {
         }
     }
 
+    /// The bytes of what has no fixed size.
+    pub(crate) fn content_bytes(&self) -> usize {
+        self.values().iter().map(Value::content_bytes).sum()
+    }
+
     /// What the key holds, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

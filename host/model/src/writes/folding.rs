@@ -71,7 +71,7 @@ impl BatchWrites {
                 None => copied.push(key.clone()),
             }
         }
-        self.count_bytes(bytes)?;
+        self.budget.hold(bytes)?;
         self.read_changed(rows, table, copied)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use crate::budget::Budget;
 use crate::change::{Changes, Resized};
 use crate::schema::{Row, Table, Violation};
 use crate::value::{Floats, Key, KeyMap, Value};
@@ -74,6 +75,7 @@ impl PendingTable {
         changes: Changes,
         create: bool,
         floats: Floats,
+        budget: &mut Budget,
     ) -> Result<(), Violation> {
         let row = match self.rows.entry(key) {
             Entry::Vacant(entry) => {
@@ -89,7 +91,7 @@ impl PendingTable {
                     }
                     // No index has to follow, so the row is changed where it is.
                     Pending::Known(Some(row)) if self.found_by.is_empty() => {
-                        return changes.apply(declared, row, floats);
+                        return changes.apply(declared, row, floats, budget);
                     }
                     Pending::Known(Some(row)) => Some(row.clone()),
                     Pending::Known(None) => create.then(|| zero_row(declared, entry.key())),
@@ -98,7 +100,7 @@ impl PendingTable {
             }
         };
         if let Some((key, mut row)) = row {
-            changes.apply(declared, &mut row, floats)?;
+            changes.apply(declared, &mut row, floats, budget)?;
             self.know(declared, key, Some(row));
         }
         Ok(())
@@ -157,10 +159,11 @@ impl Unread {
         key: &Key,
         row: Option<Row>,
         floats: Floats,
+        budget: &mut Budget,
     ) -> Result<Option<Row>, Violation> {
         let present = match row {
             Some(mut row) => {
-                self.if_present.apply(declared, &mut row, floats)?;
+                self.if_present.apply(declared, &mut row, floats, budget)?;
                 Some(row)
             }
             None => None,
@@ -169,7 +172,7 @@ impl Unread {
             return Ok(present);
         };
         let mut row = present.unwrap_or_else(|| zero_row(declared, key));
-        then.apply(declared, &mut row, floats)?;
+        then.apply(declared, &mut row, floats, budget)?;
         Ok(Some(row))
     }
 

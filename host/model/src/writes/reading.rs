@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::pending::Pending;
-use super::{BatchWrites, CommittedRows, FIND_PAGE_ROWS, WriteError, declared, row_size};
-use crate::schema::{Row, Violation};
+use super::{
+    BatchWrites, CommittedRows, FIND_PAGE_ROWS, WriteError, declared, row_size, unknown_table,
+};
+use crate::schema::{ENTRY_BYTES_MAX, Row, Violation};
 use crate::value::{Key, KeyMap, Value};
 
 /// How many rows are read by key in one round trip. What is too much is seen
@@ -35,7 +37,7 @@ impl BatchWrites {
                     None => self.pending(table)?.known(key),
                 };
                 bytes += row.as_deref().map_or(0, row_size);
-                self.check_reply(bytes)?;
+                self.budget.check_reply(bytes)?;
                 reply.push(row);
             }
         }
@@ -53,27 +55,29 @@ impl BatchWrites {
         let pending = self.pending(table)?;
         let mut untouched: Vec<Key> = keys
             .iter()
-            .filter(|key| !pending.rows.contains_key(*key))
+            .filter(|key| !pending.rows.contains_key(*key) && may_exist(key.values()))
             .cloned()
             .collect();
         untouched.sort_unstable();
         untouched.dedup();
-        if untouched.is_empty() {
-            return Ok(KeyMap::default());
+        let mut fetched = KeyMap::default();
+        let mut bytes = 0;
+        let mut keys = untouched.into_iter();
+        while !keys.as_slice().is_empty() {
+            let rows = committed
+                .get_many(table, keys.as_slice())
+                .map_err(WriteError::Rows)?;
+            bytes += rows
+                .iter()
+                .flatten()
+                .map(|row| row_size(row))
+                .sum::<usize>();
+            // All of them are part of the reply.
+            self.budget.check_reply(bytes)?;
+            let count = rows.len().max(1);
+            fetched.extend(keys.by_ref().take(count).zip(rows));
         }
-        let rows = committed
-            .get_many(table, &untouched)
-            .map_err(WriteError::Rows)?;
-        Ok(untouched.into_iter().zip(rows).collect())
-    }
-
-    /// Whether a guest can take a reply of so many bytes.
-    pub(super) fn check_reply(&self, bytes: usize) -> Result<(), Violation> {
-        let limit = self.limits.reply_bytes;
-        if bytes as u64 > limit {
-            return Err(Violation::LargeReply { limit });
-        }
-        Ok(())
+        Ok(fetched)
     }
 
     /// Reads every row of a table that has unread changes.
@@ -103,15 +107,21 @@ impl BatchWrites {
         if keys.is_empty() {
             return Ok(());
         }
-        for keys in keys.chunks(READ_ROWS) {
-            let rows = committed.get_many(table, keys).map_err(WriteError::Rows)?;
-            self.count_bytes(rows.iter().flatten().map(|row| row_size(row)).sum())?;
-            let pending = self.pending(table)?;
-            for (key, row) in keys.iter().zip(rows) {
+        let mut left = keys.as_slice();
+        while !left.is_empty() {
+            let asked = left.get(..READ_ROWS).unwrap_or(left);
+            let rows = committed.get_many(table, asked).map_err(WriteError::Rows)?;
+            let (read, rest) = left.split_at(rows.len().clamp(1, left.len()));
+            left = rest;
+            self.budget
+                .hold(rows.iter().flatten().map(|row| row_size(row)).sum())?;
+            let pending = self.tables.get_mut(table);
+            let pending = pending.ok_or_else(|| unknown_table(table))?;
+            for (key, row) in read.iter().zip(rows) {
                 let Some(Pending::Unread(unread)) = pending.rows.remove(key) else {
                     continue;
                 };
-                if let Some(row) = unread.apply(declared, key, row, floats)? {
+                if let Some(row) = unread.apply(declared, key, row, floats, &mut self.budget)? {
                     pending.know(declared, key.clone(), Some(row));
                 }
             }
@@ -148,18 +158,24 @@ impl BatchWrites {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<FoundPage, WriteError<C::Error>> {
+        if !may_exist(values) {
+            return Ok(FoundPage::default());
+        }
         let page = committed
             .find(table, index, values, after, limit)
             .map_err(WriteError::Rows)?;
         let description = Arc::clone(&self.description);
         let declared = declared(&description, table)?;
         let pending = self.pending(table)?;
-        let is_full = page.len() >= limit;
         let mut rows: Vec<(Key, Row)> = page
+            .rows
             .into_iter()
             .map(|row| (declared.key_of(&row), row))
             .collect();
-        let last = rows.last().map(|(key, _)| key.clone()).filter(|_| is_full);
+        let last = rows
+            .last()
+            .map(|(key, _)| key.clone())
+            .filter(|_| page.more);
         rows.retain(|(key, _)| !pending.rows.contains_key(key));
         let matching = pending
             .found_by
@@ -210,7 +226,13 @@ impl BatchWrites {
     }
 }
 
+/// Whether a row with these values in its key or in an index may exist.
+fn may_exist(values: &[Value]) -> bool {
+    values.iter().map(Value::content_bytes).sum::<usize>() <= ENTRY_BYTES_MAX
+}
+
 /// One page of a find.
+#[derive(Default)]
 pub(super) struct FoundPage {
     pub(super) rows: Vec<Row>,
     /// Where the next page begins; `None` after the last one.

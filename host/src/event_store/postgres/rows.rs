@@ -7,11 +7,14 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::Layout;
+use crate::event_store::EVENT_BYTES_MAX;
 
 /// From 1970, where our times begin, to 2000, where PostgreSQL's do.
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 /// Of the only binary format of `jsonb` that there is.
 const JSONB_VERSION: u8 = 1;
+/// What may be sent of an event's data, with the version of its format.
+const SENT_BYTES_MAX: usize = EVENT_BYTES_MAX + size_of::<u8>();
 
 /// The columns that [`read_event`] reads. The server converts only what it
 /// must: to `extract` an epoch is arithmetic with decimals, for each row, and
@@ -26,15 +29,15 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
         } else {
             "1"
         },
-        if layout.has_jsonb() {
-            "event_data"
-        } else {
-            "event_data::text"
-        },
+        bounded(match () {
+            () if layout.has_jsonb() => "jsonb_send(event_data)",
+            () if layout.has_bytes() => "event_data",
+            () => "textsend(event_data::text)",
+        }),
         if metadata {
-            "coalesce(metadata::text, '{}')"
+            bounded("textsend(coalesce(metadata::text, '{}'))")
         } else {
-            "NULL::text"
+            "NULL::text".to_owned()
         },
         if layout.has_timestamps() {
             "created_at"
@@ -42,6 +45,12 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
             "(extract(epoch FROM created_at) * 1000000)::bigint"
         },
     )
+}
+
+/// The bytes of a value as they are sent, or so many of them that it shows that
+/// there are too many. A `jsonb` of some hundred bytes can be sent as gigabytes.
+fn bounded(bytes: &str) -> String {
+    format!("substring({bytes} FROM 1 FOR {})", SENT_BYTES_MAX + 1)
 }
 
 /// The cells of a row in PostgreSQL's binary format.
@@ -87,12 +96,13 @@ pub(crate) fn read_event<'a>(
         schema_version: i32::from_be_bytes(fixed(row, 5)?)
             .try_into()
             .map_err(|_| out_of_range(5))?,
-        data: PayloadRef::Json(match row.cell(6)? {
-            Some(bytes) if layout.has_jsonb() => utf8(6, jsonb_text(bytes)?)?,
-            Some(bytes) => utf8(6, bytes)?,
-            None => "null",
-        }),
-        metadata: row.cell(7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?,
+        data: match whole(row, 6)? {
+            Some(bytes) if layout.has_jsonb() => PayloadRef::Json(utf8(6, jsonb_text(bytes)?)?),
+            Some(bytes) if layout.has_bytes() => PayloadRef::Binary(bytes),
+            Some(bytes) => PayloadRef::Json(utf8(6, bytes)?),
+            None => PayloadRef::Json("null"),
+        },
+        metadata: whole(row, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?,
         recorded_at: if layout.has_timestamps() {
             timestamp(long(row, 8)?)?
         } else {
@@ -136,6 +146,21 @@ fn text(row: &impl Cells, column: usize) -> Result<&str, sqlx::Error> {
 
 fn utf8(column: usize, bytes: &[u8]) -> Result<&str, sqlx::Error> {
     std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))
+}
+
+/// A cell of which all was sent.
+fn whole(row: &impl Cells, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+    match row.cell(column)? {
+        Some(bytes) if bytes.len() > SENT_BYTES_MAX => Err(malformed(
+            column,
+            format!(
+                "event {} has more than the {EVENT_BYTES_MAX} bytes that its data or its \
+                 metadata may have, as text",
+                long(row, 0)?
+            ),
+        )),
+        cell => Ok(cell),
+    }
 }
 
 /// The text of a `jsonb` as it is sent: behind the version of the format.

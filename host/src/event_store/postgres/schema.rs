@@ -71,6 +71,11 @@ impl Layout {
         self.data_type == "jsonb"
     }
 
+    /// Whether data is bytes, which need be no JSON.
+    pub(super) fn has_bytes(&self) -> bool {
+        self.data_type == "bytea"
+    }
+
     /// Whether times are sent as microseconds. One without a time zone is taken
     /// for UTC.
     pub(super) fn has_timestamps(&self) -> bool {

@@ -5,22 +5,33 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 
 use super::Layout;
+use crate::event_store::EVENT_BYTES_MAX;
 use crate::event_store::timestamp::parse_stored;
 
 /// The columns that [`read_event`] reads.
 pub(crate) fn event_columns(layout: Layout, metadata: bool) -> String {
     format!(
-        "global_position, id, stream_id, event_type, version, {}, event_data, {}, created_at",
+        "global_position, id, stream_id, event_type, version, {}, {}, {}, created_at",
         if layout.schema_version {
             "schema_version"
         } else {
             "1"
         },
+        bounded("event_data"),
         if metadata {
-            "coalesce(metadata, '{}')"
+            bounded("coalesce(metadata, '{}')")
         } else {
-            "''"
+            "''".to_owned()
         },
+    )
+}
+
+/// A value, or its length if that is too large; SQLite knows it without reading
+/// the value.
+fn bounded(value: &str) -> String {
+    format!(
+        "CASE WHEN octet_length({value}) > {EVENT_BYTES_MAX} THEN octet_length({value}) \
+         ELSE {value} END"
     )
 }
 
@@ -40,12 +51,12 @@ pub(crate) fn read_event<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRef<'a>>
             .get::<_, i64>(5)?
             .try_into()
             .map_err(|_| out_of_range(5))?,
-        data: match row.get_ref(6)? {
+        data: match whole(row, 6)? {
             ValueRef::Blob(bytes) => PayloadRef::Binary(bytes),
             ValueRef::Null => PayloadRef::Json("null"),
             _ => PayloadRef::Json(text(row, 6)?),
         },
-        metadata: text(row, 7)?,
+        metadata: whole(row, 7).and_then(|_| text(row, 7))?,
         recorded_at: parse_stored(time).ok_or_else(|| {
             rusqlite::Error::FromSqlConversionFailure(
                 8,
@@ -54,6 +65,25 @@ pub(crate) fn read_event<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRef<'a>>
             )
         })?,
     })
+}
+
+/// A value that is not too long.
+fn whole<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<ValueRef<'a>> {
+    match row.get_ref(column)? {
+        ValueRef::Integer(bytes) if usize::try_from(bytes).is_ok_and(|n| n > EVENT_BYTES_MAX) => {
+            Err(rusqlite::Error::FromSqlConversionFailure(
+                column,
+                Type::Text,
+                format!(
+                    "event {} has {bytes} bytes, and its data and its metadata may have \
+                     {EVENT_BYTES_MAX} each",
+                    row.get::<_, i64>(0)?
+                )
+                .into(),
+            ))
+        }
+        value => Ok(value),
+    }
 }
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {

@@ -1,7 +1,7 @@
 //! Two generations, compared in one snapshot by the database.
 
-use gnomon_model::{Description, Position, Table};
-use serde_json::{Map, Value as Json};
+use futures_util::TryStreamExt as _;
+use gnomon_model::{Description, PAGE_BYTES, Position, Table};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 
 use self::statements::Pair;
@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::generations::named;
 use super::tables::physical_schema;
 use crate::generation::GenerationId;
+use crate::json_text::JsonRow;
 use crate::target::identifier::quoted;
 use crate::target::registry::{read_description, unknown_generation};
 use crate::target::{
@@ -226,25 +227,28 @@ async fn read_samples(
     pair: &Pair,
     samples: usize,
 ) -> sqlx::Result<Vec<RowDifference>> {
-    let rows = sqlx::query(AssertSqlSafe(pair.samples()))
+    let mut rows = sqlx::query(AssertSqlSafe(pair.samples()))
         .bind(i64::try_from(samples).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?;
-    let mut read = Vec::with_capacity(rows.len());
-    for row in rows {
-        let json = |name: &str| -> sqlx::Result<Json> {
-            let text: Option<String> = row.try_get(name)?;
-            text.map_or(Ok(Json::Null), |text| {
-                serde_json::from_str(&text).map_err(|error| sqlx::Error::ColumnDecode {
-                    index: name.to_owned(),
-                    source: error.into(),
-                })
+        .fetch(connection);
+    let (mut read, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        // The rest is counted only.
+        if bytes >= PAGE_BYTES {
+            continue;
+        }
+        let cells = |name: &str| -> sqlx::Result<Option<JsonRow>> {
+            let text: Option<&str> = row.try_get(name)?;
+            let read = |text: &str| serde_json::from_str(text);
+            let cells = text.map(read).transpose();
+            cells.map_err(|error| sqlx::Error::ColumnDecode {
+                index: name.to_owned(),
+                source: error.into(),
             })
         };
-        let (mut left, mut right) = (json("left_row")?, json("right_row")?);
+        let (mut left, mut right) = (cells("left_row")?, cells("right_row")?);
         let difference = match (&left, &right) {
-            (_, Json::Null) => Difference::OnlyLeft,
-            (Json::Null, _) => Difference::OnlyRight,
+            (_, None) => Difference::OnlyLeft,
+            (None, _) => Difference::OnlyRight,
             _ => Difference::Different,
         };
         if difference == Difference::Different {
@@ -254,25 +258,19 @@ async fn read_samples(
                 .filter(|(_, differs)| *differs)
                 .map(|(column, _)| column.name.as_str())
                 .collect();
-            left = only(left, &columns);
-            right = only(right, &columns);
+            for side in [&mut left, &mut right].into_iter().flatten() {
+                side.retain(|column, _| columns.contains(&column.as_str()));
+            }
+        }
+        for side in ["left_row", "right_row"] {
+            bytes += row.try_get::<Option<&str>, _>(side)?.map_or(0, str::len);
         }
         read.push(RowDifference {
             difference,
-            key: json("key")?,
+            key: cells("key")?.unwrap_or_default(),
             left,
             right,
         });
     }
     Ok(read)
-}
-
-/// A row with these columns only.
-fn only(row: Json, columns: &[&str]) -> Json {
-    let Json::Object(row) = row else { return row };
-    let kept: Map<String, Json> = row
-        .into_iter()
-        .filter(|(column, _)| columns.contains(&column.as_str()))
-        .collect();
-    Json::Object(kept)
 }

@@ -121,6 +121,8 @@ pub(super) struct Reads {
     pub(super) get: Arc<str>,
     select: String,
     finds: HashMap<FindShape, Arc<str>>,
+    /// How many rows fill a page, where they are large.
+    pub(super) page_rows: usize,
 }
 
 /// What the text of a find depends on. A null is searched by `IS NULL`: only
@@ -151,6 +153,7 @@ impl Reads {
             .into(),
             select: format!("SELECT {columns} FROM {name} AS t"),
             finds: HashMap::new(),
+            page_rows: usize::MAX,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Column, Description, Key, Position, Row, Table, Value};
+use gnomon_model::{Column, Description, FoundRows, Key, Position, Row, Table, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -15,6 +15,7 @@ use super::dead_letters;
 use super::error::failed;
 use super::failure::Failure;
 use super::indexes;
+use super::page::Page;
 use super::parameters::{bind_keys, chunks};
 use super::silence::Asking;
 use super::statements::Reads;
@@ -114,25 +115,32 @@ impl PostgresWriter {
     async fn read_rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Failure> {
         let (pool, silence) = (self.pool.clone(), Arc::clone(&self.silence));
         let (table, statements) = self.table(table)?;
-        let mut found = Vec::with_capacity(keys.len());
-        for keys in chunks(keys, Key::size) {
-            let mut chunk: Vec<Option<Row>> = vec![None; keys.len()];
+        let keys = chunks(keys, Key::size).next().unwrap_or_default();
+        // They come in any order, so a part of the answer is of no use.
+        loop {
+            let asked = keys.len().min(statements.page_rows);
+            let keys = keys.get(..asked).unwrap_or(keys);
             let read = || {
                 let query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.get)));
-                bind_keys(query, table, keys).fetch_all(&pool)
+                Page::read(&pool, bind_keys(query, table, keys), |row| {
+                    let number: i64 = row.try_get(0)?;
+                    Ok((number, read_row(&table.columns, row, 1)?))
+                })
             };
-            for row in silence.retry(read).await? {
-                let number: i64 = row.try_get(0)?;
-                let place = usize::try_from(number - 1)
-                    .ok()
-                    .and_then(|number| chunk.get_mut(number));
-                if let Some(place) = place {
-                    *place = Some(read_row(&table.columns, &row, 1)?);
+            let page = silence.retry(read).await?;
+            statements.page_rows = page.next_rows(statements.page_rows);
+            if !page.is_whole {
+                continue;
+            }
+            let mut found: Vec<Option<Row>> = vec![None; keys.len()];
+            for (number, row) in page.rows {
+                let place = usize::try_from(number - 1).ok();
+                if let Some(place) = place.and_then(|number| found.get_mut(number)) {
+                    *place = Some(row);
                 }
             }
-            found.append(&mut chunk);
+            return Ok(found);
         }
-        Ok(found)
     }
 
     async fn find_rows(
@@ -142,7 +150,7 @@ impl PostgresWriter {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<FoundRows, Failure> {
         self.make_index(table, index).await?;
         let (pool, silence) = (self.pool.clone(), Arc::clone(&self.silence));
         let (table, statements) = self.table(table)?;
@@ -152,7 +160,7 @@ impl PostgresWriter {
             .ok_or_else(|| unknown("index", index))?
             .columns;
         let text = statements.find(table, index, values, after.is_some());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows_max = limit.min(statements.page_rows);
         let read = || {
             let searched = columns
                 .iter()
@@ -171,13 +179,17 @@ impl PostgresWriter {
                     });
                 }
             }
-            query.bind(limit).fetch_all(&pool)
+            let query = query.bind(i64::try_from(rows_max).unwrap_or(i64::MAX));
+            Page::read(&pool, query, |row| {
+                Ok(((), read_row(&table.columns, row, 0)?))
+            })
         };
-        let rows = silence.retry(read).await?;
-        Ok(rows
-            .iter()
-            .map(|row| read_row(&table.columns, row, 0))
-            .collect::<sqlx::Result<Vec<Row>>>()?)
+        let page = silence.retry(read).await?;
+        statements.page_rows = page.next_rows(statements.page_rows);
+        Ok(FoundRows {
+            more: !page.is_whole || page.rows.len() >= rows_max,
+            rows: page.rows.into_iter().map(|((), row)| row).collect(),
+        })
     }
 
     async fn write(&mut self, commit: Commit<'_>) -> Result<(), Failure> {
@@ -225,7 +237,7 @@ impl Writer for PostgresWriter {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         let place = Arc::clone(&self.place);
         self.find_rows(table, index, values, after, limit)
             .await

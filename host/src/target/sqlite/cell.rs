@@ -4,12 +4,15 @@
 //! times with a fixed number of digits, UUIDs in lower case. Only decimals
 //! sort differently from their text.
 
+use std::fmt::Write as _;
+
 use gnomon_model::{ColumnType, Value};
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSqlError, FromSqlResult, ToSqlOutput, Value as Owned, ValueRef};
-use serde_json::Value as Json;
+
+use crate::json_text::JsonText;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -78,25 +81,28 @@ pub(super) fn read(column_type: ColumnType, cell: ValueRef<'_>) -> FromSqlResult
 
 /// A value as people read it: as JSON has it where JSON can, else the text of
 /// the public views.
-pub(super) fn shown(value: &Value) -> Json {
+pub(super) fn shown(value: &Value) -> JsonText {
     match value {
-        Value::Null => Json::Null,
-        Value::Boolean(value) => Json::from(*value),
-        Value::Integer(value) => Json::from(*value),
-        Value::Float(value) if value.is_finite() => Json::from(*value),
-        Value::Float(value) => Json::from(value.to_string()),
-        Value::Json(text) => {
-            serde_json::from_str(text).unwrap_or_else(|_| Json::from(text.as_str()))
-        }
+        Value::Null => JsonText::of(()),
+        Value::Boolean(value) => JsonText::of(value),
+        Value::Integer(value) => JsonText::of(value),
+        Value::Float(value) if value.is_finite() => JsonText::of(value),
+        Value::Float(value) => JsonText::of(value.to_string()),
+        Value::Json(text) => JsonText::new(text),
         Value::Bytes(bytes) => {
-            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            Json::from(format!("\\x{}", digits.collect::<String>()))
+            let mut text = String::with_capacity(2 * bytes.len() + 2);
+            text.push_str("\\x");
+            for byte in bytes {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            JsonText::of(text)
         }
-        Value::Decimal(number) => Json::from(number.as_str()),
-        Value::Text(text) => Json::from(text.as_str()),
-        Value::Timestamp(at) => timestamp_text(*at).map_or_else(|_| Json::from(*at), Json::from),
-        Value::Date(day) => date_text(*day).map_or_else(|_| Json::from(*day), Json::from),
-        Value::Uuid(value) => Json::from(value.hyphenated().to_string()),
+        Value::Decimal(number) => JsonText::of(number.as_str()),
+        Value::Text(text) => JsonText::of(text),
+        Value::Timestamp(at) => timestamp_text(*at).map_or_else(|_| JsonText::of(at), JsonText::of),
+        Value::Date(day) => date_text(*day).map_or_else(|_| JsonText::of(day), JsonText::of),
+        Value::Uuid(value) => JsonText::of(value.hyphenated().to_string()),
     }
 }
 

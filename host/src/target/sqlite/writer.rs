@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Column, Description, Key, Position, Row, Table, Value};
+use gnomon_model::{
+    Column, Description, FoundRows, Key, PAGE_BYTES, Position, Row, Table, Value, row_size,
+};
 use rusqlite::types::Type;
 use rusqlite::{
     CachedStatement, Connection, Params, Transaction, TransactionBehavior, params, params_from_iter,
@@ -72,15 +74,19 @@ impl SqliteWriter {
             // every key.
             let transaction = self.connection.unchecked_transaction()?;
             let mut get = transaction.prepare_cached(&statements.get)?;
-            keys.iter()
-                .map(|key| {
-                    let key = params_from_iter(key.values().iter().map(Cell));
-                    get.query(key)?
-                        .next()?
-                        .map(|row| read_row(&table.columns, row))
-                        .transpose()
-                })
-                .collect::<rusqlite::Result<Vec<_>>>()
+            let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+            for key in keys {
+                let key = params_from_iter(key.values().iter().map(Cell));
+                let mut rows = get.query(key)?;
+                let row = rows.next()?.map(|row| read_row(&table.columns, row));
+                let row = row.transpose()?;
+                bytes += row.as_deref().map_or(0, row_size);
+                found.push(row);
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok(found)
         };
         attempt().map_err(|error| self.not_read(error))
     }
@@ -92,7 +98,7 @@ impl SqliteWriter {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         let (table, statements) = self.table(table)?;
         let find = statements
             .finds
@@ -107,13 +113,14 @@ impl SqliteWriter {
                 Some(_) => &find.next_page,
                 None => &find.first_page,
             };
-            let limit = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
+            let rows_max = Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX));
             let after = after.map_or(&[][..], Key::values);
-            let params = values.iter().chain(after).chain([&limit]).map(Cell);
+            let params = values.iter().chain(after).chain([&rows_max]).map(Cell);
             collect(
                 table,
                 self.connection.prepare_cached(text)?,
                 params_from_iter(params),
+                limit,
             )
         };
         attempt().map_err(|error| self.not_read(error))
@@ -204,7 +211,7 @@ impl Writer for SqliteWriter {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         if !self.indexes.has(table, index) {
             self.make_index(table, index)?;
         }
@@ -309,11 +316,18 @@ fn collect(
     table: &Table,
     mut statement: CachedStatement<'_>,
     params: impl Params,
-) -> rusqlite::Result<Vec<Row>> {
+    limit: usize,
+) -> rusqlite::Result<FoundRows> {
     let mut rows = statement.query(params)?;
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (FoundRows::default(), 0);
     while let Some(row) = rows.next()? {
-        found.push(read_row(&table.columns, row)?);
+        let row = read_row(&table.columns, row)?;
+        bytes += row_size(&row);
+        found.rows.push(row);
+        if bytes >= PAGE_BYTES || found.rows.len() >= limit {
+            found.more = true;
+            break;
+        }
     }
     Ok(found)
 }
@@ -326,20 +340,26 @@ fn find_sorted_here(
     values: &[Value],
     after: Option<&Key>,
     limit: usize,
-) -> rusqlite::Result<Vec<Row>> {
+) -> rusqlite::Result<FoundRows> {
     let mut rows = statement.query(params_from_iter(values.iter().map(Cell)))?;
-    let mut first = BTreeMap::new();
+    let (mut first, mut bytes, mut more) = (BTreeMap::new(), 0, false);
     while let Some(row) = rows.next()? {
         let row = read_row(&table.columns, row)?;
         let key = table.key_of(&row);
         if after.is_none_or(|after| key > *after) {
+            bytes += row_size(&row);
             first.insert(key, row);
         }
-        if first.len() > limit {
-            first.pop_last();
+        while first.len() > limit || (first.len() > 1 && bytes > PAGE_BYTES) {
+            let last = first.pop_last();
+            bytes -= last.map_or(0, |(_, row)| row_size(&row));
+            more = true;
         }
     }
-    Ok(first.into_values().collect())
+    Ok(FoundRows {
+        rows: first.into_values().collect(),
+        more,
+    })
 }
 
 pub(super) fn read_row(columns: &[Column], row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {

@@ -1,5 +1,6 @@
 //! Two generations at one position: what differs, counted and shown.
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::*;
@@ -16,7 +17,14 @@ on_both!(
     a_null_differs_from_a_value_and_not_from_a_null,
     what_is_gone_cannot_be_compared,
     five_hundred_columns_are_compared,
+    documents_are_shown_as_they_are,
+    large_rows_are_few_samples,
 );
+
+/// What is shown, as a value.
+fn value(shown: impl Serialize) -> serde_json::Value {
+    serde_json::to_value(shown).unwrap()
+}
 
 /// A live generation and a candidate.
 async fn pair(database: &Database, left: &Description, right: &Description) -> (Started, Started) {
@@ -114,7 +122,10 @@ async fn rows_are_only_here_only_there_or_different(database: &Database) {
     let shown: Vec<_> = table
         .samples
         .into_iter()
-        .map(|sample| (sample.difference, sample.key, sample.left, sample.right))
+        .map(|sample| {
+            let (left, right) = (value(&sample.left), value(&sample.right));
+            (sample.difference, value(&sample.key), left, right)
+        })
         .collect();
     let name = |name| json!({ "customer": name });
     assert_eq!(
@@ -164,7 +175,7 @@ async fn samples_are_the_first_by_key(database: &Database) {
     let keys: Vec<_> = table
         .samples
         .iter()
-        .map(|sample| sample.key.clone())
+        .map(|sample| value(&sample.key))
         .collect();
     assert_eq!(keys, [json!({"id": 0}), json!({"id": 1}), json!({"id": 2})]);
     let table = compared_table(&live, &candidate, 0).await;
@@ -206,8 +217,8 @@ async fn columns_that_only_one_has_are_named(database: &Database) {
     assert_eq!(table.only_left_columns, ["cents", "gone"]);
     assert_eq!(table.only_right_columns, ["cents"]);
     assert_eq!((table.different, table.samples.len()), (1, 1));
-    assert_eq!(table.samples[0].left, json!({"note": "a"}));
-    assert_eq!(table.samples[0].right, json!({"note": "b"}));
+    assert_eq!(value(&table.samples[0].left), json!({"note": "a"}));
+    assert_eq!(value(&table.samples[0].right), json!({"note": "b"}));
 }
 
 async fn tables_with_other_keys_are_not_compared(database: &Database) {
@@ -275,8 +286,8 @@ async fn a_null_differs_from_a_value_and_not_from_a_null(database: &Database) {
         (table.only_left, table.only_right, table.different),
         (0, 0, 2)
     );
-    assert_eq!(table.samples[0].left, json!({"customer": null}));
-    assert_eq!(table.samples[0].right, json!({"customer": ""}));
+    assert_eq!(value(&table.samples[0].left), json!({"customer": null}));
+    assert_eq!(value(&table.samples[0].right), json!({"customer": ""}));
 }
 
 async fn what_is_gone_cannot_be_compared(database: &Database) {
@@ -301,6 +312,47 @@ async fn five_hundred_columns_are_compared(database: &Database) {
     other[499] = Value::Integer(-1);
     candidate.put(vec![other]).await.unwrap();
     let table = compared_table(&live, &candidate, 20).await;
-    assert_eq!(table.samples[0].left, json!({"c499": 499}));
+    assert_eq!(value(&table.samples[0].left), json!({"c499": 499}));
     assert_eq!(table.different_columns[0].column, "c499");
+}
+
+/// A table with a key and a column of this type.
+fn with_a_column(name: &str, column_type: ColumnType) -> Description {
+    let columns = vec![
+        column("id", ColumnType::Integer, false),
+        column("large", column_type, false),
+    ];
+    description(name, 1, vec![table(name, columns, &["id"], &[])])
+}
+
+async fn documents_are_shown_as_they_are(database: &Database) {
+    let described = with_a_column("documents", ColumnType::Json);
+    let (mut live, mut candidate) = pair(database, &described, &described).await;
+    let row = |id, document: &str| vec![Value::Integer(id), Value::Json(document.to_owned())];
+    let long = "9".repeat(400);
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let exact = "12345678901234567890.1234567890";
+    live.put(vec![row(1, &long), row(2, &deep), row(3, exact)])
+        .await
+        .unwrap();
+    candidate
+        .put(vec![row(1, "0"), row(2, "0"), row(3, "0")])
+        .await
+        .unwrap();
+    let table = compared_table(&live, &candidate, 20).await;
+    let shown: Vec<String> = (table.samples.iter())
+        .map(|sample| sample.left.as_ref().unwrap()["large"].to_string())
+        .collect();
+    assert_eq!(shown, [long, deep, exact.to_owned()]);
+}
+
+async fn large_rows_are_few_samples(database: &Database) {
+    let described = with_a_column("texts", ColumnType::Text);
+    let (mut live, mut candidate) = pair(database, &described, &described).await;
+    let row = |id| vec![Value::Integer(id), text(&"x".repeat(4 << 20))];
+    live.put((0..8).map(row).collect()).await.unwrap();
+    candidate.put(Vec::new()).await.unwrap();
+    let table = compared_table(&live, &candidate, 20).await;
+    assert_eq!(table.only_left, 8);
+    assert_eq!(table.samples.len(), 2, "samples of more than 8 MiB");
 }

@@ -57,7 +57,7 @@ async fn a_find_makes_the_index_that_it_needs(database: &Database) {
         .unwrap();
     for _ in 0..2 {
         let found = started.writer.find(0, 0, &[text("bob")], None, 10).await;
-        assert_eq!(found.unwrap(), [order(2, "bob")]);
+        assert_eq!(found.unwrap().rows, [order(2, "bob")]);
         assert_eq!(indexes(database).await.len(), 1);
     }
 }
@@ -115,7 +115,7 @@ async fn another_order_of_tables_and_indexes_makes_none_twice(database: &Databas
     started.writer.complete().await.unwrap();
     for index in [0, 1] {
         let found = started.writer.find(0, index, &[text("ada")], None, 1).await;
-        assert!(found.unwrap().is_empty());
+        assert!(found.unwrap().rows.is_empty());
     }
     assert_eq!(indexes(database).await, made);
 }

@@ -110,7 +110,7 @@ async fn the_longest_names_work(database: &Database) {
             .find(table, 0, &[text("v")], None, 10)
             .await
             .unwrap();
-        assert_eq!(found, [vec![text("k"), text("v")]]);
+        assert_eq!(found.rows, [vec![text("k"), text("v")]]);
     }
     promoted(&*started.target, started.generation.id).await;
 }
@@ -135,7 +135,7 @@ async fn names_and_values_are_never_run(database: &Database) {
         .find(0, 0, &[text(hostile)], None, 10)
         .await
         .unwrap();
-    assert_eq!(found, [order(1, hostile)]);
+    assert_eq!(found.rows, [order(1, hostile)]);
     promoted(&*started.target, started.generation.id).await;
     assert_eq!(started.target.generations().await.unwrap().len(), 1);
 }

@@ -1,5 +1,7 @@
 //! `find` gives pages in the order of the keys' values.
 
+use gnomon_model::{PAGE_BYTES, row_size};
+
 use super::*;
 
 on_both!(
@@ -8,6 +10,7 @@ on_both!(
     text_keys_are_in_byte_order,
     a_null_finds_nulls,
     a_key_of_many_columns_is_paged,
+    large_rows_come_in_pages_of_few,
 );
 
 /// All rows of a find, read in pages of this size.
@@ -26,11 +29,12 @@ async fn paged(
             .find(0, 0, values, after.as_ref(), page_rows)
             .await
             .unwrap();
-        assert!(page.len() <= page_rows);
-        if page.is_empty() {
+        assert!(page.rows.len() <= page_rows);
+        assert!(!page.rows.is_empty() || !page.more);
+        found.extend(page.rows);
+        if !page.more {
             return found;
         }
-        found.extend(page);
     }
 }
 
@@ -171,6 +175,60 @@ async fn a_key_of_many_columns_is_paged(database: &Database) {
             paged(&mut started, &many, &[text("b")], page_rows).await,
             rows
         );
+    }
+}
+
+/// Rows of 1 MiB, which a host must not read by the thousand.
+async fn large_rows_come_in_pages_of_few(database: &Database) {
+    const ROWS: i64 = 60;
+    let columns = vec![
+        column("id", ColumnType::Decimal, false),
+        column("g", ColumnType::Text, false),
+        column("large", ColumnType::Text, false),
+    ];
+    for key_type in [ColumnType::Integer, ColumnType::Decimal] {
+        let mut columns = columns.clone();
+        columns[0].column_type = key_type;
+        let name = format!("large_{}", key_type.name());
+        let large = description(&name, 1, vec![table(&name, columns, &["id"], &[&["g"]])]);
+        let mut started = started(database, &large).await;
+        let rows: Vec<Row> = (0..ROWS)
+            .map(|id| {
+                let id = match key_type {
+                    ColumnType::Integer => Value::Integer(id),
+                    _ => Value::decimal(&id.to_string()).unwrap(),
+                };
+                vec![id, text("here"), text(&"x".repeat(1 << 20))]
+            })
+            .collect();
+        started.put(rows.clone()).await.unwrap();
+        let keys: Vec<Key> = rows.iter().map(|row| large.tables[0].key_of(row)).collect();
+        let (mut found, mut read, mut calls) = (Vec::new(), Vec::new(), 0);
+        while found.len() < rows.len() {
+            let after = found.last().map(|row: &Row| large.tables[0].key_of(row));
+            let values = [text("here")];
+            let page = started
+                .writer
+                .find(0, 0, &values, after.as_ref(), 1_000)
+                .await;
+            let page = page.unwrap();
+            let bytes: usize = page.rows.iter().map(|row| row_size(row)).sum();
+            assert!(bytes < PAGE_BYTES + (2 << 20), "{bytes} bytes in a page");
+            assert!(!page.rows.is_empty());
+            found.extend(page.rows);
+            assert!(page.more || found.len() == rows.len());
+            calls += 1;
+        }
+        while read.len() < keys.len() {
+            let page = started.writer.rows(0, &keys[read.len()..]).await.unwrap();
+            let bytes: usize = page.iter().flatten().map(|row| row_size(row)).sum();
+            assert!(bytes < PAGE_BYTES + (2 << 20), "{bytes} bytes in a page");
+            assert!(!page.is_empty());
+            read.extend(page.into_iter().flatten());
+            calls += 1;
+        }
+        assert!(found == rows && read == rows, "other rows came back");
+        assert!(calls < ROWS, "{calls} questions for {ROWS} rows, twice");
     }
 }
 

@@ -102,6 +102,12 @@ fn put_with(column: usize, value: Value) {
     notes().put(&row);
 }
 
+/// A list of this number, so many times.
+fn repeated(number: &str, times: usize) -> Value {
+    let number = format!("{number},");
+    Value::Json(format!("[{}0]", number.repeat(times)))
+}
+
 fn key(id: &str) -> Vec<Value> {
     vec![Value::Text(id.to_owned())]
 }
@@ -199,6 +205,68 @@ fn apply(event: &Event, calls: i64, batch: usize) -> Result<(), Rejection> {
         "WritesAMalformedDecimal" => put_with(4, Value::Decimal("1e9; DROP TABLE x".to_owned())),
         "WritesAMalformedUuid" => put_with(5, Value::Uuid("'; DROP TABLE x; --".to_owned())),
         "WritesMalformedJson" => put_with(7, Value::Json("{\"a\": ".to_owned())),
+        "WritesABombOfNumbers" => put_with(7, repeated("1e131071", 400_000)),
+        "WritesAMillionLongNumbers" => put_with(7, repeated("1e999", 1_000_000)),
+        "WritesThreeMillionKeys" => {
+            put_with(
+                7,
+                Value::Json(format!("{{{}\"\":0}}", "\"\":0,".repeat(3_000_000))),
+            );
+        }
+        "NestsUnsortedKeys" => {
+            let mut document = "\"x\"".to_owned();
+            for _ in 0..400 {
+                document = format!(
+                    "{{\"b\":\"{}\",\"c\":{document},\"a\":0}}",
+                    "x".repeat(5_000)
+                );
+            }
+            let mut row = row(&event.stream_id);
+            row[7] = Value::Json(document);
+            notes().put(&row);
+        }
+        "AddsToALongDecimal" => {
+            put_with(4, Value::Decimal("9".repeat(131_000)));
+            let add = Change::Add(("price".to_owned(), Value::Decimal("-1".to_owned())));
+            notes().patch(&key("a"), &vec![add; 100_000]);
+        }
+        "AddsToALongDecimalOneByOne" => {
+            put_with(4, Value::Decimal("9".repeat(131_000)));
+            let add = Change::Add(("price".to_owned(), Value::Decimal("-1".to_owned())));
+            for _ in 0..100_000 {
+                notes().patch(&key("a"), std::slice::from_ref(&add));
+            }
+        }
+        "MakesALongDecimal" => {
+            let mut row = row("long");
+            row[4] = Value::Decimal("9".repeat(131_000));
+            notes().put(&row);
+        }
+        "AddsToALongDecimalThatIsNotRead" => {
+            let add = Change::Add(("price".to_owned(), Value::Decimal("-1".to_owned())));
+            notes().patch(&key("long"), &vec![add; 100_000]);
+        }
+        "UsesKeysOfTenMegabytes" => {
+            let long = key(&"x".repeat(10 * MIB));
+            let notes = notes();
+            assert!(notes.get(&long).is_none());
+            assert!(
+                notes
+                    .get_many(&[long.clone(), key("nobody")])
+                    .iter()
+                    .all(Option::is_none)
+            );
+            notes.patch(
+                &long,
+                &[Change::Set(("amount".to_owned(), Value::Integer(1)))],
+            );
+            notes.remove(&long);
+            note(event, "long keys");
+        }
+        "MergesAKeyOfTenMegabytes" => {
+            let change = Change::Set(("amount".to_owned(), Value::Integer(1)));
+            notes().merge(&key(&"x".repeat(10 * MIB)), &[change]);
+        }
         "NestsJsonAMillionTimes" => put_with(7, Value::Json("[".repeat(1_000_000))),
         "AddsToAText" => notes().merge(
             &key("a"),

@@ -9,7 +9,7 @@ use crate::description::Description;
 use crate::memory::MemoryTables;
 use crate::schema::Row;
 use crate::value::{Key, Value};
-use crate::writes::{CommittedRows, FoldedRows, TableWrites};
+use crate::writes::{CommittedRows, FoldedRows, FoundRows, TableWrites};
 
 /// A table of such rows.
 #[derive(Clone, PartialEq)]
@@ -63,7 +63,7 @@ impl CommittedRows for Waiting {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, Infallible> {
+    ) -> Result<FoundRows, Infallible> {
         self.flush();
         self.committed.find(table, index, values, after, limit)
     }

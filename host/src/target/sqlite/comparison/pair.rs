@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use gnomon_model::{Column, ColumnType, Key, Row, Table};
+use gnomon_model::{Column, ColumnType, Key, PAGE_BYTES, Row, Table, row_size};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
-use serde_json::{Map, Value as Json};
 
 use super::{key_columns, number};
+use crate::json_text::JsonRow;
 use crate::target::identifier::{column_names, quoted};
 use crate::target::sqlite::cell::{Cell, read, shown};
 use crate::target::sqlite::writer::read_row;
@@ -138,7 +138,7 @@ impl Pair<'_> {
         );
         let mut statement = connection.prepare(&statement)?;
         let mut found = statement.query([])?;
-        let mut samples = Vec::new();
+        let (mut samples, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
             let difference = match row.get_ref(0)?.as_str()? {
                 "left" => Difference::OnlyLeft,
@@ -149,7 +149,13 @@ impl Pair<'_> {
                 .enumerate()
                 .map(|(place, column)| Ok(read(column.column_type, row.get_ref(place + 1)?)?))
                 .collect::<rusqlite::Result<Vec<_>>>()?;
-            samples.push(self.sample(connection, difference, &Key::new(key))?);
+            let (sample, size) = self.sample(connection, difference, &Key::new(key))?;
+            samples.push(sample);
+            bytes += size;
+            // The rest is counted only.
+            if bytes >= PAGE_BYTES {
+                break;
+            }
         }
         Ok(samples)
     }
@@ -180,23 +186,32 @@ impl Pair<'_> {
         connection: &Connection,
         difference: Difference,
         key: &Key,
-    ) -> rusqlite::Result<RowDifference> {
+    ) -> rusqlite::Result<(RowDifference, usize)> {
         let left = self.row(connection, &self.left, self.here, key)?;
         let right = self.row(connection, &self.right, self.there, key)?;
+        let size = [&left, &right]
+            .into_iter()
+            .flatten()
+            .map(|row| row_size(row))
+            .sum();
         let (left, right) = match (left, right) {
-            (Some(left), Some(right)) => self.differing(&left, &right),
+            (Some(left), Some(right)) => {
+                let (left, right) = self.differing(&left, &right);
+                (Some(left), Some(right))
+            }
             (left, right) => (
-                left.map_or(Json::Null, |row| whole(self.here, &row)),
-                right.map_or(Json::Null, |row| whole(self.there, &row)),
+                left.map(|row| whole(self.here, &row)),
+                right.map(|row| whole(self.there, &row)),
             ),
         };
         let names = key_columns(self.here).map(|column| column.name.clone());
-        Ok(RowDifference {
+        let sample = RowDifference {
             difference,
             key: names.zip(key.values().iter().map(shown)).collect(),
             left,
             right,
-        })
+        };
+        Ok((sample, size))
     }
 
     fn row(
@@ -221,13 +236,12 @@ impl Pair<'_> {
     }
 
     /// The values of both sides in the columns in which they differ.
-    fn differing(&self, left: &Row, right: &Row) -> (Json, Json) {
+    fn differing(&self, left: &Row, right: &Row) -> (JsonRow, JsonRow) {
         let value = |table: &Table, row: &Row, name: &str| {
             let place = table.columns.iter().position(|column| column.name == name);
             place.and_then(|place| row.get(place)).cloned()
         };
-        let sides: (Map<String, Json>, Map<String, Json>) = self
-            .common
+        self.common
             .iter()
             .filter_map(|column| {
                 let left = value(self.here, left, &column.name)?;
@@ -237,12 +251,11 @@ impl Pair<'_> {
                     ((name.clone(), shown(&left)), (name.clone(), shown(&right)))
                 })
             })
-            .unzip();
-        (Json::Object(sides.0), Json::Object(sides.1))
+            .unzip()
     }
 }
 
-fn whole(table: &Table, row: &Row) -> Json {
+fn whole(table: &Table, row: &Row) -> JsonRow {
     let names = table.columns.iter().map(|column| column.name.clone());
     names.zip(row.iter().map(shown)).collect()
 }

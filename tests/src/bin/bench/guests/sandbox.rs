@@ -11,7 +11,8 @@ use gnomon::guest::{Guest, GuestEngine};
 use gnomon::supervisor::limits_of_guest;
 use gnomon::target::TargetError;
 use gnomon_model::{
-    CommittedRows, Description, Event, Floats, Key, MemoryTables, Row, TableWrites, Value,
+    CommittedRows, Description, Event, Floats, FoundRows, Key, MemoryTables, Row, TableWrites,
+    Value,
 };
 
 use super::ModuleCost;
@@ -105,7 +106,7 @@ impl CommittedRows for Tables {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Row>, TargetError> {
+    ) -> Result<FoundRows, TargetError> {
         let rows = self.lock().find(table, index, values, after, limit);
         rows.map_err(|never| match never {})
     }

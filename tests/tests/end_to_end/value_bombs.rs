@@ -1,0 +1,85 @@
+//! An event of somebody else's table that is small where it lies and large where
+//! it is read. It stops the projection that wants it, and nothing else; and a host
+//! that starts again meets it again.
+
+use std::time::Duration;
+
+use gnomon_tests::harness::{Installation, System, guest};
+use gnomon_tests::orders::Orders;
+
+/// The most memory of a host with four projections, one of which meets a bomb.
+/// It has about 100 MB when none is there.
+const HOST_BYTES_MAX: u64 = 300 << 20;
+const STATUS_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+const EVENT_ID: &str = "00000000-0000-4000-9000-00000000b0b0";
+
+/// What a foreign writer inserts: some hundred bytes of `jsonb` that PostgreSQL
+/// sends as 131 MB, and a text of 100 MB, which SQLite can only have as it is.
+const fn bomb(system: System) -> &'static str {
+    match system {
+        System::Postgres => "('[' || repeat('1e131071,', 1000) || '0]')::jsonb",
+        System::Sqlite => "'\"' || replace(hex(zeroblob(50000000)), '00', 'xx') || '\"'",
+    }
+}
+
+fn insert_bomb(installation: &Installation, system: System) {
+    installation.events.execute(&format!(
+        "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version, \
+           schema_version, created_at) \
+         VALUES ('{EVENT_ID}', 'Abuse-bomb', 'Abuse', 'Bomb', {}, '{{}}', 1, 1, {})",
+        bomb(system),
+        match system {
+            System::Postgres => "clock_timestamp()",
+            System::Sqlite => "'2025-01-15T10:30:00.000000Z'",
+        }
+    ));
+}
+
+fn meets_a_bomb(system: System) {
+    let installation = Installation::new(system, system)
+        .with_examples()
+        .with_module("guest.wasm", &guest("abuses"));
+    let mut orders = Orders::new(7);
+    let mut append = || {
+        let path = installation.path("orders.ndjson");
+        let lines: Vec<String> = (orders.by_ref().take(50))
+            .map(|envelope| serde_json::to_string(&envelope).unwrap())
+            .collect();
+        std::fs::write(path, lines.join("\n")).unwrap();
+        installation.succeed(&["append", "--file", "orders.ndjson"]);
+    };
+    append();
+    insert_bomb(&installation, system);
+    let bomb = installation.head();
+    append();
+    let head = installation.head();
+    assert_eq!(head, bomb + 50);
+    for start in ["the first", "the second"] {
+        let when = format!("{start} start on {system:?}");
+        let host = installation.start_host();
+        for neighbour in ["order_summary", "customer_value", "daily_revenue"] {
+            installation.wait_for(neighbour, head);
+        }
+        let status = installation.wait_for_status("abuses", STATUS_LIMIT, |status| {
+            let cause = status["cause"].as_str().unwrap_or_default();
+            cause.contains(&format!("event {bomb}")) && cause.contains("16777216 bytes")
+        });
+        assert_eq!(status["position"], bomb - 1, "{when}: {status}");
+        let (host, _) = host.terminate(STOP_LIMIT);
+        assert_eq!(host.code, Some(0), "{when}: {host:?}");
+        println!("{when}: {} MB", host.memory / 1_000_000);
+        assert!(
+            host.memory > 0 && host.memory < HOST_BYTES_MAX,
+            "{when}: the host had {} bytes",
+            host.memory
+        );
+    }
+}
+
+#[test]
+fn a_foreign_event_that_expands_stops_one_projection_and_no_host() {
+    for system in [System::Sqlite, System::Postgres] {
+        meets_a_bomb(system);
+    }
+}
