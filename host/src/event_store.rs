@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gnomon_model::{Event, Position};
+use gnomon_model::{Event, EventRef, PAGE_BYTES, Position};
 use uuid::Uuid;
 
 use crate::database_url::DatabaseUrl;
@@ -76,6 +76,26 @@ pub struct Snapshot {
     pub saved_at: i64,
 }
 
+/// Events that are read in one go.
+#[derive(Default)]
+pub(crate) struct Page {
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl Page {
+    /// Adds an event; says whether there is room for another one.
+    pub(crate) fn add(&mut self, event: EventRef<'_>) -> bool {
+        self.bytes += event.size();
+        self.events.push(event.into());
+        self.bytes < PAGE_BYTES
+    }
+
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+}
+
 /// Told from time to time how far an import has got.
 pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
@@ -98,7 +118,8 @@ pub trait EventStore: Send + Sync {
         events: &[NewEvent],
     ) -> Result<Vec<Appended>, EventStoreError>;
 
-    /// Events of a stream with a version above `after`, in order.
+    /// Events of a stream with a version above `after`, in order: at most
+    /// `limit`, and fewer if they fill a page ([`PAGE_BYTES`]).
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -109,7 +130,8 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError>;
 
-    /// Events with a position above `after` that are visible now, in order.
+    /// Events with a position above `after` that are visible now, in order: at
+    /// most `limit`, and fewer if they fill a page ([`PAGE_BYTES`]).
     ///
     /// # Errors
     /// When the store cannot be read.

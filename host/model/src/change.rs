@@ -1,7 +1,5 @@
 //! Changes to single columns: `set`, `add`, `min` and `max`.
 
-use std::collections::HashMap;
-
 use crate::budget::Budget;
 use crate::schema::{Column, Row, Table, Violation};
 use crate::value::{ColumnType, Decimal, Floats, InvalidValue, Value};
@@ -70,8 +68,9 @@ pub struct Resized {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     steps: Vec<(usize, Step)>,
-    /// The place of the last step of each column, once there are many steps.
-    last: Option<Box<HashMap<usize, usize>>>,
+    /// The place of the last step of each column, by the column's number, once
+    /// there are many steps.
+    last: Vec<Option<usize>>,
 }
 
 impl Changes {
@@ -244,15 +243,14 @@ impl Changes {
         let last = match self.steps.len() {
             0..STEPS_SEARCHED => (self.steps.iter()).rposition(|(other, _)| *other == column),
             _ => {
-                let steps = &self.steps;
-                let places = || {
-                    steps
-                        .iter()
-                        .enumerate()
-                        .map(|(at, (column, _))| (*column, at))
-                };
-                let last = (self.last).get_or_insert_with(|| Box::new(places().collect()));
-                last.get(&column).copied()
+                if self.last.is_empty() {
+                    let steps = std::mem::take(&mut self.steps);
+                    for (place, (column, _)) in steps.iter().enumerate() {
+                        self.note_last(*column, place);
+                    }
+                    self.steps = steps;
+                }
+                self.last.get(column).copied().flatten()
             }
         };
         let unfolded = match last.and_then(|place| self.steps.get_mut(place)) {
@@ -260,10 +258,19 @@ impl Changes {
             None => Some(step),
         };
         if let Some(step) = unfolded {
-            if let Some(last) = &mut self.last {
-                last.insert(column, self.steps.len());
+            if !self.last.is_empty() {
+                self.note_last(column, self.steps.len());
             }
             self.steps.push((column, step));
+        }
+    }
+
+    fn note_last(&mut self, column: usize, place: usize) {
+        if self.last.len() <= column {
+            self.last.resize(column + 1, None);
+        }
+        if let Some(last) = self.last.get_mut(column) {
+            *last = Some(place);
         }
     }
 }

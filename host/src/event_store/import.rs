@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use super::new_event::Found;
-use super::{Envelope, EventStoreError, EventStoreErrorKind, InvalidEnvelope, OnProgress};
+use super::{
+    EVENT_BYTES_MAX, Envelope, EventStoreError, EventStoreErrorKind, InvalidEnvelope, OnProgress,
+};
 
 /// Events that are appended with one statement.
 const CHUNK_MAX_EVENTS: usize = 2_000;
-/// Bytes of their lines, roughly. One line may be longer.
+/// Bytes of their lines, or of the events in them, if those are more. One may
+/// be longer.
 const CHUNK_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes that one line may have.
-const LINE_MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes that one line may have: data and metadata, and room for how they are
+/// written.
+const LINE_MAX_BYTES: usize = 4 * EVENT_BYTES_MAX;
 
 /// A file every line of which is an envelope, or empty.
 #[derive(Clone, Debug)]
@@ -256,10 +260,15 @@ impl Iterator for Chunks<'_> {
             return None;
         }
         let mut lines = Vec::new();
-        let start = self.read;
-        while lines.len() < CHUNK_MAX_EVENTS && self.read - start < count(CHUNK_MAX_BYTES) {
+        let mut bytes = 0;
+        while lines.len() < CHUNK_MAX_EVENTS && bytes < count(CHUNK_MAX_BYTES) {
+            let start = self.read;
             match self.line() {
-                Ok(Some(line)) => lines.push(line),
+                Ok(Some(line)) => {
+                    // Numbers get longer where an exponent is written out.
+                    bytes += (self.read - start).max(count(line.envelope.event.size()));
+                    lines.push(line);
+                }
                 Ok(None) => {
                     self.ended = true;
                     break;

@@ -7,13 +7,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use gnomon_model::{Event, Position, json};
-use sqlx::postgres::PgRow;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, ExpectedVersion, Imported,
-    InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId,
+    InvalidEvent, NewEvent, OnProgress, Page, Snapshot, StreamId,
 };
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
@@ -37,6 +40,8 @@ use waking::Waking;
 
 /// Connections that appends and reads may use at the same time.
 const CONNECTIONS_MAX: usize = 16;
+
+type PreparedQuery = Query<'static, Postgres, PgArguments>;
 
 /// An event store in PostgreSQL.
 pub struct PostgresEventStore {
@@ -89,9 +94,21 @@ impl PostgresEventStore {
         })
     }
 
-    fn event(&self, row: &PgRow) -> Result<Event, sqlx::Error> {
-        let mut id = NO_ID;
-        read_event(row, &self.layout, &mut id).map(Event::from)
+    /// The events of a page. A connection whose answer was not read to its end
+    /// is closed.
+    async fn page(&self, query: PreparedQuery) -> Result<Vec<Event>, sqlx::Error> {
+        let mut lent = self.pool.lend().await?;
+        let mut rows = query.fetch(&mut *lent);
+        let mut page = Page::default();
+        let mut is_whole = true;
+        while is_whole && let Some(row) = rows.try_next().await? {
+            is_whole = page.add(read_event(&row, &self.layout, &mut { NO_ID })?);
+        }
+        drop(rows);
+        if is_whole {
+            lent.end();
+        }
+        Ok(page.into_events())
     }
 
     fn error(&self, doing: &str, error: sqlx::Error) -> EventStoreError {
@@ -127,12 +144,11 @@ impl EventStore for PostgresEventStore {
             "SELECT {} FROM events WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3",
             event_columns(&self.layout, true)
         );
-        sqlx::query(AssertSqlSafe(query))
-            .bind(stream.as_str())
+        let query = sqlx::query(AssertSqlSafe(query))
+            .bind(stream.as_str().to_owned())
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
-            .bind(sql_limit(limit))
-            .try_map(|row| self.event(&row))
-            .fetch_all(&self.pool)
+            .bind(sql_limit(limit));
+        self.page(query)
             .await
             .map_err(|error| self.error("read", error))
     }
@@ -142,11 +158,10 @@ impl EventStore for PostgresEventStore {
             "SELECT {} FROM events WHERE global_position > $1 ORDER BY global_position LIMIT $2",
             event_columns(&self.layout, true)
         );
-        sqlx::query(AssertSqlSafe(query))
+        let query = sqlx::query(AssertSqlSafe(query))
             .bind(after.to_sql())
-            .bind(sql_limit(limit))
-            .try_map(|row| self.event(&row))
-            .fetch_all(&self.pool)
+            .bind(sql_limit(limit));
+        self.page(query)
             .await
             .map_err(|error| self.error("read", error))
     }

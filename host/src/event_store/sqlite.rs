@@ -16,7 +16,7 @@ use crate::sqlite_file;
 
 use super::{
     Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, EventStoreErrorKind,
-    ExpectedVersion, Imported, InvalidEvent, NewEvent, OnProgress, Snapshot, StreamId,
+    ExpectedVersion, Imported, InvalidEvent, NewEvent, OnProgress, Page, Snapshot, StreamId,
     format_timestamp, timestamp::parse_stored,
 };
 
@@ -151,6 +151,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// The events of a page.
+fn page(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Event>> {
+    let mut page = Page::default();
+    while let Some(row) = rows.next()? {
+        if !page.add(read_event(row)?) {
+            break;
+        }
+    }
+    Ok(page.into_events())
+}
+
 /// A limit as SQL takes it.
 pub(crate) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -186,12 +197,11 @@ impl EventStore for SqliteEventStore {
                 event_columns(layout, true)
             ))?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
-            let events = statement
-                .query_map(params![stream.as_str(), after, sql_limit(limit)], |row| {
-                    read_event(row).map(Event::from)
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(events)
+            Ok(page(statement.query(params![
+                stream.as_str(),
+                after,
+                sql_limit(limit)
+            ])?)?)
         })
         .await
     }
@@ -203,12 +213,9 @@ impl EventStore for SqliteEventStore {
                  ORDER BY global_position LIMIT ?2",
                 event_columns(layout, true)
             ))?;
-            let events = statement
-                .query_map(params![after.to_sql(), sql_limit(limit)], |row| {
-                    read_event(row).map(Event::from)
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(events)
+            Ok(page(
+                statement.query(params![after.to_sql(), sql_limit(limit)])?,
+            )?)
         })
         .await
     }
