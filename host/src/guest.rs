@@ -21,6 +21,7 @@ use gnomon_model::{InvalidDescription, Position, WriteLimits};
 
 use crate::target::TargetError;
 
+mod bad_value;
 mod bindings;
 mod bounded_rows;
 mod call;

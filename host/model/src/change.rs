@@ -104,13 +104,17 @@ impl Changes {
                     column: name.to_owned(),
                 });
             }
-            let refuse = |reason| Violation::Value {
-                table: table.name.clone(),
-                column: name.to_owned(),
-                reason,
+            let refuse = |reason| match table.columns.get(column) {
+                Some(declared) => refused(table, declared, reason),
+                None => Violation::UnknownColumn {
+                    table: table.name.clone(),
+                    column: name.to_owned(),
+                },
             };
             if verb != Verb::Set && value == Value::Null {
-                return Err(refuse(InvalidValue::Null));
+                return Err(refuse(InvalidValue::NullOperand {
+                    change: verb.name(),
+                }));
             }
             table.check_value(column, &mut value, floats, &mut room)?;
             if let Some(column_type) = value.column_type()
@@ -279,6 +283,7 @@ fn refused(table: &Table, column: &Column, reason: InvalidValue) -> Violation {
     Violation::Value {
         table: table.name.clone(),
         column: column.name.clone(),
+        column_type: column.column_type,
         reason,
     }
 }

@@ -74,12 +74,14 @@ pub enum Violation {
         found: usize,
     },
     /// A value that its column cannot hold.
-    #[error("table `{table}`, column `{column}`: {reason}")]
+    #[error("table `{table}`, column `{column}` of type {column_type}: {reason}")]
     Value {
         /// The table.
         table: String,
         /// The column.
         column: String,
+        /// What the column holds.
+        column_type: ColumnType,
         /// What is wrong with the value.
         reason: InvalidValue,
     },
@@ -171,6 +173,7 @@ impl Table {
         checked.map_err(|reason| Violation::Value {
             table: self.name.clone(),
             column: declared.name.clone(),
+            column_type: declared.column_type,
             reason,
         })?;
         if let Value::Decimal(decimal) = value

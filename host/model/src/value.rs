@@ -61,13 +61,19 @@ pub enum InvalidValue {
     /// A null in a column that is not nullable.
     #[error("null, but the column is not nullable")]
     Null,
+    /// A null as what `add`, `min` or `max` take.
+    #[error("null cannot be the operand of `{change}`")]
+    NullOperand {
+        /// `add`, `min` or `max`.
+        change: &'static str,
+    },
     /// A value of another type.
-    #[error("the column's type is {expected}, the value is {found}")]
+    #[error("{value} is of type {found}")]
     Type {
-        /// The column's type.
-        expected: ColumnType,
-        /// What was given: the name of a type, or "null".
+        /// The type of what was given.
         found: &'static str,
+        /// The value, or its beginning.
+        value: String,
     },
     /// Text that does not read as the type.
     #[error("`{value}` is not {} {column_type}", article(*column_type))]
@@ -86,8 +92,11 @@ pub enum InvalidValue {
         value: String,
     },
     /// Text or JSON with U+0000.
-    #[error("the text has U+0000 in it, which PostgreSQL cannot hold")]
-    Nul,
+    #[error("`{value}` has U+0000 in it, which PostgreSQL cannot hold")]
+    Nul {
+        /// The text, or its beginning.
+        value: String,
+    },
     /// A number in JSON whose exponent stands for too many digits.
     #[error(
         "a number in the JSON has more than {} digits when its exponent is written out",
@@ -191,6 +200,22 @@ impl Value {
             })
     }
 
+    /// It, or its beginning, as a message shows it.
+    fn shown(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Boolean(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Decimal(decimal) => format!("`{}`", excerpt(decimal.as_str())),
+            Self::Text(text) | Self::Json(text) => format!("`{}`", excerpt(text)),
+            Self::Bytes(bytes) => format!("a value of {} bytes", bytes.len()),
+            Self::Timestamp(at) => format!("{at} µs"),
+            Self::Date(day) => format!("day {day}"),
+            Self::Uuid(uuid) => format!("`{uuid}`"),
+        }
+    }
+
     /// Checks a value that is not null against a column's type and brings it
     /// to its canonical form. Only that of JSON may be longer than what was
     /// given: it is taken from `room`, in bytes, before it is made.
@@ -205,8 +230,8 @@ impl Value {
     ) -> Result<(), InvalidValue> {
         if self.column_type() != Some(expected) {
             return Err(InvalidValue::Type {
-                expected,
                 found: self.type_name(),
+                value: self.shown(),
             });
         }
         let out_of_range = |value: String| InvalidValue::OutOfRange {
@@ -220,7 +245,11 @@ impl Value {
             },
             // SQLite stores -0.0 as the integer 0, so zero has no sign.
             Self::Float(number) if *number == 0.0 => *number = 0.0,
-            Self::Text(text) if text.contains('\0') => return Err(InvalidValue::Nul),
+            Self::Text(text) if text.contains('\0') => {
+                return Err(InvalidValue::Nul {
+                    value: excerpt(text),
+                });
+            }
             Self::Timestamp(at) if !(TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(at) => {
                 return Err(out_of_range(format!("{at} µs")));
             }
@@ -236,7 +265,11 @@ impl Value {
                 Err(json::InvalidJson::TooLong { bytes_max }) => {
                     return Err(InvalidValue::LongJson { bytes_max });
                 }
-                Err(json::InvalidJson::Nul) => return Err(InvalidValue::Nul),
+                Err(json::InvalidJson::Nul) => {
+                    return Err(InvalidValue::Nul {
+                        value: excerpt(text),
+                    });
+                }
                 Err(json::InvalidJson::OutOfRange) => return Err(out_of_range(excerpt(text))),
                 Err(json::InvalidJson::Syntax { .. }) => {
                     return Err(InvalidValue::Malformed {

@@ -146,6 +146,12 @@ impl BatchWrites {
         }
     }
 
+    /// A declared table.
+    #[must_use]
+    pub fn schema(&self, table: usize) -> Option<&Table> {
+        self.description.tables.get(table)
+    }
+
     /// The number of a declared table.
     ///
     /// # Errors

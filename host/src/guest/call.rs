@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use gnomon_model::{BatchWrites, InvalidValue, Violation, WriteError};
+use gnomon_model::{BatchWrites, Violation, WriteError};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::bad_value::{BadValue, List};
 use super::bindings::gnomon::projection::log::Level;
 use super::bounded_rows::{BoundedRows, ReadError};
 use super::core_module::CoreCall;
@@ -186,14 +187,31 @@ impl Call {
         result.map_err(|fault| self.end(fault))
     }
 
-    /// Converts what a guest passed.
-    pub(super) fn take<R>(&mut self, converted: Result<R, InvalidValue>) -> wasmtime::Result<R> {
-        converted.map_err(|reason| self.refuse(&reason))
+    /// Takes what a guest passed for a table.
+    pub(super) fn take<R>(
+        &mut self,
+        table: usize,
+        list: List<'_>,
+        converted: Result<R, BadValue>,
+    ) -> wasmtime::Result<R> {
+        converted.map_err(|value| self.refuse(table, list, &value))
     }
 
     /// Ends the call because of a value that no column can hold.
-    pub(super) fn refuse(&mut self, reason: &InvalidValue) -> wasmtime::Error {
-        self.end(Fault::guest(&format!("it passed a bad value: {reason}")))
+    #[cold]
+    pub(super) fn refuse(
+        &mut self,
+        table: usize,
+        list: List<'_>,
+        value: &BadValue,
+    ) -> wasmtime::Error {
+        let declared = (self.work.as_ref()).and_then(|work| work.writes.schema(table));
+        let reason = match declared {
+            Some(table) => value.message(table, list),
+            // Nobody has a table that was not declared.
+            None => format!("it passed a bad value for table number {table}"),
+        };
+        self.end(Fault::guest(&reason))
     }
 
     /// Opens a table, and gives its number in the description.

@@ -2,6 +2,7 @@
 
 use wasmtime::component::Resource;
 
+use super::bad_value::List;
 use super::bindings::gnomon::projection::{log, read_model, types};
 use super::call::Call;
 use super::convert;
@@ -29,7 +30,7 @@ impl read_model::HostTable for Call {
         table: Resource<TableHandle>,
         key: Vec<types::Value>,
     ) -> wasmtime::Result<Option<Vec<types::Value>>> {
-        let key = self.take(convert::values(key))?;
+        let key = self.take(number(&table), List::Key, convert::values(key))?;
         let row = self.with_work(|work| work.writes.get(&mut work.rows, number(&table), key))?;
         Ok(row.map(convert::row))
     }
@@ -39,7 +40,11 @@ impl read_model::HostTable for Call {
         table: Resource<TableHandle>,
         keys: Vec<Vec<types::Value>>,
     ) -> wasmtime::Result<Vec<Option<Vec<types::Value>>>> {
-        let keys = self.take(keys.into_iter().map(convert::values).collect())?;
+        let keys = self.take(
+            number(&table),
+            List::Key,
+            keys.into_iter().map(convert::values).collect(),
+        )?;
         let rows =
             self.with_work(|work| work.writes.get_many(&mut work.rows, number(&table), keys))?;
         Ok(rows.into_iter().map(|row| row.map(convert::row)).collect())
@@ -52,7 +57,11 @@ impl read_model::HostTable for Call {
         values: Vec<types::Value>,
         limit: u32,
     ) -> wasmtime::Result<Vec<Vec<types::Value>>> {
-        let values = self.take(convert::values(values))?;
+        let values = self.take(
+            number(&table),
+            List::Columns(&columns),
+            convert::values(values),
+        )?;
         let limit = usize::try_from(limit)?;
         let rows = self.with_work(|work| {
             work.writes
@@ -66,7 +75,7 @@ impl read_model::HostTable for Call {
         table: Resource<TableHandle>,
         row: Vec<types::Value>,
     ) -> wasmtime::Result<()> {
-        let row = self.take(convert::values(row))?;
+        let row = self.take(number(&table), List::Row, convert::values(row))?;
         self.with_work(|work| work.writes.put(&mut work.rows, number(&table), row))
     }
 
@@ -76,8 +85,8 @@ impl read_model::HostTable for Call {
         key: Vec<types::Value>,
         mut changes: Vec<read_model::Change>,
     ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
-        let changes = self.take(convert::changes(&mut changes))?;
+        let key = self.take(number(&table), List::Key, convert::values(key))?;
+        let changes = self.take(number(&table), List::Row, convert::changes(&mut changes))?;
         self.with_work(|work| Ok(work.writes.patch(number(&table), key, changes)?))
     }
 
@@ -87,8 +96,8 @@ impl read_model::HostTable for Call {
         key: Vec<types::Value>,
         mut changes: Vec<read_model::Change>,
     ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
-        let changes = self.take(convert::changes(&mut changes))?;
+        let key = self.take(number(&table), List::Key, convert::values(key))?;
+        let changes = self.take(number(&table), List::Row, convert::changes(&mut changes))?;
         self.with_work(|work| Ok(work.writes.merge(number(&table), key, changes)?))
     }
 
@@ -97,7 +106,7 @@ impl read_model::HostTable for Call {
         table: Resource<TableHandle>,
         key: Vec<types::Value>,
     ) -> wasmtime::Result<()> {
-        let key = self.take(convert::values(key))?;
+        let key = self.take(number(&table), List::Key, convert::values(key))?;
         self.with_work(|work| work.writes.remove(&mut work.rows, number(&table), key))
     }
 
@@ -108,8 +117,12 @@ impl read_model::HostTable for Call {
         values: Vec<types::Value>,
         mut changes: Vec<read_model::Change>,
     ) -> wasmtime::Result<()> {
-        let values = self.take(convert::values(values))?;
-        let changes = self.take(convert::changes(&mut changes))?;
+        let values = self.take(
+            number(&table),
+            List::Columns(&columns),
+            convert::values(values),
+        )?;
+        let changes = self.take(number(&table), List::Row, convert::changes(&mut changes))?;
         self.with_work(|work| {
             work.writes
                 .patch_where(&mut work.rows, number(&table), &columns, values, changes)
@@ -122,7 +135,11 @@ impl read_model::HostTable for Call {
         columns: Vec<String>,
         values: Vec<types::Value>,
     ) -> wasmtime::Result<()> {
-        let values = self.take(convert::values(values))?;
+        let values = self.take(
+            number(&table),
+            List::Columns(&columns),
+            convert::values(values),
+        )?;
         self.with_work(|work| {
             work.writes
                 .remove_where(&mut work.rows, number(&table), &columns, values)

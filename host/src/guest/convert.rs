@@ -6,6 +6,7 @@ use gnomon_model::{
     InvalidValue, PayloadRef, Row, Subscription, Value,
 };
 
+use super::bad_value::BadValue;
 use super::bindings::gnomon::projection::{read_model, types};
 use crate::event_list::EventList;
 use crate::readable::name;
@@ -82,7 +83,7 @@ const fn column_type(declared: types::ColumnType) -> ColumnType {
 
 /// A guest's value; decimals and UUIDs are parsed here, the rest is checked
 /// against the column later.
-pub(super) fn value(value: types::Value) -> Result<Value, InvalidValue> {
+fn value(value: types::Value) -> Result<Value, InvalidValue> {
     Ok(match value {
         types::Value::Null => Value::Null,
         types::Value::Boolean(value) => Value::Boolean(value),
@@ -98,21 +99,27 @@ pub(super) fn value(value: types::Value) -> Result<Value, InvalidValue> {
     })
 }
 
-pub(super) fn values(values: Vec<types::Value>) -> Result<Vec<Value>, InvalidValue> {
-    values.into_iter().map(value).collect()
+pub(super) fn values(values: Vec<types::Value>) -> Result<Vec<Value>, BadValue> {
+    let numbered = values.into_iter().enumerate();
+    numbered
+        .map(|(place, given)| value(given).map_err(|reason| BadValue::at(place, reason)))
+        .collect()
 }
 
 /// Their columns' names are borrowed; what is moved leaves a null.
-pub(super) fn changes(changes: &mut [read_model::Change]) -> Result<Vec<Change<'_>>, InvalidValue> {
-    let take = |new: &mut types::Value| value(std::mem::replace(new, types::Value::Null));
+pub(super) fn changes(changes: &mut [read_model::Change]) -> Result<Vec<Change<'_>>, BadValue> {
+    let take = |column: &str, new: &mut types::Value| {
+        value(std::mem::replace(new, types::Value::Null))
+            .map_err(|reason| BadValue::of(column, reason))
+    };
     changes
         .iter_mut()
         .map(|change| {
             Ok(match change {
-                read_model::Change::Set((column, new)) => Change::Set(column, take(new)?),
-                read_model::Change::Add((column, new)) => Change::Add(column, take(new)?),
-                read_model::Change::Min((column, new)) => Change::Min(column, take(new)?),
-                read_model::Change::Max((column, new)) => Change::Max(column, take(new)?),
+                read_model::Change::Set((column, new)) => Change::Set(column, take(column, new)?),
+                read_model::Change::Add((column, new)) => Change::Add(column, take(column, new)?),
+                read_model::Change::Min((column, new)) => Change::Min(column, take(column, new)?),
+                read_model::Change::Max((column, new)) => Change::Max(column, take(column, new)?),
             })
         })
         .collect()

@@ -1,7 +1,9 @@
 //! What a core module imports: the contract, as the canonical ABI passes it.
 
+use gnomon_model::Value;
 use wasmtime::{AsContextMut as _, Caller, Linker};
 
+use super::super::bad_value::List;
 use super::super::call::Call;
 use super::lifting::{Lift, LiftError, Span};
 use super::lowering::Lower;
@@ -34,6 +36,23 @@ impl<'a> Entered<'a> {
         read: impl FnOnce(&mut Lift<'a>) -> Result<R, LiftError>,
     ) -> wasmtime::Result<R> {
         read(&mut self.lift).map_err(|error| error.end(self.call))
+    }
+
+    /// Reads what is meant for columns of a table.
+    fn for_table<R>(
+        &mut self,
+        table: usize,
+        list: List<'_>,
+        read: impl FnOnce(&mut Lift<'a>) -> Result<R, LiftError>,
+    ) -> wasmtime::Result<R> {
+        read(&mut self.lift).map_err(|error| match error {
+            LiftError::Value(value) => self.call.refuse(table, list, &value),
+            error => error.end(self.call),
+        })
+    }
+
+    fn values(&mut self, table: usize, list: List<'_>, span: Span) -> wasmtime::Result<Vec<Value>> {
+        self.for_table(table, list, |lift| lift.values(span))
     }
 }
 
@@ -104,7 +123,7 @@ fn add_reads(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Call>, table: u32, key: u32, key_len: u32, at: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let key = entered.lift(|lift| lift.values(span(key, key_len)))?;
+            let key = entered.values(table, List::Key, span(key, key_len))?;
             let row = entered
                 .call
                 .with_work(|work| work.writes.get(&mut work.rows, table, key))?;
@@ -117,7 +136,8 @@ fn add_reads(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Call>, table: u32, keys: u32, keys_len: u32, at: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let keys = entered.lift(|lift| lift.keys(span(keys, keys_len)))?;
+            let keys =
+                entered.for_table(table, List::Key, |lift| lift.keys(span(keys, keys_len)))?;
             let rows = entered
                 .call
                 .with_work(|work| work.writes.get_many(&mut work.rows, table, keys))?;
@@ -138,7 +158,8 @@ fn add_reads(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
             let columns = entered.lift(|lift| lift.texts(span(columns, columns_len)))?;
-            let values = entered.lift(|lift| lift.values(span(values, values_len)))?;
+            let values =
+                entered.values(table, List::Columns(&columns), span(values, values_len))?;
             let limit = usize::try_from(limit)?;
             let rows = entered.call.with_work(|work| {
                 work.writes
@@ -157,7 +178,7 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Call>, table: u32, row: u32, row_len: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let row = entered.lift(|lift| lift.values(span(row, row_len)))?;
+            let row = entered.values(table, List::Row, span(row, row_len))?;
             entered
                 .call
                 .with_work(|work| work.writes.put(&mut work.rows, table, row))
@@ -174,8 +195,10 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
          changes_len: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let key = entered.lift(|lift| lift.values(span(key, key_len)))?;
-            let changes = entered.lift(|lift| lift.changes(span(changes, changes_len)))?;
+            let key = entered.values(table, List::Key, span(key, key_len))?;
+            let changes = entered.for_table(table, List::Row, |lift| {
+                lift.changes(span(changes, changes_len))
+            })?;
             entered
                 .call
                 .with_work(|work| Ok(work.writes.patch(table, key, changes)?))
@@ -192,8 +215,10 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
          changes_len: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let key = entered.lift(|lift| lift.values(span(key, key_len)))?;
-            let changes = entered.lift(|lift| lift.changes(span(changes, changes_len)))?;
+            let key = entered.values(table, List::Key, span(key, key_len))?;
+            let changes = entered.for_table(table, List::Row, |lift| {
+                lift.changes(span(changes, changes_len))
+            })?;
             entered
                 .call
                 .with_work(|work| Ok(work.writes.merge(table, key, changes)?))
@@ -205,7 +230,7 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Call>, table: u32, key: u32, key_len: u32| {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
-            let key = entered.lift(|lift| lift.values(span(key, key_len)))?;
+            let key = entered.values(table, List::Key, span(key, key_len))?;
             entered
                 .call
                 .with_work(|work| work.writes.remove(&mut work.rows, table, key))
@@ -225,8 +250,11 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
             let columns = entered.lift(|lift| lift.texts(span(columns, columns_len)))?;
-            let values = entered.lift(|lift| lift.values(span(values, values_len)))?;
-            let changes = entered.lift(|lift| lift.changes(span(changes, changes_len)))?;
+            let values =
+                entered.values(table, List::Columns(&columns), span(values, values_len))?;
+            let changes = entered.for_table(table, List::Row, |lift| {
+                lift.changes(span(changes, changes_len))
+            })?;
             entered.call.with_work(|work| {
                 work.writes
                     .patch_where(&mut work.rows, table, &columns, values, changes)
@@ -245,7 +273,8 @@ fn add_writes(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
             let mut entered = Entered::new(&mut caller)?;
             let table = entered.table(table)?;
             let columns = entered.lift(|lift| lift.texts(span(columns, columns_len)))?;
-            let values = entered.lift(|lift| lift.values(span(values, values_len)))?;
+            let values =
+                entered.values(table, List::Columns(&columns), span(values, values_len))?;
             entered.call.with_work(|work| {
                 work.writes
                     .remove_where(&mut work.rows, table, &columns, values)

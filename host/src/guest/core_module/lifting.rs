@@ -8,6 +8,7 @@ use std::str::Utf8Error;
 
 use gnomon_model::{Change, Decimal, InvalidValue, Value};
 
+use super::super::bad_value::BadValue;
 use super::super::bindings::gnomon::projection::log::Level;
 use super::super::bindings::gnomon::projection::types;
 use super::super::call::{Call, Fault, TRANSFER_EXCEEDED};
@@ -34,8 +35,8 @@ pub(super) enum LiftError {
     #[error("{TRANSFER_EXCEEDED}")]
     TooMuch,
     /// No column can hold a value.
-    #[error(transparent)]
-    Value(#[from] InvalidValue),
+    #[error("no column can hold a value")]
+    Value(BadValue),
 }
 
 impl LiftError {
@@ -43,7 +44,6 @@ impl LiftError {
     pub(super) fn end(self, call: &mut Call) -> wasmtime::Error {
         match self {
             Self::TooMuch => call.end(Fault::guest(TRANSFER_EXCEEDED)),
-            Self::Value(reason) => call.refuse(&reason),
             _ => wasmtime::Error::msg(self.to_string()),
         }
     }
@@ -175,7 +175,12 @@ impl<'a> Lift<'a> {
             .collect()
     }
 
-    fn value(&mut self, [case, payload]: [[u8; 8]; 2]) -> Result<Value, LiftError> {
+    fn value(
+        &mut self,
+        [case, payload]: [[u8; 8]; 2],
+        bad: impl FnOnce(InvalidValue) -> BadValue,
+    ) -> Result<Value, LiftError> {
+        let bad = |reason| LiftError::Value(bad(reason));
         let [case, ..] = case;
         let [first, second, third, fourth, ..] = payload;
         let text = Span::of_word(payload);
@@ -184,12 +189,12 @@ impl<'a> Lift<'a> {
             1 => Value::Boolean(first != 0),
             2 => Value::Integer(i64::from_le_bytes(payload)),
             3 => Value::Float(f64::from_le_bytes(payload)),
-            4 => Value::Decimal(self.text(text)?.parse::<Decimal>()?),
+            4 => Value::Decimal(self.text(text)?.parse::<Decimal>().map_err(bad)?),
             5 => Value::Text(self.string(text)?),
             6 => Value::Bytes(self.bytes(text, "list pointer/length")?.to_vec()),
             7 => Value::Timestamp(i64::from_le_bytes(payload)),
             8 => Value::Date(i32::from_le_bytes([first, second, third, fourth])),
-            9 => Value::uuid(self.text(text)?)?,
+            9 => Value::uuid(self.text(text)?).map_err(bad)?,
             10 => Value::Json(self.string(text)?),
             other => return Err(LiftError::Discriminant(other.into())),
         })
@@ -199,8 +204,8 @@ impl<'a> Lift<'a> {
         let values = self.list::<8, 2>(span, size_of::<Value>())?;
         // To collect results would guess how much room they need.
         let mut lifted = Vec::with_capacity(values.len());
-        for value in values {
-            lifted.push(self.value(*value)?);
+        for (place, value) in values.iter().enumerate() {
+            lifted.push(self.value(*value, |reason| BadValue::at(place, reason))?);
         }
         Ok(lifted)
     }
@@ -224,7 +229,8 @@ impl<'a> Lift<'a> {
                 other => return Err(LiftError::Discriminant((*other).into())),
             };
             let column = self.text(Span::of_word(*column))?;
-            lifted.push(change(column, self.value(*value)?));
+            let value = self.value(*value, |reason| BadValue::of(column, reason))?;
+            lifted.push(change(column, value));
         }
         Ok(lifted)
     }

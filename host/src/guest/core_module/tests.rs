@@ -141,6 +141,97 @@ fn all_of_an_event_arrives() {
     assert_eq!(written[0].upserts, expected);
 }
 
+#[test]
+fn a_bad_value_names_its_table_column_type_and_text() {
+    const DECIMAL: u8 = 4;
+    const UUID: u8 = 9;
+    let bad = |image: &mut Image, case: u8, text: &str| {
+        pair([case, 0, 0, 0, 0, 0, 0, 0], image.text(text))
+    };
+    let change = |image: &mut Image, column: &str, cell: [u8; 16]| -> [u8; 32] {
+        let head = pair([0; 8], image.text(column));
+        [head, cell].as_flattened().try_into().unwrap()
+    };
+    let refused = |stage: &dyn Fn(&mut Image) -> [u32; 9]| {
+        let (mut image, mut calls) = staged(&[]);
+        let call = stage(&mut image);
+        calls.push(call);
+        let applied = PUPPET.apply(&[vec![script(&image.bytes, &calls)]]);
+        let [Err(reason)] = applied.as_slice() else {
+            panic!("{applied:?}");
+        };
+        reason.clone()
+    };
+    let in_row = |place: usize, case: u8, text: &str| {
+        refused(&|image| {
+            let mut cells = [[0; 16]; COLUMNS.len()];
+            cells[place] = bad(image, case, text);
+            let [at, len] = unpacked(image.list(&cells));
+            [5, 1, HANDLES, at, len, 0, 0, 0, 0]
+        })
+    };
+    assert_eq!(
+        in_row(4, DECIMAL, ""),
+        "it passed a bad value: table `puppets`, column `price` of type decimal: `` is not a decimal"
+    );
+    assert_eq!(
+        in_row(12, DECIMAL, "1e3"),
+        "it passed a bad value: table `puppets`, column `number` of type integer: `1e3` is not a decimal"
+    );
+    let long = in_row(9, UUID, &"x\u{1b}".repeat(99));
+    let shown = r"column `owner` of type uuid: `x\u{1b}x\u{1b}";
+    assert!(long.contains(shown) && long.len() < 400, "{long}");
+    let key = refused(&|image| {
+        let cell = bad(image, UUID, "me");
+        let [at, len] = unpacked(image.list(&[cell]));
+        [2, 1, HANDLES, at, len, REPLIES, 0, 0, 0]
+    });
+    assert_eq!(
+        key,
+        "it passed a bad value: table `puppets`, column `id` of type text: `me` is not a uuid"
+    );
+    for (column, expected) in [
+        (
+            "price",
+            "column `price` of type decimal: `1,5` is not a decimal",
+        ),
+        ("prize", "column `prize`: `1,5` is not a decimal"),
+    ] {
+        let changed = refused(&|image| {
+            let cell = bad(image, DECIMAL, "1,5");
+            let change = change(image, column, cell);
+            let [changes, changes_len] = unpacked(image.list(&[change]));
+            let key = image.cells(&[Value::Text("a".to_owned())]);
+            let [at, len] = unpacked(key);
+            [7, 1, HANDLES, at, len, changes, changes_len, 0, 0]
+        });
+        assert!(changed.ends_with(expected), "{changed}");
+    }
+    let found = refused(&|image| {
+        let names = unpacked(image.texts(&["label", "number"]));
+        let cells = [[0; 16], bad(image, DECIMAL, ".5")];
+        let values = unpacked(image.list(&cells));
+        [
+            4, 1, HANDLES, names[0], names[1], values[0], values[1], 9, REPLIES,
+        ]
+    });
+    assert!(
+        found.ends_with("column `number` of type integer: `.5` is not a decimal"),
+        "{found}"
+    );
+    let other_type = refused(&|image| {
+        let mut row = vec![Value::Null; COLUMNS.len()];
+        row[0] = Value::Text("a".to_owned());
+        row[2] = Value::Text("many".to_owned());
+        let [at, len] = unpacked(image.cells(&row));
+        [5, 1, HANDLES, at, len, 0, 0, 0, 0]
+    });
+    assert_eq!(
+        other_type,
+        "it broke its schema: table `puppets`, column `count` of type integer: `many` is of type text"
+    );
+}
+
 /// Lists in lists may all lie in the same place.
 #[test]
 fn a_call_passes_no_more_than_its_limit() {
