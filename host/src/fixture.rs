@@ -22,9 +22,11 @@ mod events;
 mod object;
 mod reading;
 mod recording;
+mod rejection_text;
 mod rows;
 
 pub use cell::json as cell_json;
+pub use rejection_text::{tells_of_a_fault, without_places};
 
 /// The rows of a projection's tables, in the order in which it declares them.
 pub type Tables = Vec<TableRows>;

@@ -12,7 +12,7 @@ use self::subject::Subject;
 use self::watch::Watch;
 use super::{Context, host, style};
 use crate::configuration::Limits;
-use crate::fixture::{self, ExpectedRejection, Fixture, Purpose};
+use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault, without_places};
 use crate::guest::GuestEngine;
 use crate::supervisor::limits_of_guest;
 use crate::telemetry::chain;
@@ -109,11 +109,22 @@ impl Test {
             })
             .await?;
             let trial = trial.with_context(|| fixture.path.display().to_string())?;
-            let recorded = self.record && record(&fixture, &trial, &description)?;
+            let recorded = match self.record {
+                true => record(&fixture, &trial, &description)?,
+                false => Recorded::Nothing,
+            };
             let mut findings = trial.findings;
             if self.record {
                 findings.retain(|finding| !matches!(finding, Finding::Rows(_)));
             }
+            let recorded = match recorded {
+                Recorded::Something => true,
+                Recorded::Nothing => false,
+                Recorded::Refused(finding) => {
+                    findings.push(finding);
+                    false
+                }
+            };
             let one = Tried {
                 fixture,
                 findings,
@@ -146,29 +157,48 @@ async fn bench(component: PathBuf, engine: &Arc<GuestEngine>) -> anyhow::Result<
     Ok(Bench::new(guest, of_guest, limits.batch_events, runtime))
 }
 
+/// What `record` did.
+enum Recorded {
+    Something,
+    Nothing,
+    /// The fixture stays as it is.
+    Refused(Finding),
+}
+
 /// Writes what was found into a fixture, unless it would hide that something
-/// else is wrong.
+/// is wrong.
 fn record(
     fixture: &Fixture,
     trial: &Trial,
     description: &gnomon_model::Description,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Recorded> {
     if trial
         .findings
         .iter()
         .any(|finding| !matches!(finding, Finding::Rows(_)))
     {
-        return Ok(false);
+        return Ok(Recorded::Nothing);
     }
-    Ok(match &trial.outcome.end {
-        End::Rejected { position, message } if !fixture.expects_something() => fixture
-            .record_rejection(&ExpectedRejection {
+    let is_new = match &trial.outcome.end {
+        End::Rejected { position, message } if !fixture.expects_something() => {
+            if tells_of_a_fault(message) {
+                return Ok(Recorded::Refused(Finding::Fault {
+                    position: *position,
+                    message: message.clone(),
+                }));
+            }
+            fixture.record_rejection(&ExpectedRejection {
                 position: *position,
-                message: message.clone(),
-            })?,
+                message: without_places(message).to_owned(),
+            })?
+        }
         // Whoever expects only a rejection does not ask for rows.
         End::Rejected { .. } if !fixture.expects_rows() => false,
         _ => fixture.record_rows(&trial.outcome.rows, description)?,
+    };
+    Ok(match is_new {
+        true => Recorded::Something,
+        false => Recorded::Nothing,
     })
 }
 

@@ -38,6 +38,14 @@ pub enum Finding {
         /// What the projection says.
         message: String,
     },
+    /// An event was rejected by a fault in the code, which is not recorded as
+    /// what is expected.
+    Fault {
+        /// The event.
+        position: Position,
+        /// What the projection says.
+        message: String,
+    },
     /// Rows differ: left is expected, right was found.
     Rows(Vec<RowDifference>),
 }
@@ -65,6 +73,7 @@ impl Finding {
             Self::Rejected { .. } => "rejected",
             Self::NotRejected(_) => "not-rejected",
             Self::OtherRejection { .. } => "other-rejection",
+            Self::Fault { .. } => "fault",
             Self::Rows(_) => "rows",
         }
     }
@@ -125,6 +134,12 @@ impl fmt::Display for Finding {
                 }
                 write!(formatter, ", but event {position} was: {message}")
             }
+            Self::Fault { position, message } => write!(
+                formatter,
+                "event {position} ends in what looks like a fault in the projection, so it is not \
+                 recorded: mend the projection, or, if it is meant to reject the event so, write \
+                 \"expect_rejection\": {{\"position\": {position}}} into the fixture: {message}"
+            ),
             Self::Rows(rows) => match rows.len() {
                 1 => formatter.write_str("1 row is not as expected"),
                 rows => write!(formatter, "{rows} rows are not as expected"),

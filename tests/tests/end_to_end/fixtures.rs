@@ -9,6 +9,8 @@ use gnomon_tests::harness::{
 };
 use serde_json::{Value, json};
 
+use super::languages::can_be_tested;
+
 /// A component and its fixtures.
 struct Bench {
     installation: Installation,
@@ -321,6 +323,57 @@ fn what_is_wrong_in_itself_is_not_recorded() {
         "{recorded:?}"
     );
     assert_eq!(bench.text("batch.json"), before);
+}
+
+#[test]
+fn a_fault_in_the_code_is_not_recorded_and_a_decision_is_without_its_place() {
+    let trapping = Bench::of(&guest("abuses")).with("traps.json", &abuses(&["Traps"]));
+    let before = trapping.text("traps.json");
+    let recorded = trapping.run(&["--record"]);
+    assert_eq!(recorded.code, Some(1), "{recorded:?}");
+    assert!(recorded.stdout.contains("it trapped"), "{recorded:?}");
+    assert_eq!(trapping.text("traps.json"), before);
+
+    for (language, source) in [
+        ("rust", "lib.rs"),
+        ("go", "values.go"),
+        ("c", "values.c"),
+        ("javascript", "values.js"),
+        ("python", "values.py"),
+    ] {
+        let name = match language {
+            "rust" => "values".to_owned(),
+            other => format!("values-{other}"),
+        };
+        if !can_be_tested(language, &name, "recording") {
+            continue;
+        }
+        let bench = Bench::of(&guest(&name));
+        let event = |event_type: &str, data: Value| json!({"given": [{"event_type": event_type, "data": data}]});
+        let fault = event("FaultMet", json!({})).to_string();
+        bench.write("fault.json", &fault);
+        let recorded = bench.run(&["--record"]);
+        assert_eq!(recorded.code, Some(1), "{language}: {recorded:?}");
+        // In Rust it is a trap.
+        let advice = if language == "rust" {
+            "event 1 failed: it trapped"
+        } else {
+            "mend the projection, or, if it is meant to reject the event so, write \
+             \"expect_rejection\": {\"position\": 1} into the fixture"
+        };
+        assert!(recorded.stdout.contains(advice), "{language}: {recorded:?}");
+        assert_eq!(bench.text("fault.json"), fault, "{language}");
+
+        fs::remove_file(bench.installation.path("tests").join("fault.json")).unwrap();
+        let refused = event("EventRefused", json!({"why": "not on Sundays"}));
+        bench.write("refused.json", &refused.to_string());
+        let recorded = bench.run(&["--record"]);
+        assert_eq!(recorded.code, Some(0), "{language}: {recorded:?}");
+        let text = bench.text("refused.json");
+        assert!(text.contains("not on Sundays\"}"), "{language}: {text}");
+        assert!(!text.contains(source), "{language}: {text}");
+        assert_eq!(bench.run(&[]).code, Some(0), "{language}");
+    }
 }
 
 #[test]
