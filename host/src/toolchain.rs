@@ -30,7 +30,7 @@ pub use c::CError;
 pub use component::{ComponentError, from_core_module};
 pub(crate) use contract::embed as embed_contract;
 pub use language::{Language, UnknownLanguage};
-pub use new_project::{InvalidName, NewProjectError, ProjectName, new_project};
+pub use new_project::{Content, InvalidName, NewProjectError, ProjectName, new_project};
 pub use rust::{Attempt, RustError};
 
 /// What became of a build.

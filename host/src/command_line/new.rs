@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
 use super::Context;
-use crate::toolchain::{self, Language, ProjectName};
+use crate::toolchain::{self, Content, Language, ProjectName};
 
 /// Makes a projection that builds, with its test
 ///
@@ -16,6 +16,7 @@ use crate::toolchain::{self, Language, ProjectName};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon new spending --lang rust
+  gnomon new spending --lang rust --empty     the least that can be built, without the example
   cd spending && gnomon test && gnomon build && cp spending.wasm ../projections/")]
 pub(super) struct New {
     /// What it is called: a-z, 0-9, _ and -
@@ -24,6 +25,9 @@ pub(super) struct New {
     /// The language
     #[arg(long = "lang", value_name = "LANGUAGE", value_parser = language())]
     language: Language,
+    /// Without the example and its fixtures: the least that can be built
+    #[arg(long)]
+    empty: bool,
 }
 
 fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
@@ -33,7 +37,16 @@ fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
 
 impl New {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let files = toolchain::new_project(Path::new(""), &self.name, self.language)?;
+        let files = toolchain::new_project(
+            Path::new(""),
+            &self.name,
+            self.language,
+            if self.empty {
+                Content::Empty
+            } else {
+                Content::Example
+            },
+        )?;
         let mut stdout = anstream::stdout();
         if context.json {
             let made = json!({

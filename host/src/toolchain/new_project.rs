@@ -21,6 +21,26 @@ static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/ja
 static TYPESCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/typescript");
 static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 
+/// What stands in the place of the examples, in a folder for each language.
+static EMPTY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates/empty");
+/// The fixture of an empty project, which any projection passes.
+const NOTHING: &str = "nothing.json";
+/// Where fixtures are.
+const FIXTURES: &str = "tests";
+/// What the README of a template says of its example.
+const EXAMPLE_SENTENCE: &str =
+    "What customers spend: one row for each of them, in the table `{{projection}}`.";
+const EMPTY_SENTENCE: &str = "A projection with one table, `{{projection}}`.";
+
+/// What a new project begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An example with its fixtures.
+    Example,
+    /// The least that can be built.
+    Empty,
+}
+
 /// What a project is called; so are its folder, its package and its projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectName(String);
@@ -101,6 +121,7 @@ pub fn new_project(
     parent: &Path,
     name: &ProjectName,
     language: Language,
+    content: Content,
 ) -> Result<Vec<PathBuf>, NewProjectError> {
     let place = parent.join(name.as_str());
     if place.symlink_metadata().is_ok() {
@@ -109,18 +130,45 @@ pub fn new_project(
     let failed = BuildError::writing;
     let new = new_folder(parent, name).map_err(failed(&place))?;
     let mut paths = Vec::new();
-    for file in embedded_files(template(language)) {
-        let path = new.path().join(file.path());
+    for (file, bytes) in files(name, language, content) {
+        let path = new.path().join(&file);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed(folder))?;
         }
-        fs::write(&path, filled_in(file, name, language)).map_err(failed(&path))?;
-        paths.push(place.join(file.path()));
+        fs::write(&path, bytes).map_err(failed(&path))?;
+        paths.push(place.join(file));
     }
     sdk::write(language, new.path())?;
     fs::rename(new.path(), &place).map_err(failed(&place))?;
     paths.sort();
     Ok(paths)
+}
+
+/// The files of a project, by their paths in it.
+fn files(name: &ProjectName, language: Language, content: Content) -> Vec<(PathBuf, Vec<u8>)> {
+    let template = embedded_files(template(language));
+    let file = |file: &'static include_dir::File<'static>, path: &Path| {
+        (path.to_owned(), filled_in(file, name, language, content))
+    };
+    if content == Content::Example {
+        return template.map(|one| file(one, one.path())).collect();
+    }
+    let empty = EMPTY.get_dir(language.name());
+    let own: Vec<_> = empty
+        .into_iter()
+        .flat_map(embedded_files)
+        .filter_map(|one| Some((one, one.path().strip_prefix(language.name()).ok()?)))
+        .collect();
+    let is_replaced = |path: &Path| own.iter().any(|(_, other)| *other == path);
+    let fixture = EMPTY
+        .get_file(NOTHING)
+        .map(|one| file(one, &Path::new(FIXTURES).join(NOTHING)));
+    template
+        .filter(|one| !one.path().starts_with(FIXTURES) && !is_replaced(one.path()))
+        .map(|one| file(one, one.path()))
+        .chain(own.iter().map(|(one, path)| file(one, path)))
+        .chain(fixture)
+        .collect()
 }
 
 /// A folder that becomes the project when it is whole.
@@ -137,9 +185,14 @@ fn filled_in(
     file: &'static include_dir::File<'static>,
     name: &ProjectName,
     language: Language,
+    content: Content,
 ) -> Vec<u8> {
     let Some(text) = file.contents_utf8() else {
         return file.contents().to_owned();
+    };
+    let text = match content {
+        Content::Example => text.to_owned(),
+        Content::Empty => text.replace(EXAMPLE_SENTENCE, EMPTY_SENTENCE),
     };
     let text = text
         .replace("{{name}}", name.as_str())
@@ -199,15 +252,31 @@ mod tests {
     fn every_template_becomes_a_project_without_placeholders() {
         let parent = tempfile::tempdir().unwrap();
         for language in Language::ALL {
-            let name = name(&format!("spending-{language}"));
-            let files = new_project(parent.path(), &name, language).unwrap();
-            for wanted in ["README.md", ".gitignore"] {
-                let wanted = parent.path().join(name.as_str()).join(wanted);
-                assert!(files.contains(&wanted), "{language}: {files:?}");
-            }
-            for file in files {
-                let text = fs::read_to_string(&file).unwrap();
-                assert!(!text.contains("{{"), "{}: {text}", file.display());
+            for content in [Content::Example, Content::Empty] {
+                let name = name(&format!("spending-{language}-{content:?}").to_lowercase());
+                let files = new_project(parent.path(), &name, language, content).unwrap();
+                let fixtures = files.iter().filter(|file| {
+                    file.extension().is_some_and(|end| end == "json")
+                        && file.parent().unwrap().ends_with(FIXTURES)
+                });
+                assert_eq!(
+                    fixtures.count(),
+                    if content == Content::Example { 2 } else { 1 }
+                );
+                for wanted in ["README.md", ".gitignore"] {
+                    let wanted = parent.path().join(name.as_str()).join(wanted);
+                    assert!(files.contains(&wanted), "{language}: {files:?}");
+                }
+                for file in files {
+                    let text = fs::read_to_string(&file).unwrap();
+                    assert!(!text.contains("{{"), "{}: {text}", file.display());
+                    let is_example = text.contains("customer");
+                    assert!(
+                        content == Content::Example || !is_example,
+                        "{}: {text}",
+                        file.display()
+                    );
+                }
             }
         }
     }
@@ -241,7 +310,13 @@ mod tests {
         let place = parent.path().join("spending");
         fs::create_dir(&place).unwrap();
         fs::write(place.join("README.md"), "mine").unwrap();
-        let error = new_project(parent.path(), &name("spending"), Language::Rust).unwrap_err();
+        let error = new_project(
+            parent.path(),
+            &name("spending"),
+            Language::Rust,
+            Content::Example,
+        )
+        .unwrap_err();
         assert!(matches!(error, NewProjectError::AlreadyThere(_)), "{error}");
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);

@@ -87,6 +87,41 @@ fn a_new_project_in_every_other_language_passes_its_fixtures() {
 }
 
 #[test]
+fn an_empty_project_has_no_example_and_passes_in_every_language() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite);
+    for language in ["rust", "javascript", "typescript", "python", "go", "c"] {
+        let guest = match language {
+            "rust" => "values".to_owned(),
+            other => format!("values-{other}"),
+        };
+        if !can_be_tested(language, &guest, "an empty project") {
+            continue;
+        }
+        let project = format!("entries-{language}");
+        let new = ["new", &project, "--lang", language, "--empty"];
+        let made = succeed(&installation, "", &new);
+        assert!(!made.contains("spending"), "{language}: {made}");
+        let tested = succeed(&installation, &project, &["test"]);
+        assert_eq!(
+            tested.trim(),
+            "ok tests/nothing.json, 0 events",
+            "{language}"
+        );
+        let data = json!({"event_type": "SomethingHappened", "data": {"id": "a"}});
+        let table = project.replace('-', "_");
+        let fixture = json!({"given": [data], "expect": {table: [{"id": "a"}]}});
+        let path = installation.path(&project).join("tests/something.json");
+        fs::write(path, fixture.to_string()).unwrap();
+        let tested = succeed(&installation, &project, &["test"]);
+        assert_eq!(
+            tested.matches("ok tests/").count(),
+            2,
+            "{language}: {tested}"
+        );
+    }
+}
+
+#[test]
 fn a_new_project_never_takes_the_place_of_something() {
     let installation = Installation::new(System::Sqlite, System::Sqlite);
     fs::write(installation.path("spending"), "mine").unwrap();
