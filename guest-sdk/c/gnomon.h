@@ -232,7 +232,17 @@ bool gnomon_is_json_null(gnomon_json json);
 #define gnomon_integer_of(json) gnomon_integer_at(json, 0, __FILE__, __LINE__)
 #define gnomon_float_of(json) gnomon_float_at(json, 0, __FILE__, __LINE__)
 #define gnomon_boolean_of(json) gnomon_boolean_at(json, 0, __FILE__, __LINE__)
-/* Its own text, for columns of JSON and for decimals. */
+/* A string in plain notation such as "-12.50", or a whole number of any size; a
+ * number with a fraction has been through binary floating point in most
+ * producers, and rejects the event. */
+#define gnomon_decimal_of(json) gnomon_decimal_at(json, 0, __FILE__, __LINE__)
+/* Microseconds since 1970 of a string such as "2025-01-15T10:30:00.5+02:00". */
+#define gnomon_timestamp_of(json) gnomon_timestamp_at(json, 0, __FILE__, __LINE__)
+/* Days since 1970 of a string such as "2025-01-15". */
+#define gnomon_date_of(json) gnomon_date_at(json, 0, __FILE__, __LINE__)
+/* A string of 36 characters. */
+#define gnomon_uuid_of(json) gnomon_uuid_at(json, 0, __FILE__, __LINE__)
+/* Its own text, for columns of JSON. */
 #define gnomon_source_of(json) gnomon_source_at(json, 0, __FILE__, __LINE__)
 
 /* The same for a member of an object, by its name. */
@@ -240,6 +250,10 @@ bool gnomon_is_json_null(gnomon_json json);
 #define gnomon_integer_in(object, name) gnomon_integer_at(gnomon_member(object, name), name, __FILE__, __LINE__)
 #define gnomon_float_in(object, name) gnomon_float_at(gnomon_member(object, name), name, __FILE__, __LINE__)
 #define gnomon_boolean_in(object, name) gnomon_boolean_at(gnomon_member(object, name), name, __FILE__, __LINE__)
+#define gnomon_decimal_in(object, name) gnomon_decimal_at(gnomon_member(object, name), name, __FILE__, __LINE__)
+#define gnomon_timestamp_in(object, name) gnomon_timestamp_at(gnomon_member(object, name), name, __FILE__, __LINE__)
+#define gnomon_date_in(object, name) gnomon_date_at(gnomon_member(object, name), name, __FILE__, __LINE__)
+#define gnomon_uuid_in(object, name) gnomon_uuid_at(gnomon_member(object, name), name, __FILE__, __LINE__)
 #define gnomon_source_in(object, name) gnomon_source_at(gnomon_member(object, name), name, __FILE__, __LINE__)
 
 /* ---- Strings, memory, log ---- */
@@ -273,6 +287,10 @@ gnomon_json gnomon_data_at(const gnomon_event *event, const char *file, int line
 gnomon_string gnomon_string_at(gnomon_json json, const char *name, const char *file, int line);
 int64_t gnomon_integer_at(gnomon_json json, const char *name, const char *file, int line);
 double gnomon_float_at(gnomon_json json, const char *name, const char *file, int line);
+gnomon_string gnomon_decimal_at(gnomon_json json, const char *name, const char *file, int line);
+int64_t gnomon_timestamp_at(gnomon_json json, const char *name, const char *file, int line);
+int32_t gnomon_date_at(gnomon_json json, const char *name, const char *file, int line);
+gnomon_string gnomon_uuid_at(gnomon_json json, const char *name, const char *file, int line);
 bool gnomon_boolean_at(gnomon_json json, const char *name, const char *file, int line);
 gnomon_string gnomon_source_at(gnomon_json json, const char *name, const char *file, int line);
 

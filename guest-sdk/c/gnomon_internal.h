@@ -27,4 +27,9 @@ gnomon_string gnomon_formatted(const char *format, va_list arguments);
 void gnomon_reject_here(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Rejects the event for a value that is something else, or not there. */
+void gnomon_unexpected(gnomon_json json, const char *name, const char *expected, const char *file, int line);
+/* The text of a JSON string; fails for anything else. */
+bool gnomon_read_string(gnomon_json json, gnomon_string *string);
+
 #endif

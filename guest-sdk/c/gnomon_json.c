@@ -180,7 +180,7 @@ static bool unescape(gnomon_json json, gnomon_string *string)
     return true;
 }
 
-static void unexpected(gnomon_json json, const char *name, const char *expected, const char *file, int line)
+void gnomon_unexpected(gnomon_json json, const char *name, const char *expected, const char *file, int line)
 {
     const char *of = name ? name : "a value", *quote = name ? "`" : "";
     if (!json.begin) {
@@ -197,18 +197,23 @@ static void unexpected(gnomon_json json, const char *name, const char *expected,
                        whole ? "" : "…", expected);
 }
 
+bool gnomon_read_string(gnomon_json json, gnomon_string *string)
+{
+    return json.begin && *json.begin == '"' && unescape(json, string);
+}
+
 gnomon_string gnomon_string_at(gnomon_json json, const char *name, const char *file, int line)
 {
     gnomon_string string;
-    if (json.begin && *json.begin == '"' && unescape(json, &string)) return string;
-    unexpected(json, name, "a string", file, line);
+    if (gnomon_read_string(json, &string)) return string;
+    gnomon_unexpected(json, name, "a string", file, line);
     return (gnomon_string){"", 0};
 }
 
 gnomon_string gnomon_source_at(gnomon_json json, const char *name, const char *file, int line)
 {
     if (json.begin) return (gnomon_string){json.begin, (size_t)(json.end - json.begin)};
-    unexpected(json, name, "", file, line);
+    gnomon_unexpected(json, name, "", file, line);
     return (gnomon_string){"", 0};
 }
 
@@ -221,7 +226,7 @@ int64_t gnomon_integer_at(gnomon_json json, const char *name, const char *file, 
 {
     int64_t number;
     if (gnomon_parse_integer(text_of(json), &number)) return number;
-    unexpected(json, name, "a whole number of 64 bits", file, line);
+    gnomon_unexpected(json, name, "a whole number of 64 bits", file, line);
     return 0;
 }
 
@@ -229,7 +234,7 @@ double gnomon_float_at(gnomon_json json, const char *name, const char *file, int
 {
     double number;
     if (gnomon_parse_float(text_of(json), &number)) return number;
-    unexpected(json, name, "a number of 64 bits", file, line);
+    gnomon_unexpected(json, name, "a number of 64 bits", file, line);
     return 0;
 }
 
@@ -237,7 +242,7 @@ bool gnomon_boolean_at(gnomon_json json, const char *name, const char *file, int
 {
     gnomon_string text = text_of(json);
     if (gnomon_equal(text, "true")) return true;
-    if (!gnomon_equal(text, "false")) unexpected(json, name, "true or false", file, line);
+    if (!gnomon_equal(text, "false")) gnomon_unexpected(json, name, "true or false", file, line);
     return false;
 }
 

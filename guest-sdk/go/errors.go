@@ -55,6 +55,9 @@ func shown(file string, line int) string {
 // function that calls it still has the stack of the panic.
 func panicked(cause any) error {
 	message := fmt.Sprint("panic: ", cause)
+	if said, ok := cause.(misfit); ok {
+		message = string(said)
+	}
 	callers := make([]uintptr, 64)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
 	place, panics := "", false

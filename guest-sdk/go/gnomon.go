@@ -41,6 +41,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"reflect"
 	"time"
 )
 
@@ -103,8 +104,14 @@ func Categories(categories ...string) {
 // Metadata asks the host for the events' metadata.
 func Metadata() { declared.metadata = true }
 
-// On has apply called for each event of a type, with its data decoded as
-// encoding/json does it. An error that it returns rejects the event.
+// On has apply called for each event of a type, with its data decoded by
+// encoding/json. An error that it returns rejects the event.
+//
+// Nothing is filled in silently: data in which a field is missing or null
+// rejects the event, unless the field is a pointer; one with the option omitempty
+// or omitzero may be missing. So do arrays of another length, halves of surrogate
+// pairs, and names in another case than that of a field's tag, which encoding/json
+// takes as well.
 func On[T any](eventType string, apply func(event *Event, data T) error) {
 	if declared.handlers[eventType] != nil {
 		mistake("two handlers for events of type %q", eventType)
@@ -114,12 +121,16 @@ func On[T any](eventType string, apply func(event *Event, data T) error) {
 	}
 	declared.types = append(declared.types, eventType)
 	place := placeOf(apply)
+	wanted := shapeOf(reflect.TypeFor[T]())
 	declared.handlers[eventType] = func(event *Event) error {
 		var data T
 		if event.IsBinary {
 			return &rejection{"its data is not JSON", place}
 		}
 		if err := json.Unmarshal(event.Data, &data); err != nil {
+			return &rejection{"its data cannot be read: " + explained(event.Data, reflect.TypeFor[T](), err), place}
+		}
+		if err := wanted.check(event.Data); err != nil {
 			return &rejection{"its data cannot be read: " + err.Error(), place}
 		}
 		if err := apply(event, data); err != nil {

@@ -35,6 +35,7 @@ func Index(columns ...string) Option {
 }
 
 type column struct {
+	table      string
 	name       string
 	columnType columnType
 	nullable   bool
@@ -59,8 +60,8 @@ func NewTable[Row any](name string, options ...Option) Table[Row] {
 		if !ok {
 			mistake("%s.%s has no tag `gnomon:\"its_column\"`", row, field.Name)
 		}
-		name, rest, _ := strings.Cut(tag, ",")
-		column := column{name: name}
+		columnName, rest, _ := strings.Cut(tag, ",")
+		column := column{table: name, name: columnName}
 		fieldType := field.Type
 		if fieldType.Kind() == reflect.Pointer {
 			fieldType, column.nullable = fieldType.Elem(), true
@@ -91,7 +92,7 @@ func (s *schema) column(name string) *column {
 			return &s.columns[i]
 		}
 	}
-	panic(fmt.Sprintf("table %s has no column %s", s.name, name))
+	panic(misfit(fmt.Sprintf("the table %s has no column %s", s.name, name)))
 }
 
 func (s *schema) open() uint32 {
@@ -104,7 +105,7 @@ func (s *schema) open() uint32 {
 
 func (s *schema) lowerKey(key Key) list {
 	if len(key) != len(s.key) {
-		panic(fmt.Sprintf("table %s has a key of %d columns, not %d", s.name, len(s.key), len(key)))
+		panic(misfit(fmt.Sprintf("the table %s has a key of %d columns, not %d", s.name, len(s.key), len(key))))
 	}
 	cells := allocate[value](len(key))
 	for i, given := range key {
@@ -129,7 +130,7 @@ func (s *schema) lowerWhere(where Where) (columns, values list) {
 		}
 		return listOf(names), listOf(cells)
 	}
-	panic(fmt.Sprintf("table %s has no index over exactly the columns of %v", s.name, where))
+	panic(misfit(fmt.Sprintf("the table %s has no index over exactly the columns of %v", s.name, where)))
 }
 
 func (s *schema) lowerChanges(changes []Change) list {

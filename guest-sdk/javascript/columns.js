@@ -2,7 +2,7 @@
 // What the contract's types cannot carry must be refused here: the boundary could only trap.
 
 import { Json, stringify } from "./json.js";
-import { dateOfDays, daysOf, microsecondsOf } from "./time.js";
+import { dateOfDays, daysOf, microsecondsIn, microsecondsOf } from "./time.js";
 
 const INTEGER_MIN = -(2n ** 63n);
 const INTEGER_MAX = 2n ** 63n - 1n;
@@ -35,6 +35,23 @@ function toInteger(value) {
   return fits ? integer : undefined;
 }
 
+/** A number of either kind as the nearest float; what is too large for one is none. */
+function toFloat(value) {
+  if (typeof value === "number") return value;
+  const float = typeof value === "bigint" ? Number(value) : NaN;
+  return Number.isFinite(float) ? float : undefined;
+}
+
+const DECIMAL = /^-?\d+(\.\d+)?$/;
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
+
+/** A fraction that is a number has lost digits already. */
+function toDecimal(value) {
+  if (typeof value === "bigint") return value.toString();
+  if (Number.isSafeInteger(value)) return BigInt(value).toString();
+  return typeof value === "string" && DECIMAL.test(value) ? value : undefined;
+}
+
 function toSafeNumber(integer, path) {
   const number = Number(integer);
   if (!Number.isSafeInteger(number)) {
@@ -43,10 +60,18 @@ function toSafeNumber(integer, path) {
   return number;
 }
 
+/** A number could be milliseconds as well. */
 function toMicroseconds(value) {
-  return value instanceof Date && !Number.isNaN(value.getTime())
-    ? microsecondsOf(value)
-    : toInteger(value);
+  switch (typeof value) {
+    case "bigint":
+      return toInteger(value);
+    case "string":
+      return microsecondsIn(value);
+    default:
+      return value instanceof Date && !Number.isNaN(value.getTime())
+        ? microsecondsOf(value)
+        : undefined;
+  }
 }
 
 function toDays(value) {
@@ -65,18 +90,28 @@ export const boolean = () =>
   new Column("boolean", "a boolean", when((value) => typeof value === "boolean"), same);
 export const integer = () => new Column("integer", AN_INTEGER, toInteger, same);
 export const safeInteger = () => new Column("integer", AN_INTEGER, toInteger, toSafeNumber);
-export const float = () =>
-  new Column("float", "a number", when((value) => typeof value === "number"), same);
+export const float = () => new Column("float", "a number", toFloat, same);
 export const decimal = () =>
-  new Column("decimal", 'a decimal as text, such as "-12.50"', when(isText), same);
+  new Column("decimal", 'a decimal as text, such as "-12.50", or a whole number', toDecimal, same);
 export const text = () =>
   new Column("text", "a text without half characters", when(isText), same);
 export const bytes = () =>
   new Column("bytes", "a Uint8Array", when((value) => value instanceof Uint8Array), same);
 export const timestamp = () =>
-  new Column("timestamp", "microseconds as a BigInt, or a Date", toMicroseconds, same);
+  new Column(
+    "timestamp",
+    'microseconds as a BigInt, a Date, or a text such as "2025-01-15T10:30:00Z"',
+    toMicroseconds,
+    same,
+  );
 export const date = () =>
   new Column("date", 'a date as text, such as "2025-01-15"', toDays, dateOfDays);
-export const uuid = () => new Column("uuid", "a UUID as text", when(isText), same);
+export const uuid = () =>
+  new Column(
+    "uuid",
+    "a UUID as text of 36 characters",
+    when((value) => typeof value === "string" && UUID.test(value)),
+    same,
+  );
 export const json = () =>
   new Column("json", "what JSON can hold", toJson, (text) => new Json(text));

@@ -45,18 +45,29 @@ export function boolean(): Column<boolean, boolean>;
 export function integer(): Column<bigint | number, bigint>;
 /** As `integer`, but gives a number, and throws where a number could not hold it. */
 export function safeInteger(): Column<bigint | number, number>;
-export function float(): Column<number, number>;
-/** An exact decimal number as text in plain notation, such as `"-12.50"`. */
-export function decimal(): Column<string, string>;
+/** Takes a BigInt too, as the nearest number of 64 bits. */
+export function float(): Column<number | bigint, number>;
+/**
+ * An exact decimal number as text in plain notation, such as `"-12.50"`. Takes a BigInt and a whole
+ * number up to 2^53 too; a number with a fraction has lost digits already, and throws.
+ */
+export function decimal(): Column<string | bigint | number, string>;
 export function text(): Column<string, string>;
 export function bytes(): Column<Uint8Array, Uint8Array>;
-/** Microseconds since the epoch, as `event.recordedAt` has them; takes a `Date` too. */
-export function timestamp(): Column<bigint | number | Date, bigint>;
+/**
+ * Microseconds since the epoch as a BigInt, as `event.recordedAt` has them; takes a `Date` and a text
+ * such as `"2025-01-15T10:30:00.5+02:00"` too.
+ */
+export function timestamp(): Column<bigint | Date | string, bigint>;
 /** A day as text, such as `"2025-01-15"`. */
 export function date(): Column<string, string>;
 /** A UUID as text; it comes back in lower case. */
 export function uuid(): Column<string, string>;
-/** Takes whatever JSON can hold; gives a {@link Json}, which loses nothing. */
+/**
+ * Takes whatever JSON can hold; gives a {@link Json}, which loses nothing. What JSON.stringify would
+ * change silently (NaN, an infinity, a Map, a Set, bytes) throws. Null is JSON's own, unless the
+ * column is nullable.
+ */
 export function json(): Column<unknown, Json>;
 
 /** A JSON document as its text. */
@@ -146,8 +157,8 @@ export function table<const C extends Columns, const K extends keyof C & string>
  * A table, as it will stand once the batch commits: every read sees the writes made so far.
  *
  * A value that does not fit its column throws, naming the table, the column and the value. What only
- * the host can know (a sum that leaves its range, a decimal in another notation, an index that was
- * not declared) ends the batch at once, past any `catch`; the host then names the event.
+ * the host can know (a sum that leaves its range, an index that was not declared) ends the batch at
+ * once, past any `catch`; the host then names the event.
  */
 export interface TableHandle<T> {
   /** The row under a key. */
@@ -193,8 +204,8 @@ export interface Event<Data = any> {
   /** When it was recorded, in microseconds since the epoch. */
   readonly recordedAt: bigint;
   /**
-   * Its JSON, parsed: integers beyond 2^53 are BigInt, other numbers as `JSON.parse` has them. A
-   * `Uint8Array` if it is binary.
+   * Its JSON, parsed: integers beyond 2^53 are BigInt, other numbers as `JSON.parse` has them. Throws
+   * if a number is too large for one. A `Uint8Array` if it is binary.
    */
   readonly data: Data;
   /** The JSON as it was stored, for numbers that must keep every digit; undefined if binary. */

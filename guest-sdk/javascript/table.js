@@ -151,6 +151,8 @@ export class Table {
 function valueOf(column, value) {
   if (value === null || value === undefined) {
     if (column.isNullable) return NULL;
+    // JSON has a null of its own.
+    if (column.type === "json" && value === null) return { tag: "json", val: "null" };
     throw new TypeError(`${column.path}: ${value}, but the column is not nullable`);
   }
   const val = column.encode(value);

@@ -1,7 +1,30 @@
 """JSON without loss."""
 
 import json
-from typing import Any
+import math
+import re
+from typing import Any, NoReturn
+
+# Only then can a number be beyond what a float holds.
+_MAY_BE_TOO_LARGE = re.compile(r"[eE]\+?0*[1-9]\d\d|\d{300}")
+
+
+def parse(text: str) -> Any:
+    """What ``json.loads`` makes of it, but no number becomes an infinity."""
+    if _MAY_BE_TOO_LARGE.search(text) is None:
+        return json.loads(text)
+    return json.loads(text, parse_float=_finite)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is beyond what a float can hold; the text of the JSON has its digits")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 class Json:
@@ -10,7 +33,7 @@ class Json:
     __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        json.loads(text)
+        json.loads(text, parse_constant=_no_constant)
         self.text = text
 
     @classmethod
@@ -20,8 +43,8 @@ class Json:
 
     @property
     def value(self) -> Any:
-        """Parsed, by ``json.loads``."""
-        return json.loads(self.text)
+        """Parsed, by ``json.loads``; a number beyond what a float can hold raises."""
+        return parse(self.text)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Json) and self.text == other.text

@@ -1,6 +1,5 @@
 """Events as a projection sees them."""
 
-import json
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from wit_world.imports import types  # type: ignore[import-not-found]
 
 from .columns import datetime_of
+from .document import parse
 
 
 class Event:
@@ -50,9 +50,12 @@ class Event:
 
     @cached_property
     def data(self) -> Any:
-        """Its JSON, by ``json.loads``; ``bytes`` if it is binary."""
+        """Its JSON, by ``json.loads``; ``bytes`` if it is binary.
+
+        A number beyond what a float can hold raises, so that none becomes an infinity.
+        """
         payload = self._event.data.value
-        return payload if self.data_text is None else json.loads(payload)
+        return payload if self.data_text is None else parse(payload)
 
     @property
     def data_text(self) -> str | None:
@@ -65,4 +68,4 @@ class Event:
         """Correlation and causation ids, the user and so on; asked for by ``metadata=True``."""
         if not self._event.metadata:
             raise RuntimeError("the metadata was not asked for: Projection(…, metadata=True)")
-        return json.loads(self._event.metadata)
+        return parse(self._event.metadata)

@@ -5,6 +5,7 @@ may still use them while they are loaded, at build time, as ``logging`` does.
 """
 
 import datetime
+import gc
 import os
 import random
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.abc import MetaPathFinder
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 # These are imported by others only when they are needed, and then it is too late.
 import _strptime  # type: ignore[import-not-found]  # noqa: F401
@@ -38,30 +39,6 @@ def _no_clock() -> None:
 def _no_randomness() -> None:
     if _is_sealed:
         raise ImpureError("a projection has no randomness: the same events must give the same rows")
-
-
-class _Datetime(datetime.datetime):
-    @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> Self:
-        _no_clock()
-        return super().now(tz)
-
-    @classmethod
-    def utcnow(cls) -> Self:
-        _no_clock()
-        return super().utcnow()
-
-    @classmethod
-    def today(cls) -> Self:
-        _no_clock()
-        return super().today()
-
-
-class _Date(datetime.date):
-    @classmethod
-    def today(cls) -> Self:
-        _no_clock()
-        return super().today()
 
 
 def _checked(function: Callable[..., Any], check: Callable[[], None]) -> Callable[..., Any]:
@@ -89,6 +66,24 @@ def _check(module: ModuleType, names: Sequence[str], check: Callable[[], None]) 
             setattr(module, name, _checked(getattr(module, name), check))
 
 
+def _check_method(kind: type, name: str, check: Callable[[], None]) -> None:
+    """Makes a class method of a type that cannot be changed check first.
+
+    A subclass in its place would not do: what the type's own methods give, such as
+    ``event.recorded_at.date()``, would be no instance of it, and ``isinstance``, ``type(…) is`` and
+    ``match`` would go wrong. So the dictionary behind the type is changed; ``seal`` sees to it that
+    this has had its effect.
+    """
+    (members,) = gc.get_referents(kind.__dict__)
+    original = members[name]
+
+    def checked(cls: type, *positional: Any, **named: Any) -> Any:
+        check()
+        return original.__get__(None, cls)(*positional, **named)
+
+    members[name] = classmethod(wraps(original)(checked))
+
+
 class _NoImport(MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         # A package may ask for an optional module of its own and go on without it.
@@ -103,6 +98,12 @@ def seal() -> None:
     """From now on whatever is impure raises, and nothing can be imported that is not loaded."""
     global _is_sealed
     _is_sealed = True
+    for clock in (datetime.datetime.now, datetime.datetime.utcnow, datetime.datetime.today, datetime.date.today):
+        try:
+            clock()
+        except ImpureError:
+            continue
+        raise RuntimeError(f"{clock.__qualname__} cannot be taken away in this version of Python")
     sys.meta_path[:] = [_NoImport()]
 
 
@@ -119,7 +120,8 @@ def _uses_hidden_generator(name: str) -> bool:
 _check(time, [*_CLOCKS, "sleep", "clock_gettime", "clock_gettime_ns"], _no_clock)
 for _name in ("gmtime", "localtime", "ctime", "asctime"):
     setattr(time, _name, _told_the_time(getattr(time, _name)))
-datetime.datetime = _Datetime  # type: ignore[misc]
-datetime.date = _Date  # type: ignore[misc]
+_check_method(datetime.date, "today", _no_clock)
+_check_method(datetime.datetime, "now", _no_clock)
+_check_method(datetime.datetime, "utcnow", _no_clock)
 _check(random, [*filter(_uses_hidden_generator, dir(random)), "_urandom"], _no_randomness)
 _check(os, ["urandom", "getrandom"], _no_randomness)

@@ -114,6 +114,8 @@ fn decoder(variant: &Variant) -> Result<TokenStream> {
             "a variant has named fields, one unnamed field, or none",
         )),
         Fields::Named(fields) => {
+            // What a message calls it.
+            let shown = ident.unraw().to_string();
             let names: Vec<_> = fields.named.iter().map(|field| &field.ident).collect();
             let types = fields.named.iter().map(|field| &field.ty);
             let attributes = fields.named.iter().map(|field| {
@@ -125,7 +127,7 @@ fn decoder(variant: &Variant) -> Result<TokenStream> {
             });
             Ok(quote! {{
                 #[derive(::gnomon_sdk::__private::serde::Deserialize)]
-                #[serde(crate = "::gnomon_sdk::__private::serde")]
+                #[serde(crate = "::gnomon_sdk::__private::serde", rename = #shown)]
                 struct Data {
                     #(#attributes #names: #types,)*
                 }

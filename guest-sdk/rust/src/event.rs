@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::reading;
 use crate::types::Timestamp;
 
 /// Everything about an event besides its decoded data.
@@ -56,13 +57,13 @@ impl EventContext {
         self.stream_id.split_once('-').map_or("", |(_, id)| id)
     }
 
-    /// Deserialises the data.
+    /// Deserialises the data. A list is not taken for a struct, as serde would.
     ///
     /// # Errors
-    /// When it is not the JSON that `T` expects.
+    /// When it is not the JSON that `T` expects; the message names the member.
     pub fn read_data<T: DeserializeOwned>(&self) -> Result<T> {
         match &self.data {
-            Payload::Json(text) => Ok(serde_json::from_str(text)?),
+            Payload::Json(text) => reading::read(text),
             Payload::Binary(bytes) => Err(Error::new(format_args!(
                 "it is {} bytes of binary data, not JSON",
                 bytes.len()
@@ -83,7 +84,7 @@ impl EventContext {
                 "the event's metadata was not asked for: set `const METADATA: bool = true`",
             ));
         }
-        Ok(serde_json::from_str(&self.metadata)?)
+        reading::read(&self.metadata)
     }
 }
 

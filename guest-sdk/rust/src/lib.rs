@@ -84,6 +84,7 @@ mod event;
 pub mod guest;
 pub mod log;
 mod projection;
+mod reading;
 mod row;
 mod tables;
 #[cfg(all(feature = "testing", not(target_family = "wasm")))]

@@ -71,9 +71,12 @@ fn files(language: Language) -> Vec<File> {
     }
 }
 
-/// All files of an embedded folder, to be written below `place`.
+/// All files of an embedded folder, but not the tests in it, to be written below
+/// `place`.
 fn folder(place: &str, embedded: &'static Dir<'static>) -> Vec<File> {
+    let is_test = |file: &Path| file.to_string_lossy().ends_with("_test.go");
     embedded_files(embedded)
+        .filter(|file| !is_test(file.path()))
         .map(|file| {
             let path = Path::new(place).join(file.path());
             (path, Cow::Borrowed(file.contents()))

@@ -73,7 +73,7 @@ export default projection({
     PutsATextAsNumber: put({ whole: "7" }),
     PutsTooLargeAnInteger: put({ whole: 2n ** 63n }),
     PutsTooSmallAnInteger: put({ whole: -(2n ** 63n) - 1n }),
-    PutsABigIntAsFloat: put({ fraction: 1n }),
+    PutsATooLargeNumber: put({ fraction: 10n ** 400n }),
     PutsAListAsBytes: put({ octets: [1, 2] }),
     PutsNoTime: put({ moment: new Date(NaN) }),
     PutsNoDay: put({ day: "2025-02-30" }),

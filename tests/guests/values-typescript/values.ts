@@ -4,6 +4,7 @@ import {
   type Event,
   Json,
   type NewRow,
+  type TableHandle,
   boolean,
   bytes,
   date,
@@ -36,6 +37,61 @@ const valueCopies = table(
   { key: "name" },
 );
 
+/** The same, and none is null. */
+const valueCells = table(
+  {
+    name: text(),
+    truth: boolean(),
+    whole: integer(),
+    fraction: float(),
+    exact: decimal(),
+    words: text(),
+    octets: bytes(),
+    moment: timestamp(),
+    day: date(),
+    identity: uuid(),
+    document: json(),
+  },
+  { key: "name" },
+);
+
+const COLUMNS = {
+  Truth: "truth",
+  Whole: "whole",
+  Fraction: "fraction",
+  Exact: "exact",
+  Words: "words",
+  Moment: "moment",
+  Day: "day",
+  Identity: "identity",
+  Document: "document",
+} as const;
+
+interface Given {
+  name: string;
+  cell: never;
+}
+
+type Tables = {
+  value_copies: TableHandle<typeof valueCopies>;
+  value_cells: TableHandle<typeof valueCells>;
+};
+type Handler = (event: Event<Given>, tables: Tables) => void;
+
+/** Puts what an event has into a column of its own. */
+const given: Record<string, Handler> = Object.fromEntries(
+  Object.entries(COLUMNS).flatMap(([name, column]): [string, Handler][] => [
+    [
+      `${name}Given`,
+      ({ data }, { value_cells }) => value_cells.merge(data.name, { [column]: data.cell }),
+    ],
+    [
+      `Maybe${name}Given`,
+      ({ data }, { value_copies }) => value_copies.merge(data.name, { [column]: data.cell }),
+    ],
+  ]),
+);
+
 /** The columns as they stand in an event. */
 type ValueTexts = { name: string } & {
   [C in Exclude<keyof NewRow<typeof valueCopies>, "name">]?: string | null;
@@ -55,8 +111,9 @@ function octets(digits: string): Uint8Array {
 export default projection({
   name: "value_copies",
   version: 1,
-  tables: { value_copies: valueCopies },
+  tables: { value_copies: valueCopies, value_cells: valueCells },
   on: {
+    ...given,
     ValueSeen({ data }: Event<ValueTexts>, { value_copies }) {
       value_copies.put({
         name: data.name,

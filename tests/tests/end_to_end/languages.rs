@@ -7,7 +7,7 @@
 //!
 //! # The projection `value_copies`, version 1
 //!
-//! It has one table of the same name. The key is the text `name`; the other
+//! It has a table of the same name, and another one. The key is the text `name`; the other
 //! columns are nullable, in this order: `truth` boolean, `whole` integer,
 //! `fraction` float, `exact` decimal, `words` text, `octets` bytes, `moment`
 //! timestamp, `day` date, `identity` uuid, `document` json.
@@ -18,6 +18,9 @@
 //! | `ValueCopied` | `from`, `to` | gets the row `from`, puts it under the name `to`; without such a row, refuses |
 //! | `LineSaid` | `line` | writes it as the language prints: `print`, `console.log`, … |
 //! | `EventRefused` | `why` | refuses the event with that message, as the language does it: `raise`, `throw`, … |
+//! | `WholeGiven`, and so on for all columns but `octets` | `name`, `cell` of the column's type | sets the column in the row `name` of `value_cells` by a merge; the table has the same columns, none of them nullable |
+//! | `MaybeWholeGiven`, and so on | the same, but `cell` may be null or missing | the same in `value_copies` |
+//! | `ValueMade` | `name`, `how` | sets a column in the row `name` of `value_cells` to what the code makes, see `languages/shapes.rs`; not in TypeScript |
 //! | `FaultMet` | nothing | gets the row `no such value`, which is not there, and uses it nevertheless |
 //!
 //! The strings of `ValueSeen` are `true` and `false`; whole numbers in decimal
@@ -28,6 +31,8 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use gnomon_tests::harness::{
@@ -36,6 +41,7 @@ use gnomon_tests::harness::{
 use serde_json::{Value, json};
 
 mod operations;
+mod shapes;
 mod values;
 
 use values::{row, seen, values};
@@ -90,8 +96,8 @@ const LANGUAGES: [Language; 6] = [
     Language {
         name: "python",
         suffix: "-python",
-        place: "File \"values.py\", line 86, in event_refused",
-        fault: &["AttributeError", "'words'", "line 92, in fault_met"],
+        place: "File \"values.py\", line 246, in event_refused",
+        fault: &["AttributeError", "'words'", "line 252, in fault_met"],
     },
 ];
 
@@ -168,6 +174,20 @@ fn append(installation: &Installation, events: &[(&str, Value)]) {
         .collect();
     fs::write(installation.path("values.ndjson"), lines.join("\n")).unwrap();
     installation.succeed(&["append", "--file", "values.ndjson"]);
+}
+
+/// The package compiles for the machine it is on, too, and so do its tests.
+#[test]
+fn the_go_sdk_passes_its_own_tests() {
+    if !can_be_tested("go", "values-go", "the SDK's own tests") {
+        return;
+    }
+    let tested = Command::new("go")
+        .args(["test", "-count=1", "./..."])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/go"))
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{tested:?}");
 }
 
 #[test]

@@ -3,17 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::Visitor;
+use serde::de::{Error as _, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Result;
+use crate::reading::source::{self, SOURCE};
 
 /// An exact decimal number in plain notation, such as `-12.50`. It does no
 /// arithmetic: sums are made by the host, with
 /// [`Column::add`](crate::Column::add).
 ///
-/// In JSON it is a string or a whole number; a number with a fraction has been
-/// through binary floating point in most producers and is refused.
+/// In JSON it is a string or a whole number of any size; a number with a
+/// fraction has been through binary floating point in most producers and is
+/// refused. Where serde has to keep a value before it knows what it is for
+/// (`#[serde(flatten)]`, untagged enums), a whole number beyond 64 bits is
+/// refused too.
 ///
 /// ```
 /// # use gnomon_sdk::Decimal;
@@ -91,7 +95,35 @@ impl Serialize for Decimal {
 
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StringOrWhole)
+        deserializer.deserialize_newtype_struct(SOURCE, Source)
+    }
+}
+
+/// Reads the text of a JSON value, where the deserializer has it.
+struct Source;
+
+impl<'de> Visitor<'de> for Source {
+    type Value = Decimal;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        StringOrWhole.expecting(formatter)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, source: A) -> Result<Decimal, A::Error> {
+        let text = source::text(source)?;
+        if text.starts_with('"') {
+            let text: String = serde_json::from_str(&text).map_err(A::Error::custom)?;
+            return StringOrWhole.visit_str(&text);
+        }
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Decimal(text.into_owned()));
+        }
+        Err(A::Error::invalid_type(Unexpected::Other(&text), &self))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Decimal, D::Error> {
+        inner.deserialize_any(StringOrWhole)
     }
 }
 
@@ -124,17 +156,59 @@ mod tests {
 
     #[test]
     fn json_gives_strings_and_whole_numbers() {
-        let read = |text| serde_json::from_str::<Decimal>(text).map(|number| number.0);
+        let read = |text: &str| serde_json::from_str::<Decimal>(text).map(|number| number.0);
         assert_eq!(read("\"-12.50\"").unwrap(), "-12.50");
         assert_eq!(
             read("18446744073709551615").unwrap(),
             "18446744073709551615"
         );
         assert_eq!(read("-3").unwrap(), "-3");
+        assert_eq!(read("\"\\u0031\"").unwrap(), "1");
+        let digits = "1234567890".repeat(8);
+        for number in [digits.clone(), format!("-{digits}")] {
+            assert_eq!(read(&number).unwrap(), number);
+            let value: serde_json::Value = serde_json::from_str("7").unwrap();
+            assert_eq!(Decimal::deserialize(value).unwrap().as_str(), "7");
+        }
         for refused in [
-            "1.5", "\"\"", "\"1e3\"", "\"5.\"", "\".5\"", "\"+1\"", "null",
+            "1.5",
+            "1e3",
+            "\"\"",
+            "\"1e3\"",
+            "\"5.\"",
+            "\".5\"",
+            "\"+1\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "{\"$serde_json::private::RawValue\": \"1\"}",
         ] {
             assert!(read(refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_flattened_decimal_is_read_or_refused_but_never_rounded() {
+        #[derive(Deserialize)]
+        struct Outer {
+            #[serde(flatten)]
+            inner: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            price: Decimal,
+        }
+        let read = |price: &str| {
+            let outer: serde_json::Result<Outer> =
+                serde_json::from_str(&format!("{{\"price\": {price}}}"));
+            outer.map(|outer| outer.inner.price.0)
+        };
+        assert_eq!(read("\"1.50\"").unwrap(), "1.50");
+        assert_eq!(
+            read("18446744073709551615").unwrap(),
+            "18446744073709551615"
+        );
+        assert!(read("18446744073709551616").is_err());
     }
 }

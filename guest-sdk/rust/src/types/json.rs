@@ -33,7 +33,7 @@ impl Json {
     /// # Errors
     /// When it is not what `T` expects.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        Ok(serde_json::from_str(&self.0)?)
+        crate::reading::read(&self.0)
     }
 
     /// The text.

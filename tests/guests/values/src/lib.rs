@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use gnomon_sdk::prelude::*;
+use gnomon_sdk::{Cell, Change, Column};
 use serde::Deserialize;
 
 /// A value of every type.
@@ -35,6 +36,38 @@ pub struct ValueCopy {
     pub document: Option<Json>,
 }
 
+/// A value of every type, of which none is null.
+#[derive(Row)]
+#[row(table = "value_cells")]
+#[expect(missing_docs, reason = "as in a `ValueCopy`")]
+pub struct ValueCell {
+    #[key]
+    pub name: String,
+    pub truth: bool,
+    pub whole: i64,
+    pub fraction: f64,
+    pub exact: Decimal,
+    pub words: String,
+    pub octets: Vec<u8>,
+    pub moment: Timestamp,
+    pub day: Date,
+    pub identity: Uuid,
+    pub document: Json,
+}
+
+/// A value as an event has it.
+#[derive(Deserialize)]
+pub struct Given<T> {
+    name: String,
+    cell: T,
+}
+
+impl<T: Cell> Given<T> {
+    fn fill<R: Row<Key = String>>(self, column: Column<R, T>, tables: &mut Tables) {
+        tables.merge::<R>(self.name, [column.set(self.cell)]);
+    }
+}
+
 /// The same as it stands in an event.
 #[derive(Deserialize)]
 pub struct ValueTexts {
@@ -60,6 +93,25 @@ pub enum ValueEvent {
     LineSaid { line: String },
     EventRefused { why: String },
     FaultMet {},
+    ValueMade { name: String, how: String },
+    TruthGiven(Given<bool>),
+    MaybeTruthGiven(Given<Option<bool>>),
+    WholeGiven(Given<i64>),
+    MaybeWholeGiven(Given<Option<i64>>),
+    FractionGiven(Given<f64>),
+    MaybeFractionGiven(Given<Option<f64>>),
+    ExactGiven(Given<Decimal>),
+    MaybeExactGiven(Given<Option<Decimal>>),
+    WordsGiven(Given<String>),
+    MaybeWordsGiven(Given<Option<String>>),
+    MomentGiven(Given<Timestamp>),
+    MaybeMomentGiven(Given<Option<Timestamp>>),
+    DayGiven(Given<Date>),
+    MaybeDayGiven(Given<Option<Date>>),
+    IdentityGiven(Given<Uuid>),
+    MaybeIdentityGiven(Given<Option<Uuid>>),
+    DocumentGiven(Given<Json>),
+    MaybeDocumentGiven(Given<Option<Json>>),
 }
 
 fn parsed<T>(text: Option<String>) -> Result<Option<T>>
@@ -100,6 +152,31 @@ impl ValueTexts {
     }
 }
 
+/// A value that the code makes, and no event has.
+fn made(how: &str) -> Result<Change<ValueCell>> {
+    Ok(match how {
+        "nan" => ValueCell::fraction.set(f64::NAN),
+        "infinity" => ValueCell::fraction.set(f64::INFINITY),
+        "negative infinity" => ValueCell::fraction.set(f64::NEG_INFINITY),
+        "negative zero" => ValueCell::fraction.set(-0.0),
+        "80 digits" => ValueCell::exact.set("1234567890".repeat(8).parse::<Decimal>()?),
+        "100 places" => {
+            ValueCell::exact.set(format!("-0.{}", "1234567890".repeat(10)).parse::<Decimal>()?)
+        }
+        "a whole number as a decimal" => ValueCell::exact.set(Decimal::from(-5)),
+        "a fraction as a decimal" => ValueCell::exact.set("1e3".parse::<Decimal>()?),
+        "empty" => ValueCell::words.set(""),
+        "nul" => ValueCell::words.set("a\0b"),
+        "the day of a moment" => {
+            let at: Timestamp = "2025-01-15T23:30:00-01:00".parse()?;
+            ValueCell::day.set(Date::from(at))
+        }
+        "a day too far" => ValueCell::day.set(Date::from_days(i32::MAX)),
+        "a moment too far" => ValueCell::moment.set(Timestamp::from_microseconds(i64::MAX)),
+        other => reject!("there is no `{other}`"),
+    })
+}
+
 /// The projection.
 pub struct ValueCopies;
 
@@ -107,7 +184,7 @@ impl Projection for ValueCopies {
     const NAME: &'static str = "value_copies";
     const VERSION: u32 = 1;
     type Event = ValueEvent;
-    type Tables = (ValueCopy,);
+    type Tables = (ValueCopy, ValueCell);
 
     fn apply(event: ValueEvent, _: &EventContext, tables: &mut Tables) -> Result<()> {
         match event {
@@ -125,6 +202,25 @@ impl Projection for ValueCopies {
                 #[expect(clippy::unwrap_used, reason = "this is the fault")]
                 tables.put(nothing.unwrap());
             }
+            ValueEvent::ValueMade { name, how } => tables.merge(name, [made(&how)?]),
+            ValueEvent::TruthGiven(given) => given.fill(ValueCell::truth, tables),
+            ValueEvent::MaybeTruthGiven(given) => given.fill(ValueCopy::truth, tables),
+            ValueEvent::WholeGiven(given) => given.fill(ValueCell::whole, tables),
+            ValueEvent::MaybeWholeGiven(given) => given.fill(ValueCopy::whole, tables),
+            ValueEvent::FractionGiven(given) => given.fill(ValueCell::fraction, tables),
+            ValueEvent::MaybeFractionGiven(given) => given.fill(ValueCopy::fraction, tables),
+            ValueEvent::ExactGiven(given) => given.fill(ValueCell::exact, tables),
+            ValueEvent::MaybeExactGiven(given) => given.fill(ValueCopy::exact, tables),
+            ValueEvent::WordsGiven(given) => given.fill(ValueCell::words, tables),
+            ValueEvent::MaybeWordsGiven(given) => given.fill(ValueCopy::words, tables),
+            ValueEvent::MomentGiven(given) => given.fill(ValueCell::moment, tables),
+            ValueEvent::MaybeMomentGiven(given) => given.fill(ValueCopy::moment, tables),
+            ValueEvent::DayGiven(given) => given.fill(ValueCell::day, tables),
+            ValueEvent::MaybeDayGiven(given) => given.fill(ValueCopy::day, tables),
+            ValueEvent::IdentityGiven(given) => given.fill(ValueCell::identity, tables),
+            ValueEvent::MaybeIdentityGiven(given) => given.fill(ValueCopy::identity, tables),
+            ValueEvent::DocumentGiven(given) => given.fill(ValueCell::document, tables),
+            ValueEvent::MaybeDocumentGiven(given) => given.fill(ValueCopy::document, tables),
         }
         Ok(())
     }

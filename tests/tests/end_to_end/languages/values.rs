@@ -204,7 +204,7 @@ pub(super) fn values() -> (Vec<(&'static str, Value)>, Rows) {
 }
 
 /// Numbers of all sizes, in their shortest form, each with 15 to 17 digits.
-fn floats() -> Vec<String> {
+pub(super) fn floats() -> Vec<String> {
     let mut state = 88_172_645_463_325_252_u64;
     let mut bits = || {
         state ^= state << 13;
