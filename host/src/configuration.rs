@@ -134,6 +134,40 @@ impl Configuration {
             .map_or(self.limits, |settings| settings.limits)
     }
 
+    /// The limits under which a module is loaded. Which projection's apply is
+    /// known only when it has said its name, so none that was given more memory
+    /// is refused for want of it.
+    #[must_use]
+    pub fn limits_of_loading(&self) -> Limits {
+        let of_projections = self.projections.values().map(|settings| settings.limits);
+        Limits {
+            memory: of_projections
+                .map(|limits| limits.memory)
+                .fold(self.limits.memory, usize::max),
+            ..self.limits
+        }
+    }
+
+    /// Projections that have a section of their own and are none of these, each
+    /// as a sentence that names the one that may be meant.
+    #[must_use]
+    pub fn sections_of_nobody(&self, known: &[&str]) -> Vec<String> {
+        let names = self.projections.keys();
+        names
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| {
+                let without_section = known
+                    .iter()
+                    .copied()
+                    .filter(|known| !self.projections.contains_key(*known));
+                let near = mistake::suggestion(name, without_section);
+                format!(
+                    "[projection.{name}] is set, and no projection of that name is deployed{near}"
+                )
+            })
+            .collect()
+    }
+
     /// What happens when a projection cannot apply an event.
     #[must_use]
     pub fn on_error(&self, projection: &str) -> OnError {

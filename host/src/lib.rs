@@ -17,7 +17,8 @@
 //! * [`target`]: the seam to read-model databases; [`row_cache`] is before it.
 //! * [`runner`]: one generation, batch by batch, exactly once.
 //! * [`dead_letter`]: events that wait.
-//! * [`deployment`], [`supervisor`]: which generations run.
+//! * [`module_file`], [`deployment`], [`supervisor`]: which modules and
+//!   generations run.
 //! * [`status`]: why something does not move.
 //! * [`toolchain`], [`configuration`], [`telemetry`], [`command_line`]: the edges.
 //!
@@ -53,6 +54,7 @@ pub mod fixture;
 pub mod generation;
 pub mod guest;
 pub mod json_text;
+pub mod module_file;
 mod postgres;
 mod process_limits;
 mod readable;

@@ -39,6 +39,7 @@ mod presence;
 mod refusal;
 mod runners;
 
+pub use loading::load_module;
 pub use refusal::Refusal;
 pub use runners::Standing;
 

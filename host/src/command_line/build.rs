@@ -8,9 +8,8 @@ use gnomon_model::Description;
 use serde_json::json;
 
 use super::{Context, host, style};
-use crate::configuration::Limits;
-use crate::supervisor::limits_of_guest;
-use crate::toolchain;
+use crate::supervisor::load_module;
+use crate::{module_file, toolchain};
 
 /// Builds a projection's source to a component
 ///
@@ -33,10 +32,9 @@ impl Build {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let built = toolchain::build(&self.directory, self.output.as_deref())?;
         let file = built.path.display();
-        let module =
-            std::fs::read(&built.path).with_context(|| format!("{file} cannot be read"))?;
-        let guest = host::engine()?
-            .load(&module, limits_of_guest(&Limits::default()))
+        let module = module_file::read(&built.path)?;
+        let limits = host::loading_limits(context)?;
+        let guest = load_module(&host::engine()?, &module, &limits)
             .with_context(|| format!("{file} is built, but a host would refuse it"))?;
         let description = guest.description();
         let mut stdout = anstream::stdout();

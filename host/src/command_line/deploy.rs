@@ -12,11 +12,10 @@ use super::overtaken::{Overtaken, rollbacks};
 use super::promote::wait_until_live;
 use super::waiting::has_host;
 use super::{Context, host, wait};
-use crate::configuration::Limits;
 use crate::deployment::{Deployed, deploy};
 use crate::generation::{Generation, GenerationId, Goal, Module};
-use crate::supervisor::limits_of_guest;
-use crate::{source, target};
+use crate::supervisor::load_module;
+use crate::{module_file, source, target};
 
 /// Deploys a module
 ///
@@ -46,16 +45,16 @@ pub(super) struct Deploy {
 impl Deploy {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let file = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("{file} cannot be read"))?;
-        let guest = host::engine()?
-            .load(&bytes, limits_of_guest(&Limits::default()))
+        let configuration = context.configuration()?;
+        let bytes = module_file::read(&self.file)?;
+        let limits = configuration.limits_of_loading();
+        let guest = load_module(&host::engine()?, &bytes, &limits)
             .with_context(|| format!("{file} is refused"))?;
         let module = Module {
             hash: guest.hash().clone(),
             bytes,
             description: (**guest.description()).clone(),
         };
-        let configuration = context.configuration()?;
         let target = target::open(&configuration.read_models).await?;
         let start = source::start(&configuration.events);
         let goal = if self.hold { Goal::Hold } else { Goal::Promote };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Context;
+use crate::configuration::{InvalidConfiguration, Limits};
 use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::supervisor::Parts;
 use crate::target::Target;
@@ -35,6 +36,18 @@ pub(super) async fn registry(context: &Context) -> anyhow::Result<Arc<dyn Target
 pub(super) fn engine() -> anyhow::Result<GuestEngine> {
     GuestEngine::new(native_code_cache())
         .map_err(|error| anyhow::anyhow!("the WebAssembly engine does not start: {error:#}"))
+}
+
+/// The limits under which modules are loaded: the configured ones, or the usual
+/// ones where there is no configuration, as in the folder of an author.
+pub(super) fn loading_limits(context: &Context) -> anyhow::Result<Limits> {
+    match context.configuration() {
+        Ok(configuration) => Ok(configuration.limits_of_loading()),
+        Err(error) => match error.downcast_ref() {
+            Some(InvalidConfiguration::Missing { .. }) => Ok(Limits::default()),
+            _ => Err(error),
+        },
+    }
 }
 
 /// The user's cache of compiled modules, or none where it cannot be trusted.

@@ -8,10 +8,10 @@ use gnomon_model::{Description, Table};
 use serde_json::json;
 
 use super::{Context, host, style};
-use crate::configuration::Limits;
 use crate::guest::GuestEngine;
+use crate::module_file;
 use crate::readable::name;
-use crate::supervisor::limits_of_guest;
+use crate::supervisor::load_module;
 
 /// Shows what a module declares and imports
 ///
@@ -29,13 +29,12 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("{file} cannot be read"))?;
+        let bytes = module_file::read(&self.file)?;
         let engine = host::engine()?;
         let refused = || format!("{file} is refused");
         let imports = GuestEngine::imports(&bytes).with_context(refused)?;
-        let guest = engine
-            .load(&bytes, limits_of_guest(&Limits::default()))
-            .with_context(refused)?;
+        let limits = host::loading_limits(context)?;
+        let guest = load_module(&engine, &bytes, &limits).with_context(refused)?;
         let description = guest.description();
         let mut stdout = anstream::stdout();
         if context.json {

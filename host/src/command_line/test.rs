@@ -14,7 +14,8 @@ use super::{Context, host, style};
 use crate::configuration::Limits;
 use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault, without_places};
 use crate::guest::GuestEngine;
-use crate::supervisor::limits_of_guest;
+use crate::module_file;
+use crate::supervisor::{limits_of_guest, load_module};
 use crate::telemetry::chain;
 use crate::trial::{Bench, End, Finding, Trial};
 
@@ -91,7 +92,8 @@ impl Test {
         engine: &Arc<GuestEngine>,
         context: &Context,
     ) -> anyhow::Result<ExitCode> {
-        let bench = Arc::new(bench(subject.component().await?, engine).await?);
+        let limits = host::loading_limits(context)?;
+        let bench = Arc::new(bench(subject.component().await?, engine, limits).await?);
         let description = Arc::clone(bench.guest().description());
         let purpose = if self.record {
             Purpose::Recording
@@ -144,13 +146,15 @@ impl Test {
 }
 
 /// Loads a component as a host would.
-async fn bench(component: PathBuf, engine: &Arc<GuestEngine>) -> anyhow::Result<Bench> {
-    let bytes = std::fs::read(&component)
-        .with_context(|| format!("{} cannot be read", component.display()))?;
-    let limits = Limits::default();
+async fn bench(
+    component: PathBuf,
+    engine: &Arc<GuestEngine>,
+    limits: Limits,
+) -> anyhow::Result<Bench> {
+    let bytes = module_file::read(&component)?;
     let of_guest = limits_of_guest(&limits);
     let engine = Arc::clone(engine);
-    let guest = spawn_blocking(move || engine.load(&bytes, of_guest))
+    let guest = spawn_blocking(move || load_module(&engine, &bytes, &limits))
         .await?
         .with_context(|| format!("{} is refused", component.display()))?;
     let runtime = Handle::current();

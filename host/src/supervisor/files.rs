@@ -22,6 +22,7 @@ use super::refusal::Refusal;
 use crate::deployment::{DeployError, deploy};
 use crate::generation::{Goal, Module, ModuleHash};
 use crate::guest::Guest;
+use crate::module_file;
 use crate::target::{TargetErrorKind, in_time};
 
 /// A file that has not changed for this long is complete.
@@ -353,9 +354,13 @@ async fn load_file(
     fingerprint: Fingerprint,
     outcomes: mpsc::Sender<Outcome>,
 ) {
-    let result = match tokio::fs::read(&file).await {
-        Err(source) => Err(Refusal::File { file, source }),
-        Ok(bytes) => {
+    let path = file.clone();
+    let read = tokio::task::spawn_blocking(move || module_file::read(&path)).await;
+    let result = match read {
+        // The runtime ends.
+        Err(_) => return,
+        Ok(Err(error)) => Err(Refusal::File(error)),
+        Ok(Ok(bytes)) => {
             let (bytes, loaded) = load(&shared.parts, bytes).await;
             match loaded {
                 Ok(guest) => Ok(Box::new(LoadedFile {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use hashlink::LruCache;
 
 use super::{Parts, limits_of_guest};
+use crate::configuration::Limits;
 use crate::generation::ModuleHash;
-use crate::guest::{Guest, LoadError};
+use crate::guest::{Guest, GuestEngine, LoadError};
 
 /// How long `describe` may take. It only builds a value, and a module that
 /// hangs there must not hold up the others of its directory for long.
@@ -15,14 +16,26 @@ const DESCRIBE_TIME: Duration = Duration::from_secs(2);
 /// Modules that are kept loaded, although nothing may run them any more.
 const LOADED_MAX: usize = 64;
 
-/// Compiles and checks a module.
+/// Compiles and checks a module: the one way to load it, for hosts and commands.
+///
+/// # Errors
+/// [`LoadError`] with what is wrong with it.
+pub fn load_module(
+    engine: &GuestEngine,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Guest, LoadError> {
+    let mut limits = limits_of_guest(limits);
+    limits.time = limits.time.min(DESCRIBE_TIME);
+    engine.load(bytes, limits)
+}
+
+/// The same, away from the runtime.
 pub(super) async fn load(parts: &Parts, bytes: Vec<u8>) -> (Vec<u8>, Result<Guest, LoadError>) {
     let engine = parts.engine.clone();
-    // Whose limits apply is known only when the module has said its name.
-    let mut limits = limits_of_guest(&parts.configuration.limits);
-    limits.time = limits.time.min(DESCRIBE_TIME);
+    let limits = parts.configuration.limits_of_loading();
     let loading = tokio::task::spawn_blocking(move || {
-        let loaded = engine.load(&bytes, limits);
+        let loaded = load_module(&engine, &bytes, &limits);
         (bytes, loaded)
     });
     loading.await.unwrap_or_else(|error| {

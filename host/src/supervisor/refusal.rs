@@ -1,7 +1,6 @@
 //! Why a module does not run.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,20 +8,15 @@ use tokio::sync::Notify;
 
 use crate::generation::ModuleHash;
 use crate::guest::LoadError;
+use crate::module_file::ModuleFileError;
 use crate::target::{RefusedFile, TargetError};
 
 /// Why a module does not run. It harms none of the others.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The file cannot be read.
-    #[error("{} cannot be read", .file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] ModuleFileError),
     /// It is not a projection.
     #[error("{} is refused: {reason}", .file.display())]
     Module {
@@ -84,7 +78,7 @@ impl Refusal {
     /// The projection that does not run, where it is known.
     fn projection(&self) -> Option<&str> {
         match self {
-            Self::File { .. } | Self::Module { .. } => None,
+            Self::File(_) | Self::Module { .. } => None,
             Self::SameName { name, .. } => Some(name),
             Self::Deployment { projection, .. }
             | Self::Target { projection, .. }
