@@ -1,7 +1,7 @@
 //! Deployment: what becomes of a module that arrives, from the watched
 //! directory or by `gnomon deploy`.
 
-use crate::generation::{GenerationId, Goal, Module};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module};
 use crate::source::Checkpoint;
 use crate::target::{NewGeneration, Target, TargetError, TargetErrorKind};
 
@@ -96,6 +96,7 @@ async fn try_deploy(
                     start,
                 })
                 .await?;
+            say_what_ended(own(), &created);
             Deployed::Building(created.id)
         }
     };
@@ -103,4 +104,27 @@ async fn try_deploy(
         target.resume(projection).await?;
     }
     Ok(deployed)
+}
+
+/// Says what a new generation ended that was wanted of the projection's others.
+fn say_what_ended<'a>(own: impl Iterator<Item = &'a Generation>, created: &Generation) {
+    let projection = &created.projection;
+    for before in own {
+        let (id, version) = (before.id, before.description.version);
+        if before.is_candidate() {
+            tracing::info!(
+                projection,
+                "generation {id} (version {version}), which readers have not seen, is dropped for \
+                 generation {}",
+                created.id
+            );
+        }
+        let is_rollback = before.state == GenerationState::Retired && before.goal.is_promotion();
+        if is_rollback && created.goal.is_promotion() {
+            tracing::info!(
+                projection,
+                "the rollback to generation {id} is no longer wanted"
+            );
+        }
+    }
 }

@@ -14,8 +14,8 @@ pub use wish::{Wish, WishStatus};
 /// The state of one projection.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProjectionStatus {
-    /// The projection; for a file of which no projection is known, its path.
-    pub name: String,
+    /// The projection; null for a file that is refused before it said its name.
+    pub name: Option<String>,
     /// Its version; null for a file that is refused.
     pub version: Option<u32>,
     /// SHA-256 of the module that runs.
@@ -53,7 +53,8 @@ pub struct ProjectionStatus {
     pub retired: Option<RetiredStatus>,
     /// What is wanted of its generations and has not happened yet.
     pub wishes: Vec<WishStatus>,
-    /// Modules of this projection that were refused.
+    /// Modules of this projection that were refused, by the hosts that are there
+    /// or, where none is, by the last ones.
     pub refused: Vec<RefusedStatus>,
 }
 
@@ -129,6 +130,12 @@ pub async fn projections(
 ) -> Result<Vec<ProjectionStatus>, TargetError> {
     let generations = target.generations().await?;
     let hosts = target.hosts().await?;
+    let refused: Vec<RefusedFile> = target
+        .last_notes()
+        .await?
+        .into_iter()
+        .flat_map(|notes| notes.refused)
+        .collect();
     let mut names: Vec<&str> = generations
         .iter()
         .map(|generation| generation.projection.as_str())
@@ -159,10 +166,10 @@ pub async fn projections(
             candidate(&own, shown).map(|found| candidate_status(found, head, has_hosts));
         status.retired = retired(&own).map(|found| retired_status(found, has_hosts));
         status.wishes = wish::wishes(&own, has_hosts);
-        status.add_hosts(&hosts);
+        status.add_hosts(name, &hosts, &refused);
         statuses.push(status);
     }
-    statuses.extend(unknown_files(&hosts, &names));
+    statuses.extend(unknown_files(&refused, &names));
     Ok(statuses)
 }
 
@@ -182,13 +189,14 @@ impl ProjectionStatus {
         self.lag_seconds = Some(seconds(age));
     }
 
-    fn add_hosts(&mut self, hosts: &[PresentHost]) {
+    fn add_hosts(&mut self, name: &str, hosts: &[PresentHost], refused: &[RefusedFile]) {
         let own = hosts
             .iter()
             .find(|host| self.host.as_ref() == Some(&host.name));
         self.rolled_back = own.map_or(0, |host| host.notes.rolled_back);
-        self.refused = all_refused(hosts)
-            .filter(|refused| refused.projection.as_ref() == Some(&self.name))
+        self.refused = refused
+            .iter()
+            .filter(|refused| refused.projection.as_deref() == Some(name))
             .map(RefusedStatus::from)
             .collect();
         self.refused.dedup();
@@ -201,10 +209,6 @@ impl ProjectionStatus {
     }
 }
 
-fn all_refused(hosts: &[PresentHost]) -> impl Iterator<Item = &RefusedFile> {
-    hosts.iter().flat_map(|host| &host.notes.refused)
-}
-
 impl From<&RefusedFile> for RefusedStatus {
     fn from(refused: &RefusedFile) -> Self {
         Self {
@@ -215,8 +219,9 @@ impl From<&RefusedFile> for RefusedStatus {
 }
 
 /// Refused files that belong to no projection that is known.
-fn unknown_files(hosts: &[PresentHost], known: &[&str]) -> Vec<ProjectionStatus> {
-    let mut files: Vec<&RefusedFile> = all_refused(hosts)
+fn unknown_files(refused: &[RefusedFile], known: &[&str]) -> Vec<ProjectionStatus> {
+    let mut files: Vec<&RefusedFile> = refused
+        .iter()
         .filter(|refused| {
             refused
                 .projection
@@ -229,10 +234,7 @@ fn unknown_files(hosts: &[PresentHost], known: &[&str]) -> Vec<ProjectionStatus>
     files
         .into_iter()
         .map(|refused| ProjectionStatus {
-            name: refused
-                .projection
-                .clone()
-                .unwrap_or_else(|| refused.place.clone()),
+            name: refused.projection.clone(),
             version: None,
             module: None,
             generation: None,
@@ -294,7 +296,7 @@ pub fn retired<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
 fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
     let (state, cause) = state_of(shown, has_hosts);
     ProjectionStatus {
-        name: shown.projection.clone(),
+        name: Some(shown.projection.clone()),
         version: Some(shown.description.version),
         module: Some(shown.module.clone()),
         generation: Some(shown.id),

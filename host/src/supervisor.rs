@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::leftovers::Leftovers;
 use self::loading::LoadedGuests;
 use self::refusal::Refusals;
 use self::runners::Runners;
@@ -34,6 +35,7 @@ use crate::target::{Control, RefusedFile, Target, TargetError, TargetErrorKind};
 
 mod directory;
 mod files;
+mod leftovers;
 mod loading;
 mod presence;
 mod refusal;
@@ -123,6 +125,7 @@ struct Shared {
     heartbeats: Arc<Heartbeats>,
     guests: LoadedGuests,
     refusals: Refusals,
+    leftovers: Leftovers,
     runners: Runners,
 }
 
@@ -174,6 +177,7 @@ impl Supervisor {
             controls,
             guests: LoadedGuests::default(),
             refusals: Refusals::default(),
+            leftovers: Leftovers::default(),
             runners: Runners::default(),
         });
         let mut tasks = Vec::new();
@@ -228,6 +232,13 @@ impl Supervisor {
     #[must_use]
     pub fn refusals(&self) -> Vec<RefusedFile> {
         self.shared.refusals.all()
+    }
+
+    /// Files that nothing runs, as their projections were dropped: a sentence for
+    /// each.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        self.shared.leftovers.all()
     }
 
     /// Stops all runners; each finishes or drops the batch that it is at.

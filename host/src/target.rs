@@ -241,11 +241,28 @@ pub trait Target: Send + Sync {
         duration: Duration,
     ) -> Result<(), TargetError>;
 
-    /// Says that a host is there no longer.
+    /// Says that a host is there no longer, and what it had to tell last.
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn leave(&self, host: &str) -> Result<(), TargetError>;
+    async fn leave(&self, host: &str, notes: &HostNotes) -> Result<(), TargetError> {
+        self.announce(host, notes, Duration::ZERO).await
+    }
+
+    /// What the hosts that are there have to tell; where none is, what those
+    /// told that were there last. A host that announces itself ends what those
+    /// before it told.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn last_notes(&self) -> Result<Vec<HostNotes>, TargetError>;
+
+    /// When a projection was dropped that has not come back since, in
+    /// microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, TargetError>;
 
     /// The hosts that are there, by name.
     ///

@@ -13,7 +13,9 @@ use super::{Context, host};
 ///
 /// The tables and views of a removed projection stay as they are until --drop,
 /// and `gnomon resume` brings it back. Its file in the projections directory is
-/// not touched, and is no news while it does not change.
+/// not touched, and is no news while it does not change. After --drop there is
+/// nothing to resume: the file is deployed again when it is written anew, and
+/// `gnomon deploy` takes it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon remove order_summary --candidate    ends a rebuild or a deployment
@@ -61,7 +63,11 @@ impl Remove {
         }
         match generation {
             Some(generation) => writeln!(stdout, "{name}: generation {generation} is dropped")?,
-            None if self.drop => writeln!(stdout, "{name} is dropped, with its tables and views")?,
+            None if self.drop => writeln!(
+                stdout,
+                "{name} is dropped, with its tables and views; `gnomon deploy FILE` builds it \
+                 again, and so does its file when it is written anew"
+            )?,
             None => writeln!(
                 stdout,
                 "{name} is removed; its tables stay until `gnomon remove {name} --drop`"

@@ -78,10 +78,15 @@ impl Run {
             .controls()
             .iter()
             .any(|control| control.is_active());
-        let advice = format!(
-            "no projection to run; build one with `gnomon build`, and put its .wasm into {}",
-            directory.display()
-        );
+        let leftovers = supervisor.leftovers();
+        let advice = if leftovers.is_empty() {
+            format!(
+                "no projection to run; build one with `gnomon build`, and put its .wasm into {}",
+                directory.display()
+            )
+        } else {
+            format!("no projection to run: {}", leftovers.join("; "))
+        };
         if !has_work && self.until_caught_up {
             supervisor.stop().await;
             anyhow::bail!(advice);

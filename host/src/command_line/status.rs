@@ -1,6 +1,7 @@
 //! `gnomon status`: what every projection does, and why it is not moving.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use gnomon_model::Position;
@@ -33,8 +34,15 @@ impl Status {
             .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
             .ok();
         let mut statuses = status::projections(source.as_deref(), &*target).await?;
+        let known: Vec<&str> = statuses
+            .iter()
+            .filter_map(|found| found.name.as_deref())
+            .collect();
+        for sentence in configuration.sections_of_nobody(&known) {
+            tracing::warn!("{sentence}");
+        }
         if let Some(name) = &self.name {
-            statuses.retain(|status| status.name == *name);
+            statuses.retain(|status| status.name.as_ref() == Some(name));
             if statuses.is_empty() {
                 anyhow::bail!("there is no projection `{name}`; `gnomon status` lists all");
             }
@@ -45,15 +53,29 @@ impl Status {
                 writeln!(stdout, "{}", serde_json::to_string(status)?)?;
             }
         } else if statuses.is_empty() {
-            writeln!(
-                stdout,
-                "no projections yet; put a module into {} and start `gnomon run`",
-                configuration.projections_directory.display()
-            )?;
+            writeln!(stdout, "{}", advice(&configuration.projections_directory))?;
         } else {
             write_table(&mut stdout, &statuses)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What to do where there is no projection.
+fn advice(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let has_module = entries.map(|entry| entry.path()).any(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "wasm")
+    });
+    let directory = directory.display();
+    if has_module {
+        format!(
+            "no projections; `gnomon run` deploys the modules in {directory}, except those that \
+             were dropped since they were written: `gnomon deploy FILE` brings one back"
+        )
+    } else {
+        format!("no projections yet; put a module into {directory} and start `gnomon run`")
     }
 }
 
@@ -73,8 +95,11 @@ fn write_table(
         "host",
     ]);
     for status in statuses {
+        let Some(name) = &status.name else {
+            continue;
+        };
         table.add_row([
-            status.name.clone(),
+            name.clone(),
             text(status.version),
             status
                 .module
@@ -88,9 +113,15 @@ fn write_table(
             status.host.clone().unwrap_or_default(),
         ]);
     }
-    writeln!(output, "{table}")?;
+    if !table.is_empty() {
+        writeln!(output, "{table}")?;
+    }
     for status in statuses {
-        write_details(output, status)?;
+        match &status.name {
+            Some(name) => write_details(output, name, status)?,
+            // Its reason names the file.
+            None => writeln!(output, "{}", status.cause.as_deref().unwrap_or_default())?,
+        }
     }
     Ok(())
 }
@@ -99,9 +130,9 @@ fn write_table(
 /// its way.
 fn write_details(
     output: &mut impl std::io::Write,
+    name: &str,
     status: &ProjectionStatus,
 ) -> anyhow::Result<()> {
-    let name = &status.name;
     if let Some(cause) = &status.cause {
         writeln!(output, "{name}: {cause}")?;
     }
@@ -116,7 +147,7 @@ fn write_details(
         writeln!(output, "{name}: {}", describe(name, candidate, status.head))?;
     }
     for wish in &status.wishes {
-        if let Some(sentence) = sentence(status, wish) {
+        if let Some(sentence) = sentence(name, status, wish) {
             writeln!(output, "{name}: {sentence}")?;
         }
     }
@@ -145,8 +176,7 @@ fn write_details(
 
 /// What is wanted of a generation, where neither the table nor the candidate's
 /// line says it.
-fn sentence(status: &ProjectionStatus, wanted: &WishStatus) -> Option<String> {
-    let name = &status.name;
+fn sentence(name: &str, status: &ProjectionStatus, wanted: &WishStatus) -> Option<String> {
     let generation = format!(
         "generation {}, version {}",
         wanted.generation, wanted.version

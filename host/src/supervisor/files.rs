@@ -23,7 +23,7 @@ use crate::deployment::{DeployError, deploy};
 use crate::generation::{Goal, Module, ModuleHash};
 use crate::guest::Guest;
 use crate::module_file;
-use crate::target::{TargetErrorKind, in_time};
+use crate::target::{Target, TargetError, TargetErrorKind, in_time};
 
 /// A file that has not changed for this long is complete.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
@@ -49,6 +49,8 @@ struct Watched {
     deployed: Option<ModuleHash>,
     /// The projection that it held last.
     projection: Option<String>,
+    /// Whether it was written since this host began to look.
+    is_rewritten: bool,
 }
 
 enum Stage {
@@ -62,6 +64,8 @@ struct LoadedFile {
     bytes: Vec<u8>,
     guest: Guest,
     since: Instant,
+    /// Whether these bytes of this file were deployed before.
+    is_known: bool,
 }
 
 /// What became of loading a file.
@@ -90,8 +94,8 @@ pub(super) async fn watch(shared: Arc<Shared>, has_settled: watch::Sender<bool>)
         files.look();
         files.load_settled();
         let is_waiting = files.deploy_loaded().await;
-        if files.are_at_rest() {
-            has_settled.send_replace(true);
+        if files.are_at_rest() && !has_settled.send_replace(true) {
+            files.warn_of_sections().await;
         }
         tokio::select! {
             () = shared.shutdown.begun() => return,
@@ -119,6 +123,24 @@ impl Files {
             Ok(noted) => self.noted = noted.into_iter().collect(),
             // Deploying what runs already does nothing.
             Err(error) => tracing::debug!("the notes on files were not read: {error}"),
+        }
+    }
+
+    /// Says which sections of the configuration are of no projection that is
+    /// there. One may arrive later, so this is no mistake.
+    async fn warn_of_sections(&self) {
+        let parts = &self.shared.parts;
+        let Ok(generations) = in_time(parts.target.generations()).await else {
+            return;
+        };
+        let deployed = generations.iter().map(|generation| &generation.projection);
+        let in_files = self
+            .files
+            .values()
+            .filter_map(|file| file.projection.as_ref());
+        let known: Vec<&str> = deployed.chain(in_files).map(String::as_str).collect();
+        for sentence in parts.configuration.sections_of_nobody(&known) {
+            tracing::warn!("{sentence}");
         }
     }
 
@@ -156,6 +178,7 @@ impl Files {
                 Some(known) => {
                     known.fingerprint = fingerprint;
                     known.since = Instant::now();
+                    known.is_rewritten = true;
                     known.stage = Stage::Settling;
                 }
                 None => {
@@ -173,6 +196,7 @@ impl Files {
                         stage: Stage::Settling,
                         deployed: self.noted.remove(&name),
                         projection: None,
+                        is_rewritten: !self.is_first_look,
                     };
                     self.files.insert(name, watched);
                 }
@@ -209,15 +233,11 @@ impl Files {
             return;
         }
         match outcome.result {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
                 self.shared.guests.add(loaded.guest.clone());
                 watched.projection = Some(loaded.guest.description().name.clone());
-                if watched.deployed.as_ref() == Some(loaded.guest.hash()) {
-                    watched.stage = Stage::Done;
-                    self.shared.refusals.remove(&place);
-                } else {
-                    watched.stage = Stage::Loaded(loaded);
-                }
+                loaded.is_known = watched.deployed.as_ref() == Some(loaded.guest.hash());
+                watched.stage = Stage::Loaded(loaded);
             }
             Err(refusal) => {
                 watched.stage = Stage::Done;
@@ -262,6 +282,40 @@ impl Files {
             return true;
         };
         let description = loaded.guest.description();
+        if loaded.is_known {
+            let written = Written {
+                at: watched.fingerprint.modified,
+                under_this_host: watched.is_rewritten,
+            };
+            match is_news(&*self.shared.parts.target, &description.name, written).await {
+                Ok(News::Deployed) => self.shared.leftovers.remove(&place),
+                Ok(News::Dropped) => {
+                    let sentence = format!(
+                        "{place} is not deployed, as `{}` was dropped after it was written; \
+                         `gnomon deploy {place}` builds it again, and so does writing the file \
+                         anew",
+                        description.name
+                    );
+                    self.shared.leftovers.add(place.clone(), sentence);
+                }
+                Ok(News::PutBack) => {
+                    self.shared.leftovers.remove(&place);
+                    watched.deployed = None;
+                    if let Stage::Loaded(loaded) = &mut watched.stage {
+                        loaded.is_known = false;
+                    }
+                    // It is news like any other.
+                    return false;
+                }
+                Err(error) => {
+                    tracing::debug!("{place} is looked at later: {error}");
+                    return false;
+                }
+            }
+            watched.stage = Stage::Done;
+            self.shared.refusals.remove(&place);
+            return true;
+        }
         if let Some(other) = other {
             let refusal = Refusal::SameName {
                 name: description.name.clone(),
@@ -346,6 +400,47 @@ impl Files {
     }
 }
 
+/// When a file was written.
+struct Written {
+    at: SystemTime,
+    under_this_host: bool,
+}
+
+/// What a file tells whose bytes were deployed before.
+enum News {
+    /// Nothing: its projection is there.
+    Deployed,
+    /// Nothing: its projection was dropped, and the file has only stayed.
+    Dropped,
+    /// It was written after its projection was dropped.
+    PutBack,
+}
+
+async fn is_news(
+    target: &dyn Target,
+    projection: &str,
+    written: Written,
+) -> Result<News, TargetError> {
+    let generations = in_time(target.generations()).await?;
+    let is_there = generations
+        .iter()
+        .any(|generation| generation.projection == projection);
+    if is_there {
+        return Ok(News::Deployed);
+    }
+    let dropped = in_time(target.dropped_at(projection)).await?;
+    let at = written.at.duration_since(SystemTime::UNIX_EPOCH);
+    let at = at.unwrap_or_default().as_micros();
+    let is_later = dropped
+        .and_then(|dropped| u128::try_from(dropped).ok())
+        .is_some_and(|dropped| at > dropped);
+    Ok(if written.under_this_host || is_later {
+        News::PutBack
+    } else {
+        News::Dropped
+    })
+}
+
 /// Reads and loads a file.
 async fn load_file(
     shared: Arc<Shared>,
@@ -367,6 +462,7 @@ async fn load_file(
                     bytes,
                     guest,
                     since: Instant::now(),
+                    is_known: false,
                 })),
                 Err(reason) => Err(Refusal::Module { file, reason }),
             }

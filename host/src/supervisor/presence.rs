@@ -17,11 +17,12 @@ const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// Says what the host is doing, until it stops.
 pub(super) async fn announce(shared: Arc<Shared>) {
     let parts = &shared.parts;
+    let notes = || HostNotes {
+        refused: shared.refusals.all(),
+        rolled_back: parts.source.frontier().borrow().rolled_back,
+    };
     loop {
-        let notes = HostNotes {
-            refused: shared.refusals.all(),
-            rolled_back: parts.source.frontier().borrow().rolled_back,
-        };
+        let notes = notes();
         let announced = parts.target.announce(&parts.host, &notes, PRESENT_FOR);
         if let Err(error) = in_time(announced).await {
             tracing::debug!("the host was not announced: {error}");
@@ -32,7 +33,8 @@ pub(super) async fn announce(shared: Arc<Shared>) {
             () = tokio::time::sleep(ANNOUNCE) => {}
         }
     }
-    let leaving = parts.target.leave(&parts.host);
+    let notes = notes();
+    let leaving = parts.target.leave(&parts.host, &notes);
     let _ = tokio::time::timeout(LEAVE_TIME, leaving).await;
 }
 

@@ -250,10 +250,16 @@ impl Target for PostgresTarget {
             .map_err(|failure| failure.into_error(&self.place, "announce a host in"))
     }
 
-    async fn leave(&self, host: &str) -> Result<(), TargetError> {
-        hosts::leave(&self.registry, host)
+    async fn last_notes(&self) -> Result<Vec<HostNotes>, TargetError> {
+        hosts::last_notes(&self.registry)
             .await
-            .map_err(failed(&self.place, "sign a host off in"))
+            .map_err(|failure| failure.into_error(&self.place, "read the hosts in"))
+    }
+
+    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, TargetError> {
+        removal::dropped_at(&self.registry, projection)
+            .await
+            .map_err(failed(&self.place, "look for a dropped projection in"))
     }
 
     async fn hosts(&self) -> Result<Vec<PresentHost>, TargetError> {

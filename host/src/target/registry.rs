@@ -182,6 +182,18 @@ pub(super) fn unknown_projection(projection: &str) -> TargetError {
     )
 }
 
+/// The same for one that was dropped.
+pub(super) fn dropped_projection(projection: &str) -> TargetError {
+    TargetError::new(
+        TargetErrorKind::Refused,
+        format!(
+            "`{projection}` was dropped with all that it had, so there is nothing to act on; \
+             `gnomon deploy FILE` builds it again, and so does its file when it is written anew \
+             into the projections directory"
+        ),
+    )
+}
+
 pub(super) fn unknown_module(module: &ModuleHash) -> TargetError {
     TargetError::new(
         TargetErrorKind::Refused,
@@ -249,6 +261,14 @@ pub(super) fn check_goal(
         TargetErrorKind::Refused,
         format!("generation {generation} {reason}"),
     ))
+}
+
+/// The command that promotes a generation in this state.
+pub(super) const fn promoting(state: GenerationState) -> &'static str {
+    match state {
+        GenerationState::Retired => "rollback",
+        _ => "promote",
+    }
 }
 
 /// Why a candidate that was to be promoted is held: somebody wants to go back

@@ -245,9 +245,13 @@ impl Target for SqliteTarget {
             .await
     }
 
-    async fn leave(&self, host: &str) -> Result<(), TargetError> {
-        let host = host.to_owned();
-        self.with(move |database| hosts::leave(database, &host))
+    async fn last_notes(&self) -> Result<Vec<HostNotes>, TargetError> {
+        self.with(hosts::last_notes).await
+    }
+
+    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| removal::dropped_at(database, &projection))
             .await
     }
 

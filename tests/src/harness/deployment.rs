@@ -112,7 +112,12 @@ impl Installation {
 
     /// Why modules are refused, according to `status`.
     fn refusals(&self) -> Vec<String> {
-        let statuses = self.json_lines(&["status"]);
+        // A host that has only been started may not have made the registry yet.
+        let found = self.run(&["status", "--json"]);
+        let lines = found.stdout.lines();
+        let statuses: Vec<Value> = lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
         statuses
             .iter()
             .filter_map(|status| status["refused"].as_array())

@@ -351,7 +351,11 @@ fn of_two_files_of_one_name_that_come_together_none_is_deployed() {
             &["run", "--until-caught-up"],
             &["a.wasm", "b.wasm", "keep one of them"],
         );
-        assert!(installation.json_lines(&["status"]).is_empty());
+        let statuses = installation.json_lines(&["status"]);
+        assert!(
+            statuses.iter().all(|status| status["version"].is_null()),
+            "{statuses:?}"
+        );
         installation.take_module_away("b.wasm");
         installation.succeed(&["run", "--until-caught-up"]);
         assert_eq!(installation.status(NAME)["version"], 2);

@@ -34,6 +34,7 @@ mod kills;
 mod languages;
 mod listed_otherwise;
 mod looking;
+mod module_files;
 mod neighbours;
 mod new;
 mod outages;

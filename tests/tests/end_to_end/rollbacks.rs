@@ -32,7 +32,7 @@ impl Site {
         let mended = guest("picky-mended");
         let reloaded = installation.deploy(&mended, &[]);
         assert_eq!(reloaded["generations"], json!([live]), "{reloaded}");
-        installation.wait_for_module(NAME, &installation.hash_of(&mended));
+        host.wait_for_reloads(1);
         note(&installation, Some("reject"));
         installation.wait_for(NAME, 2);
         Self {

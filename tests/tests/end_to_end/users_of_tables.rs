@@ -104,7 +104,7 @@ impl Site {
         });
         let cause = status["candidate"]["cause"].as_str().unwrap();
         assert!(
-            cause.contains(VIEW) && cause.contains("--cascade"),
+            cause.contains(VIEW) && cause.contains(&format!("`gnomon promote {NAME} --cascade`")),
             "{cause}"
         );
         assert_eq!(status["version"], 1, "{status}");
@@ -133,7 +133,7 @@ fn a_promotion_that_a_users_view_forbids_names_it_and_cascade_drops_it() {
         site.bring_what_cannot_stay();
         site.installation.fail(
             &["promote", NAME, "--timeout", "120s"],
-            &[VIEW, "--cascade"],
+            &[VIEW, &format!("`gnomon promote {NAME} --cascade`")],
         );
         assert!(site.has_users_view());
         site.assert_grants_are_there();
@@ -181,7 +181,7 @@ fn a_rollback_that_a_users_view_forbids_names_it_and_cascade_drops_it() {
         site.make_users_view();
         site.installation.fail(
             &["rollback", NAME, "--timeout", "120s"],
-            &[VIEW, "--cascade"],
+            &[VIEW, &format!("`gnomon rollback {NAME} --cascade`")],
         );
         let status = site.status();
         assert_eq!(status["version"], 3, "{status}");
@@ -198,8 +198,10 @@ fn a_rollback_that_a_users_view_forbids_names_it_and_cascade_drops_it() {
 #[test]
 fn a_drop_that_a_users_view_forbids_names_it_changes_nothing_and_cascade_drops_it() {
     Site::all(|site| {
-        site.installation
-            .fail(&["remove", NAME, "--drop"], &[VIEW, "--cascade"]);
+        site.installation.fail(
+            &["remove", NAME, "--drop"],
+            &[VIEW, &format!("`gnomon remove {NAME} --drop --cascade`")],
+        );
         site.installation
             .append("Order-1", "OrderPacked", &json!({}));
         site.catch_up();

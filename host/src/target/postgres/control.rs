@@ -4,13 +4,13 @@
 use sqlx::Row as _;
 
 use super::failure::Failure;
-use super::goals;
 use super::schema::lock_structure;
+use super::{goals, removal};
 use crate::connections::Connections;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::GenerationId;
 use crate::target::Control;
-use crate::target::registry::{StoredControl, unknown_projection};
+use crate::target::registry::{StoredControl, dropped_projection, unknown_projection};
 
 pub(super) async fn all(pool: &Connections) -> Result<Vec<Control>, Failure> {
     let rows = sqlx::query(
@@ -79,6 +79,9 @@ async fn control(
 ) -> Result<(), Failure> {
     let changed = sqlx::query(change).bind(projection).execute(pool).await?;
     match changed.rows_affected() {
+        0 if removal::dropped_at(pool, projection).await?.is_some() => {
+            Err(dropped_projection(projection).into())
+        }
         0 => Err(unknown_projection(projection).into()),
         _ => Ok(()),
     }

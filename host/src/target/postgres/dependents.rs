@@ -47,7 +47,8 @@ pub(super) async fn of_view(
 }
 
 /// Says what stands in the way of dropping views. `what` begins the sentence.
-pub(super) fn in_the_way(what: &str, dependents: &[String]) -> TargetError {
+/// `command` drops them too.
+pub(super) fn in_the_way(what: &str, dependents: &[String], command: &str) -> TargetError {
     let (stands, them) = match dependents {
         [_] => ("stands on it", "it"),
         _ => ("stand on it", "them"),
@@ -55,7 +56,7 @@ pub(super) fn in_the_way(what: &str, dependents: &[String]) -> TargetError {
     TargetError::new(
         TargetErrorKind::Refused,
         format!(
-            "{what}, and {} {stands}; drop {them} first, or let `--cascade` drop {them}",
+            "{what}, and {} {stands}; drop {them} first, or let `{command}` drop {them}",
             dependents.join(", "),
         ),
     )

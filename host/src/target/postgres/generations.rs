@@ -75,8 +75,12 @@ async fn register(connection: &mut PgConnection, projection: &str) -> sqlx::Resu
          WHERE projections.desired_state = 'removed'",
     )
     .bind(projection)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query("DELETE FROM gnomon.dropped WHERE projection = $1")
+        .bind(projection)
+        .execute(connection)
+        .await?;
     Ok(before.is_some())
 }
 

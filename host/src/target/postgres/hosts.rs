@@ -40,14 +40,6 @@ pub(super) async fn announce(
     Ok(())
 }
 
-pub(super) async fn leave(pool: &Connections, host: &str) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM gnomon.hosts WHERE name = $1")
-        .bind(host)
-        .execute(pool)
-        .await?;
-    Ok(())
-}
-
 pub(super) async fn present(pool: &Connections) -> Result<Vec<PresentHost>, Failure> {
     let hosts: Vec<(String, String)> = sqlx::query_as(
         "SELECT name, notes FROM gnomon.hosts
@@ -58,14 +50,33 @@ pub(super) async fn present(pool: &Connections) -> Result<Vec<PresentHost>, Fail
     hosts
         .into_iter()
         .map(|(name, notes)| {
-            let notes = serde_json::from_str(&notes).map_err(|error| {
-                TargetError::caused(
-                    TargetErrorKind::Refused,
-                    format!("the registry holds notes of host `{name}` that cannot be read"),
-                    error,
-                )
-            })?;
+            let notes = read(&name, &notes)?;
             Ok(PresentHost { name, notes })
         })
         .collect()
+}
+
+pub(super) async fn last_notes(pool: &Connections) -> Result<Vec<HostNotes>, Failure> {
+    let stored: Vec<(String, String)> = sqlx::query_as(
+        "SELECT name, notes FROM gnomon.hosts
+         WHERE expires_at > clock_timestamp() OR NOT EXISTS (
+             SELECT 1 FROM gnomon.hosts WHERE expires_at > clock_timestamp())
+         ORDER BY name COLLATE \"C\"",
+    )
+    .fetch_all(pool)
+    .await?;
+    let notes = stored.iter();
+    Ok(notes
+        .map(|(name, notes)| read(name, notes))
+        .collect::<Result<_, _>>()?)
+}
+
+fn read(host: &str, notes: &str) -> Result<HostNotes, TargetError> {
+    serde_json::from_str(notes).map_err(|error| {
+        TargetError::caused(
+            TargetErrorKind::Refused,
+            format!("the registry holds notes of host `{host}` that cannot be read"),
+            error,
+        )
+    })
 }

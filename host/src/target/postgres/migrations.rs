@@ -127,6 +127,12 @@ ALTER TABLE gnomon.generations ADD COLUMN description text;
 UPDATE gnomon.generations g SET description = m.description
     FROM gnomon.modules m WHERE m.hash = g.module;
 ALTER TABLE gnomon.generations ALTER COLUMN description SET NOT NULL;
+-- Projections that were dropped and have not come back: a file that was written
+-- before says nothing new.
+CREATE TABLE gnomon.dropped (
+    projection text PRIMARY KEY,
+    dropped_at timestamptz NOT NULL DEFAULT now()
+);
 -- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
 -- they could. Which these are is not recorded.
 UPDATE gnomon.generations SET goal = 'rest' WHERE state = 'retired';

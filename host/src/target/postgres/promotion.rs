@@ -10,7 +10,7 @@ use super::schema::lock_structure;
 use super::{dependents, goals, public_names, views};
 use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal};
-use crate::target::registry::read_description;
+use crate::target::registry::{promoting, read_description};
 use crate::target::{Promotion, TargetError, TargetErrorKind};
 use crate::telemetry::chain;
 
@@ -21,6 +21,7 @@ pub(super) const WAIT_BRIEFLY: &str = "SET LOCAL lock_timeout = '150ms'";
 /// A generation that somebody wants to be the live one.
 struct Candidate {
     id: GenerationId,
+    state: GenerationState,
     goal: Goal,
     /// Whether readers may be taken back to an earlier position.
     may_be_behind: bool,
@@ -90,17 +91,18 @@ async fn wanted(
     let Some((projection, state, goal, has_end, description)) = found else {
         return Ok(Err(Promotion::NotWanted));
     };
-    match GenerationState::from_name(&state) {
+    let state = match GenerationState::from_name(&state) {
         Some(GenerationState::Live) => return Ok(Err(Promotion::Done)),
-        Some(GenerationState::Building | GenerationState::Ready | GenerationState::Retired) => {}
         Some(GenerationState::Dropped) | None => return Ok(Err(Promotion::NotWanted)),
-    }
+        Some(state) => state,
+    };
     let Some(goal) = Goal::from_name(&goal).filter(|goal| goal.is_promotion()) else {
         return Ok(Err(Promotion::NotWanted));
     };
     let description = read_description(&description)?;
     Ok(Ok(Candidate {
         id: generation,
+        state,
         goal,
         may_be_behind: has_end || description.name != projection,
         description: named(description, &projection),
@@ -131,7 +133,12 @@ async fn take_over(connection: &mut PgConnection, candidate: &Candidate) -> Resu
             "generation {} has other columns or tables than `{}` shows now",
             candidate.id, description.name
         );
-        return Err(dependents::in_the_way(&what, &change.dependents).into());
+        let command = format!(
+            "gnomon {} {} --cascade",
+            promoting(candidate.state),
+            description.name
+        );
+        return Err(dependents::in_the_way(&what, &change.dependents, &command).into());
     }
     connection.execute(WAIT_BRIEFLY).await?;
     let replaced = live.as_ref().map(|(id, _)| *id);

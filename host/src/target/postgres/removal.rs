@@ -187,12 +187,20 @@ pub(super) async fn drop_projection(
             .fetch_all(&mut *transaction)
             .await?;
     let live = live(&mut transaction, projection).await?;
+    sqlx::query(
+        "INSERT INTO gnomon.dropped (projection) VALUES ($1)
+         ON CONFLICT (projection) DO UPDATE SET dropped_at = now()",
+    )
+    .bind(projection)
+    .execute(&mut *transaction)
+    .await?;
     mark(&mut transaction, &generations).await?;
     if let Some((_, live)) = live {
         let change = views::removal(&mut transaction, &live, cascade).await?;
         if !cascade && !change.dependents.is_empty() {
             let what = format!("projection `{projection}` is to go with its views");
-            return Err(dependents::in_the_way(&what, &change.dependents).into());
+            let command = format!("gnomon remove {projection} --drop --cascade");
+            return Err(dependents::in_the_way(&what, &change.dependents, &command).into());
         }
         transaction.execute(WAIT_BRIEFLY).await?;
         if let Err(error) = change.run(&mut transaction).await {
@@ -211,6 +219,18 @@ pub(super) async fn drop_projection(
         clear(pool, GenerationId::from_sql(generation), projection).await?;
     }
     forget_projection(pool, projection).await
+}
+
+/// When a projection was dropped that has not come back since, in microseconds
+/// since the Unix epoch.
+pub(super) async fn dropped_at(pool: &Connections, projection: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT (extract(epoch FROM dropped_at) * 1000000)::bigint FROM gnomon.dropped
+         WHERE projection = $1",
+    )
+    .bind(projection)
+    .fetch_optional(pool)
+    .await
 }
 
 /// Forgets a removed projection that has no generation left, unless it has

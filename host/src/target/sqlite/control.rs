@@ -13,7 +13,8 @@ use super::modules;
 use crate::dead_letter::DeadLetterAction;
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash};
 use crate::target::registry::{
-    StoredControl, check_goal, overtaken_by, unknown_generation, unknown_projection,
+    StoredControl, check_goal, dropped_projection, overtaken_by, unknown_generation,
+    unknown_projection,
 };
 use crate::target::{Control, TargetError};
 
@@ -205,10 +206,17 @@ pub(super) fn remove(database: &Database, projection: &str) -> Result<(), Target
 
 fn control(database: &Database, projection: &str, change: &str) -> Result<(), TargetError> {
     database.write("control a projection in", |transaction| {
-        match transaction.execute(change, [projection])? {
-            0 => Err(unknown_projection(projection).into()),
-            _ => Ok(()),
+        if transaction.execute(change, [projection])? > 0 {
+            return Ok(());
         }
+        let was_dropped = transaction
+            .prepare("SELECT 1 FROM gnomon_dropped WHERE projection = ?1")?
+            .exists([projection])?;
+        Err(if was_dropped {
+            dropped_projection(projection).into()
+        } else {
+            unknown_projection(projection).into()
+        })
     })
 }
 

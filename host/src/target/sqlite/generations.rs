@@ -55,6 +55,10 @@ pub(super) fn create(
              ON CONFLICT DO UPDATE SET desired_state = 'running' WHERE desired_state = 'removed'",
             [new.projection],
         )?;
+        transaction.execute(
+            "DELETE FROM gnomon_dropped WHERE projection = ?1",
+            [new.projection],
+        )?;
         drop_replaced(transaction, new)?;
         if new.goal.is_promotion() {
             end_rollbacks(transaction, new.projection, None)?;

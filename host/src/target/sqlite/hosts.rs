@@ -40,13 +40,6 @@ pub(super) fn announce(
     })
 }
 
-pub(super) fn leave(database: &Database, host: &str) -> Result<(), TargetError> {
-    database.write("take a host's name out of", |transaction| {
-        transaction.execute("DELETE FROM gnomon_hosts WHERE name = ?1", [host])?;
-        Ok(())
-    })
-}
-
 pub(super) fn all(database: &Database) -> Result<Vec<PresentHost>, TargetError> {
     let stored: Vec<(String, String)> = database.read("read the hosts in", |connection| {
         connection
@@ -61,14 +54,35 @@ pub(super) fn all(database: &Database) -> Result<Vec<PresentHost>, TargetError> 
     stored
         .into_iter()
         .map(|(name, notes)| {
-            let notes = serde_json::from_str(&notes).map_err(|error| {
-                TargetError::caused(
-                    TargetErrorKind::Refused,
-                    format!("the notes of host {name} cannot be read"),
-                    error,
-                )
-            })?;
+            let notes = read(&name, &notes)?;
             Ok(PresentHost { name, notes })
         })
         .collect()
+}
+
+pub(super) fn last_notes(database: &Database) -> Result<Vec<HostNotes>, TargetError> {
+    let stored: Vec<(String, String)> = database.read("read the hosts in", |connection| {
+        connection
+            .prepare_cached(concat!(
+                "SELECT name, notes FROM gnomon_hosts WHERE expires_at > ",
+                now!(),
+                " OR NOT EXISTS (SELECT 1 FROM gnomon_hosts WHERE expires_at > ",
+                now!(),
+                ") ORDER BY name",
+            ))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    let notes = stored.iter();
+    notes.map(|(name, notes)| read(name, notes)).collect()
+}
+
+fn read(host: &str, notes: &str) -> Result<HostNotes, TargetError> {
+    serde_json::from_str(notes).map_err(|error| {
+        TargetError::caused(
+            TargetErrorKind::Refused,
+            format!("the notes of host {host} cannot be read"),
+            error,
+        )
+    })
 }

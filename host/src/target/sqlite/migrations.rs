@@ -157,6 +157,13 @@ ALTER TABLE gnomon_checkpoints ADD COLUMN late_position INTEGER;
 ALTER TABLE gnomon_generations ADD COLUMN description TEXT NOT NULL DEFAULT '';
 UPDATE gnomon_generations SET description =
     (SELECT m.description FROM gnomon_modules m WHERE m.hash = gnomon_generations.module);
+-- Projections that were dropped and have not come back: a file that was written
+-- before says nothing new.
+-- dropped_at is in microseconds since the Unix epoch.
+CREATE TABLE gnomon_dropped (
+    projection TEXT PRIMARY KEY,
+    dropped_at INTEGER NOT NULL
+) STRICT;
 -- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
 -- they could. Which these are is not recorded.
 UPDATE gnomon_generations SET goal = 'rest' WHERE state = 'retired';

@@ -7,7 +7,7 @@ use super::database::{Database, Failure};
 use super::generations::{live, others};
 use super::views::{self, Declared};
 use crate::generation::{GenerationId, GenerationState, Goal};
-use crate::target::registry::read_description;
+use crate::target::registry::{promoting, read_description};
 use crate::target::{Promotion, TargetError};
 
 /// A generation that is wanted live.
@@ -124,9 +124,11 @@ fn switch(
         return Ok(None);
     }
     Ok(Some(format!(
-        "its tables are not those that {} was made for; change or drop that, or promote with \
-         `--cascade`, which drops it",
+        "its tables are not those that {} was made for; change or drop that, or let \
+         `gnomon {} {} --cascade` drop it",
         broken.join(" and "),
+        promoting(wanted.state),
+        declared.projection,
     )))
 }
 

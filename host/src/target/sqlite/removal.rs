@@ -120,7 +120,7 @@ pub(super) fn drop_projection(
                     TargetErrorKind::Refused,
                     format!(
                         "projection `{projection}` cannot be dropped, as {} stands on its tables; \
-                         drop that first, or use `--cascade`",
+                         drop that first, or let `gnomon remove {projection} --drop --cascade` drop it",
                         broken.join(" and "),
                     ),
                 )
@@ -134,6 +134,12 @@ pub(super) fn drop_projection(
         for generation in &generations {
             mark_dropped(transaction, *generation)?;
         }
+        transaction.execute(
+            "INSERT INTO gnomon_dropped (projection, dropped_at)
+             VALUES (?1, CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+             ON CONFLICT DO UPDATE SET dropped_at = excluded.dropped_at",
+            [projection],
+        )?;
         forget_projection(transaction, projection)?;
         Ok(generations)
     })?;
@@ -141,6 +147,23 @@ pub(super) fn drop_projection(
         finish(database, generation)?;
     }
     Ok(())
+}
+
+/// When a projection was dropped that has not come back since, in microseconds
+/// since the Unix epoch.
+pub(super) fn dropped_at(
+    database: &Database,
+    projection: &str,
+) -> Result<Option<i64>, TargetError> {
+    database.read("look for a dropped projection in", |connection| {
+        connection
+            .query_row(
+                "SELECT dropped_at FROM gnomon_dropped WHERE projection = ?1",
+                [projection],
+                |row| row.get(0),
+            )
+            .optional()
+    })
 }
 
 /// Drops the tables of a generation that is marked, and then its record.

@@ -303,10 +303,18 @@ async fn hosts_are_there_until_they_leave_or_fall_silent(database: &Database) {
         .await
         .unwrap();
     assert_eq!(target.hosts().await.unwrap()[1].notes, HostNotes::default());
-    target.leave("a").await.unwrap();
+    target.leave("a", &HostNotes::default()).await.unwrap();
     assert_eq!(names().await, ["b"]);
-    target.announce("b", &notes, Duration::ZERO).await.unwrap();
+    target.leave("b", &notes).await.unwrap();
     assert_eq!(names().await, [""; 0]);
+    // What it told stays until another one comes.
+    let last = async || target.last_notes().await.unwrap();
+    assert_eq!(last().await, [notes]);
+    target
+        .announce("c", &HostNotes::default(), A_MINUTE)
+        .await
+        .unwrap();
+    assert_eq!(last().await, [HostNotes::default()]);
 }
 
 async fn noted_files_are_remembered(database: &Database) {
