@@ -1,6 +1,7 @@
 //! What event store, source and target share of SQLite files: how a file is
 //! opened, and why it cannot be written.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -73,15 +74,45 @@ pub(crate) fn advice(error: &rusqlite::Error, file: &Path) -> String {
                 String::new()
             }
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "; another process is writing to it, try again when it has finished".to_owned()
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(
+            "; {} is writing to it, try again when it has finished",
+            writer(file).unwrap_or_else(|| "another process".to_owned())
+        ),
         Some(ErrorCode::DiskFull) => "; make room on the disk and try again".to_owned(),
         Some(ErrorCode::NotADatabase) => {
             "; the file is something else than a SQLite database".to_owned()
         }
         _ => String::new(),
     }
+}
+
+/// The process that has a file locked for writing, where the system tells: on
+/// Linux.
+fn writer(file: &Path) -> Option<String> {
+    let mut index = file.as_os_str().to_owned();
+    index.push("-shm");
+    let inodes: Vec<String> = [file, Path::new(&index)]
+        .iter()
+        .filter_map(|file| Some(file.metadata().ok()?.ino().to_string()))
+        .collect();
+    let own = std::process::id().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // As in `1: POSIX  ADVISORY  WRITE 4711 08:01:131 120 120`.
+    let process = locks.lines().find_map(|line| {
+        let mut fields = line
+            .split_whitespace()
+            .skip_while(|field| *field != "WRITE");
+        let (process, place) = (fields.nth(1)?, fields.next()?);
+        let inode = place.rsplit(':').next()?;
+        let is_it = process != own && inodes.iter().any(|known| known == inode);
+        is_it.then(|| process.to_owned())
+    })?;
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    let name: String = name.trim().chars().flat_map(char::escape_debug).collect();
+    Some(match name.as_str() {
+        "" => format!("process {process}"),
+        name => format!("process {process} ({name})"),
+    })
 }
 
 fn is_on_read_only_system(path: &Path) -> bool {

@@ -80,11 +80,6 @@ impl PostgresEventStore {
         let layout = layout(&mut connection, url).await?;
         let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
         let pool = pool(url, connections_max, &[], &Arc::default())?;
-        // A second one, beside the first: a pooler that mixes sessions shows now.
-        let second = pool.lend().await;
-        second
-            .map_err(|error| store_error(&format!("connect to {url}"), error))?
-            .end();
         let _ = connection.close().await;
         Ok(Self {
             pool,

@@ -7,7 +7,7 @@
 //! there are for all of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
@@ -24,6 +24,8 @@ pub(crate) type Address = (String, u16);
 pub(crate) struct Room {
     /// Connections that are to be closed for somebody who waits.
     wanted: AtomicUsize,
+    /// Whether two connections at a time were seen to have two sessions.
+    keeps_apart: AtomicBool,
     pools: Mutex<Vec<Weak<Release>>>,
 }
 
@@ -34,6 +36,16 @@ impl Room {
     pub(crate) fn at(address: Address) -> Arc<Self> {
         let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(rooms.entry(address).or_default())
+    }
+
+    /// Whether two connections at a time have two sessions.
+    pub(crate) fn keeps_sessions_apart(&self) -> bool {
+        self.keeps_apart.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that they have.
+    pub(crate) fn sessions_are_kept_apart(&self) {
+        self.keeps_apart.store(true, Ordering::Relaxed);
     }
 
     /// Takes part, as long as the caller keeps the value.

@@ -167,8 +167,24 @@ impl Server {
         Some(refusal)
     }
 
+    /// Refuses a pooler that mixes sessions, before anything is set in one of
+    /// them: the caller holds another connection.
+    async fn compare_sessions(&self) -> sqlx::Result<()> {
+        // Where there is no room for a second one, later ones are compared.
+        let Ok(mut second) = self.options.connect().await else {
+            return Ok(());
+        };
+        drop(Session::of(&mut second).await?);
+        let _ = second.close().await;
+        self.room().sessions_are_kept_apart();
+        Ok(())
+    }
+
     async fn settle(&self, connection: &mut PgConnection) -> sqlx::Result<Session> {
         let session = Session::of(connection).await?;
+        if !self.room().keeps_sessions_apart() {
+            self.compare_sessions().await?;
+        }
         connection
             .execute(AssertSqlSafe(self.settings.to_string()))
             .await?;

@@ -90,7 +90,6 @@ impl PostgresSource {
         let (looks, requests) = mpsc::channel(16);
         let silence = Arc::default();
         let frontier = frontier::watch(url.clone(), requests, Arc::clone(&silence)).await?;
-        // Until here, so that a pooler that mixes sessions shows.
         let _ = connection.close().await;
         // One watches, the others read.
         let readers = url

@@ -116,9 +116,6 @@ impl PostgresTarget {
         let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
         let silence = Arc::default();
         let registry = connection::registry_pool(&server, connections_max, &silence);
-        // A second one, beside the first: a pooler that mixes sessions shows now.
-        let second = registry.lend().await;
-        second.map_err(failed(&place, "connect to"))?.end();
         let _ = first.close().await;
         Ok(Self {
             place,

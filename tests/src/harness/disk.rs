@@ -42,6 +42,19 @@ impl Disk {
         self.0.path()
     }
 
+    /// Makes it read-only.
+    ///
+    /// # Panics
+    /// When the system refuses it.
+    pub fn make_read_only(&self) {
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(self.path())
+            .status()
+            .unwrap();
+        assert!(remounted.success());
+    }
+
     /// Takes all the room that is left.
     ///
     /// # Panics

@@ -1,8 +1,9 @@
 //! Commands that look make nothing, wherever a mistyped URL leads.
 
 use std::fs;
+use std::sync::Arc;
 
-use gnomon_tests::harness::{Database, Installation, System};
+use gnomon_tests::harness::{Database, Disk, Installation, System};
 
 const COMMANDS: [&[&str]; 9] = [
     &["status"],
@@ -111,6 +112,38 @@ fn the_event_store_is_made_by_the_first_append_and_by_init() {
     let installation = pointed_at(&database.url());
     installation.append("A-1", "T", &serde_json::json!({}));
     assert_eq!(installation.json_lines(&["events"]).len(), 1);
+}
+
+#[test]
+fn a_read_only_file_system_is_named() {
+    let Some(disk) = Disk::mount(8) else { return };
+    let database = Arc::new(Database::on_disk(&disk));
+    let installation = Installation::on(Arc::clone(&database), database);
+    let installation = installation.with_example("order-summary");
+    installation.append_orders(5, 3);
+    disk.make_read_only();
+    for command in [
+        &["append", "--stream", "A-1", "--type", "T", "--data", "{}"][..],
+        &["run", "--until-caught-up"],
+    ] {
+        installation.fail(command, &["the file system of", "is read-only"]);
+    }
+}
+
+/// The one who holds the lock is this process.
+#[test]
+fn whoever_has_a_file_locked_is_named() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite);
+    let Database::Sqlite { file, .. } = &*installation.events else {
+        panic!("it is a SQLite file");
+    };
+    let holder = rusqlite::Connection::open(file).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let holder_name = format!("process {} (", std::process::id());
+    installation.fail(
+        &["append", "--stream", "A-1", "--type", "T", "--data", "{}"],
+        &[&holder_name, "is writing to it"],
+    );
 }
 
 /// A link in the place of the lock file leads to a file that is not ours.

@@ -50,20 +50,25 @@ fn transaction_pooling_is_refused_in_a_sentence_and_left_as_it_was() {
     for mode in ["transaction", "statement"] {
         let pooler = Pooler::start(&server(), mode);
         let installation = behind(&pooler);
-        let before = search_path(&pooler, &installation);
+        let before = settings(&pooler, &installation);
         for command in [
             &["append", "--stream", "A-1", "--type", "T", "--data", "{}"][..],
             &["events"],
+            &["status"],
             &["run"],
             &["run", "--until-caught-up"],
         ] {
-            installation.fail(command, &["pool_mode = session"]);
+            installation.fail(
+                command,
+                &["lends one server session", "pool_mode = session"],
+            );
         }
-        assert_eq!(search_path(&pooler, &installation), before, "{mode}");
+        assert_eq!(settings(&pooler, &installation), before, "{mode}");
     }
 }
 
-fn search_path(pooler: &Pooler, installation: &Installation) -> String {
+/// What Gnomon sets, as somebody finds it to whom the pooler lends the session.
+fn settings(pooler: &Pooler, installation: &Installation) -> String {
     let options: PgConnectOptions = pooler
         .way_to(&installation.events.url())
         .as_str()
@@ -76,7 +81,10 @@ fn search_path(pooler: &Pooler, installation: &Installation) -> String {
     runtime.block_on(async {
         let options = options.extra_float_digits(None);
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
-        let row = connection.fetch_one("SHOW search_path").await.unwrap();
+        let settings = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) \
+                        FROM pg_settings WHERE name IN ('search_path', 'lock_timeout', \
+                        'plan_cache_mode', 'statement_timeout', 'extra_float_digits')";
+        let row = connection.fetch_one(settings).await.unwrap();
         row.get(0)
     })
 }
