@@ -49,9 +49,16 @@ pub struct Configuration {
 pub struct ProjectionSettings {
     /// What happens when it cannot apply an event.
     pub on_error: OnError,
+    /// How many of its events may wait in the dead-letter table.
+    pub max_dead_letters: u64,
     /// Its limits: the common ones, where it has none of its own.
     pub limits: Limits,
 }
+
+/// How many events of a projection may wait in the dead-letter table, unless
+/// something else is configured: far more than anybody looks through, and few
+/// enough for a mistake that lets every event fail to be noticed.
+const MAX_DEAD_LETTERS: u64 = 10_000;
 
 /// What happens to a projection that cannot apply an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,6 +173,14 @@ impl Configuration {
                 )
             })
             .collect()
+    }
+
+    /// How many events of a projection may wait in the dead-letter table.
+    #[must_use]
+    pub fn max_dead_letters(&self, projection: &str) -> u64 {
+        self.projections
+            .get(projection)
+            .map_or(MAX_DEAD_LETTERS, |settings| settings.max_dead_letters)
     }
 
     /// What happens when a projection cannot apply an event.

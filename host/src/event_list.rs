@@ -87,6 +87,11 @@ impl EventList {
         }
     }
 
+    /// Puts back what [`Self::split_off`] gave.
+    pub fn append(&mut self, mut behind: Self) {
+        self.places.append(&mut behind.places);
+    }
+
     /// Leaves out the events with positions that do not pass.
     pub fn retain(&mut self, mut passes: impl FnMut(Position) -> bool) {
         let read = &self.read;

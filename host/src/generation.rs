@@ -280,6 +280,12 @@ pub struct Generation {
     pub report: Option<RunReport>,
     /// How many of its events wait in the dead-letter table.
     pub dead_letters: u64,
+    /// How many events a retry has applied behind later ones, out of the
+    /// global order. A rebuild would apply them in order.
+    pub applied_late: u64,
+    /// How many decisions to skip an event were made or taken back behind its
+    /// position, so that a rebuild would give other rows.
+    pub changed_skips: u64,
     /// The host that holds its lease; `None` where nobody does, or where the
     /// lease has run out.
     pub host: Option<String>,
@@ -294,6 +300,28 @@ impl Generation {
             self.state,
             GenerationState::Building | GenerationState::Ready
         ) && !matches!(self.goal, Goal::Compare)
+    }
+
+    /// Why a rebuild may give other rows than it has, as sentences.
+    #[must_use]
+    pub fn deviations(&self) -> Vec<String> {
+        let name = &self.projection;
+        let mut sentences = Vec::new();
+        if self.applied_late > 0 {
+            sentences.push(format!(
+                "{} events were applied late, out of the global order, so its rows may differ from \
+                 those of a rebuild; `gnomon rebuild {name}` gives the order back",
+                self.applied_late
+            ));
+        }
+        if self.changed_skips > 0 {
+            sentences.push(format!(
+                "{} decisions to skip an event were made or taken back after it had passed the \
+                 event; `gnomon rebuild {name}` follows them",
+                self.changed_skips
+            ));
+        }
+        sentences
     }
 
     /// Whether a host has work to do on it.

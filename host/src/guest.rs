@@ -110,6 +110,9 @@ pub enum ApplyError {
     /// A trap, a broken schema or a broken limit, somewhere in the batch.
     #[error("{0}")]
     Failed(String),
+    /// The call took longer than it may.
+    #[error("it ran longer than {0:?} (limits.batch-time)")]
+    TimedOut(Duration),
     /// The committed rows could not be read.
     #[error(transparent)]
     Rows(#[from] TargetError),

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use self::cache::Cache;
 use self::patience::Patience;
 use self::window::Window;
-use crate::dead_letter::{DeadLetter, DeadLetterChanges, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, PageLimits, RetryRequest, Skip};
 use crate::source::Checkpoint;
 use crate::target::{Commit, TargetError, Writer};
 
@@ -143,6 +143,12 @@ impl GenerationRows {
         Ok(())
     }
 
+    /// Takes what the batch that was just folded leaves out, to be committed
+    /// with it.
+    pub fn leave_out(&self, left_out: LeftOut) {
+        self.lock().window.leave_out(left_out);
+    }
+
     /// Bytes that are folded, and since when.
     #[must_use]
     pub fn folded(&self) -> Option<(usize, Instant)> {
@@ -213,14 +219,14 @@ impl GenerationRows {
         patience.wait(rows.writer.parked_streams(streams))
     }
 
-    /// Whether the generation has any dead letter.
+    /// How many dead letters the generation has.
     ///
     /// # Errors
-    /// As [`Writer::has_dead_letters`].
-    pub fn has_dead_letters(&self) -> Result<bool, TargetError> {
+    /// As [`Writer::count_dead_letters`].
+    pub fn count_dead_letters(&self) -> Result<u64, TargetError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
-        patience.wait(rows.writer.has_dead_letters())
+        patience.wait(rows.writer.count_dead_letters())
     }
 
     /// Dead letters of one stream, or of all.
@@ -231,21 +237,41 @@ impl GenerationRows {
         &self,
         stream: Option<&str>,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
-        patience.wait(rows.writer.dead_letters(stream, after, limit))
+        patience.wait(rows.writer.dead_letters(stream, after, limits))
     }
 
-    /// The oldest request about dead letters.
+    /// The oldest request to apply dead letters again.
     ///
     /// # Errors
     /// As [`Writer::next_request`].
-    pub fn next_request(&self) -> Result<Option<DeadLetterRequest>, TargetError> {
+    pub fn next_request(&self) -> Result<Option<RetryRequest>, TargetError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.next_request())
+    }
+
+    /// Skips of the projection.
+    ///
+    /// # Errors
+    /// As [`Writer::skips`].
+    pub fn skips(&self, after: Position, limit: usize) -> Result<Vec<Skip>, TargetError> {
+        let mut rows = self.lock();
+        let patience = rows.patience.clone();
+        patience.wait(rows.writer.skips(after, limit))
+    }
+
+    /// Dead letters that somebody decided to skip.
+    ///
+    /// # Errors
+    /// As [`Writer::skipped_letters`].
+    pub fn skipped_letters(&self, limit: usize) -> Result<Vec<(Position, String)>, TargetError> {
+        let mut rows = self.lock();
+        let patience = rows.patience.clone();
+        patience.wait(rows.writer.skipped_letters(limit))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
@@ -374,10 +400,9 @@ impl Rows {
             After::End if !fit => Cow::Owned(std::mem::take(&mut folded.writes)),
             _ => Cow::Borrowed(&*folded.writes),
         };
-        let dead_letters = DeadLetterChanges::default();
         self.commit(
             writes,
-            dead_letters,
+            folded.left_out.changes(),
             &folded.next,
             folded.position,
             folded.rate,

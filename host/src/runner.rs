@@ -24,7 +24,6 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::configuration::OnError;
 use crate::generation::{GenerationState, Lease, RunReport, RunState};
 use crate::shutdown::Shutdown;
 use crate::target::{Acquired, Control, TargetError, TargetErrorKind, in_time};
@@ -34,12 +33,13 @@ mod arrival;
 mod assignment;
 mod attempt;
 mod controls;
-mod cut;
 mod folding;
 mod heartbeat;
 mod pace;
 mod parking;
 mod session;
+mod skipping;
+mod steps;
 mod thread;
 
 pub use assignment::{Assignment, Progress};
@@ -48,6 +48,7 @@ pub use heartbeat::Heartbeats;
 pub use thread::{RunnerHandle, start};
 
 use heartbeat::Heartbeat;
+use parking::ParkingLog;
 use session::{Approach, Blamed, End, Session};
 
 /// How often a runner asks for a lease that another host holds.
@@ -92,6 +93,9 @@ struct Runner {
     heartbeat: Option<Arc<Heartbeat>>,
     /// What the database was last told, so that it is told only news.
     reported: Option<RunReport>,
+    /// As of which change of its skips the projection was run last.
+    skips: i64,
+    parking_log: ParkingLog,
 }
 
 impl Runner {
@@ -177,7 +181,7 @@ impl Runner {
             End::Paused => Phase::Paused(lease),
             End::Retry(cause) => Phase::BackingOff(Some(lease), cause),
             End::Again(approach) => Phase::Following(lease, approach),
-            End::Blamed(blamed) => self.judge(lease, blamed),
+            End::Blamed(blamed) => Phase::Halted(lease, blamed),
             End::Fenced => {
                 // It may have been dropped, which is no news to anybody.
                 let known = self.runtime.block_on(self.controls.refresh());
@@ -188,22 +192,6 @@ impl Runner {
                     );
                 }
                 Phase::Acquiring
-            }
-        }
-    }
-
-    /// The projection's policy for an event that it cannot apply.
-    fn judge(&self, lease: Lease, blamed: Blamed) -> Phase {
-        match self.assignment.on_error {
-            OnError::Halt => Phase::Halted(lease, blamed),
-            OnError::Park => {
-                tracing::warn!(
-                    projection = self.assignment.generation.projection,
-                    "{} and the rest of its stream are parked: {}",
-                    blamed.event,
-                    blamed.message
-                );
-                Phase::Following(lease, Approach::park(blamed))
             }
         }
     }
@@ -225,14 +213,25 @@ impl Runner {
         Phase::Acquiring
     }
 
-    /// Stands at an event until somebody says `resume`.
+    /// Stands at an event until somebody says `resume`, decides to skip an
+    /// event, or asks for a retry of what waits.
     fn stay_halted(&mut self, lease: Lease, blamed: Blamed) -> Phase {
-        let projection = &self.assignment.generation.projection;
-        let cause = format!("halted on {}: {}", blamed.event, blamed.message);
-        tracing::error!(projection, "{cause}");
+        let name = &self.assignment.generation.projection;
+        let Blamed {
+            position,
+            event,
+            message,
+        } = blamed;
+        let cause = format!(
+            "halted on {event}: {message}. Deploy a module that can apply it, or leave it out with \
+             `gnomon dead-letters skip {name} --position {position}`; `gnomon resume {name}` tries \
+             again"
+        );
+        tracing::error!(projection = name, "{cause}");
         let resumes = self.control().map_or(0, |control| control.resumes);
-        self.stand(lease, RunState::Halted, Some(cause), |control| {
-            control.resumes > resumes
+        let skips = self.skips;
+        self.stand(lease, RunState::Halted, Some(cause), move |control| {
+            control.resumes > resumes || control.skips != skips || control.requests > 0
         })
     }
 
@@ -292,6 +291,7 @@ impl Runner {
     /// Gives up what the runner holds, for good.
     fn stop(&mut self, phase: &Phase) -> Phase {
         self.heartbeat = None;
+        self.parking_log.say(&self.assignment.generation.projection);
         if let Phase::Following(lease, _)
         | Phase::Halted(lease, _)
         | Phase::Paused(lease)

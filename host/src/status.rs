@@ -41,6 +41,13 @@ pub struct ProjectionStatus {
     pub rate: Option<f64>,
     /// Events that wait in the dead-letter table.
     pub dead_letters: u64,
+    /// Events that a retry has applied out of the global order.
+    pub applied_late: u64,
+    /// Decisions to skip an event that came too late for the read model.
+    pub changed_skips: u64,
+    /// Why a rebuild may give other rows, as sentences.
+    #[serde(skip)]
+    pub deviations: Vec<String>,
     /// The host that runs it; null where none does.
     pub host: Option<String>,
     /// Positions that its host saw handed out and rolled back.
@@ -78,6 +85,8 @@ pub struct CandidateStatus {
     /// How long it still takes to catch up, in seconds; null where that is
     /// unknown.
     pub seconds_left: Option<f64>,
+    /// Its events that wait in the dead-letter table.
+    pub dead_letters: u64,
     /// Why it is not moving, or not promoted.
     pub cause: Option<String>,
 }
@@ -247,6 +256,9 @@ fn unknown_files(refused: &[RefusedFile], known: &[&str]) -> Vec<ProjectionStatu
             lag_seconds: None,
             rate: None,
             dead_letters: 0,
+            applied_late: 0,
+            changed_skips: 0,
+            deviations: Vec::new(),
             host: None,
             rolled_back: 0,
             copy_of: None,
@@ -309,6 +321,9 @@ fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
         lag_seconds: None,
         rate: shown.rate,
         dead_letters: shown.dead_letters,
+        applied_late: shown.applied_late,
+        changed_skips: shown.changed_skips,
+        deviations: shown.deviations(),
         host: shown.host.clone(),
         rolled_back: 0,
         copy_of: shown.copy_of.clone(),
@@ -347,6 +362,7 @@ fn candidate_status(
         position: candidate.position,
         rate: candidate.rate,
         seconds_left,
+        dead_letters: candidate.dead_letters,
         cause: candidate.obstacle.clone().or(cause),
     }
 }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use gnomon_model::{Description, Floats, FoundRows, Key, Position, Row, TableWrites, Value};
 
 use crate::database_url::DatabaseUrl;
-use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, Decided, PageLimits, RetryRequest, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::source::Checkpoint;
 
@@ -341,20 +341,57 @@ pub trait Target: Send + Sync {
         &self,
         generation: GenerationId,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError>;
 
-    /// Asks the host of a generation to do something with its dead letters,
-    /// all or those of one stream.
+    /// Asks the host of a generation to apply its dead letters again, all or
+    /// those of one stream. A generation that takes the place of this one takes
+    /// the request over.
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn request(
+    async fn request_retry(
         &self,
         generation: GenerationId,
-        action: DeadLetterAction,
         stream: Option<&str>,
     ) -> Result<(), TargetError>;
+
+    /// Records the decision to leave an event out, for every generation of a
+    /// projection; says whether it is new.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if there is no such projection.
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, TargetError>;
+
+    /// Records that decision for dead letters of a generation: those of one
+    /// stream, or all. Gives how many they are. Its host leaves them out then.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn skip_dead_letters(
+        &self,
+        generation: GenerationId,
+        stream: Option<&str>,
+        decided: Decided<'_>,
+    ) -> Result<u64, TargetError>;
+
+    /// Takes a decision to leave an event out back; says whether there was one.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, TargetError>;
+
+    /// Decisions to leave an event out that belong to a projection, with
+    /// positions above `after`, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn skips(
+        &self,
+        projection: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Skip>, TargetError>;
 
     /// The one writer of a generation's tables.
     ///
@@ -405,11 +442,11 @@ pub trait Writer: Send {
     /// When the database cannot be read.
     async fn parked_streams(&mut self, streams: &[&str]) -> Result<Vec<String>, TargetError>;
 
-    /// Whether the generation has any dead letter.
+    /// How many dead letters the generation has.
     ///
     /// # Errors
     /// When the database cannot be read.
-    async fn has_dead_letters(&mut self) -> Result<bool, TargetError>;
+    async fn count_dead_letters(&mut self) -> Result<u64, TargetError>;
 
     /// Dead letters of one stream, or of all, with positions above `after`, in
     /// order.
@@ -420,14 +457,30 @@ pub trait Writer: Send {
         &mut self,
         stream: Option<&str>,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError>;
 
-    /// The oldest request about the generation's dead letters.
+    /// The oldest request to apply the generation's dead letters again.
     ///
     /// # Errors
     /// When the database cannot be read.
-    async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError>;
+    async fn next_request(&mut self) -> Result<Option<RetryRequest>, TargetError>;
+
+    /// The skips that hold for the generation, with positions above `after`, in
+    /// order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn skips(&mut self, after: Position, limit: usize) -> Result<Vec<Skip>, TargetError>;
+
+    /// Positions and streams of dead letters that are to be skipped, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn skipped_letters(
+        &mut self,
+        limit: usize,
+    ) -> Result<Vec<(Position, String)>, TargetError>;
 
     /// Makes the secondary indexes that are missing or were left unusable by an
     /// interrupted attempt. For a build that has caught up.

@@ -233,6 +233,8 @@ struct Shown<'a> {
     rebuilt: Option<GenerationId>,
     equal: bool,
     position: Position,
+    applied_late: u64,
+    changed_skips: u64,
     tables: &'a [TableComparison],
 }
 
@@ -254,12 +256,19 @@ fn say(
             rebuilt: (sides == Sides::REBUILT).then_some(other.id),
             equal: comparison.is_equal(),
             position: comparison.position,
+            applied_late: live.applied_late,
+            changed_skips: live.changed_skips,
             tables: &comparison.tables,
         };
         writeln!(stdout, "{}", serde_json::to_string(&shown)?)?;
         return Ok(());
     }
-    write_comparison(&mut stdout, name, comparison, sides)
+    write_comparison(&mut stdout, name, comparison, sides)?;
+    // Differences that come from these are no drift.
+    for deviation in live.deviations() {
+        writeln!(stdout, "{name}: {deviation}")?;
+    }
+    Ok(())
 }
 
 /// A host in this process that does what a comparison needs, where no other

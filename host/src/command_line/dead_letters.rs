@@ -1,36 +1,36 @@
-//! `gnomon dead-letters`: events that wait because they cannot be applied.
+//! `gnomon dead-letters`: what waits because it could not be applied, and the
+//! decisions to leave events out.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
-use serde_json::json;
 
+use super::waiting::Own;
 use super::{Context, host, style};
-use crate::dead_letter::DeadLetterAction;
+use crate::dead_letter::PageLimits;
 use crate::event_store::write_dead_letter;
 use crate::generation::Generation;
+use crate::readable;
 use crate::target::Target;
-use crate::{readable, status};
 
-/// Dead letters that are read in one go.
-const PAGE_EVENTS: usize = 500;
-/// How often a command looks whether its request was carried out.
-const POLL: Duration = Duration::from_millis(50);
-/// How long it does so.
-const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
+mod deciding;
+mod retrying;
 
-/// Shows, retries or discards events that wait
+/// Shows events that wait, applies them again, or leaves them out for good
 ///
 /// With `on-error = "park"`, an event that a projection cannot apply waits in
-/// the dead-letter table, and behind it all later events of its stream.
+/// the dead-letter table, and behind it all later events of its stream. The
+/// decision to skip an event belongs to the projection: every rebuild, new
+/// version, copy and comparison leaves it out too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon dead-letters list order_summary
   gnomon dead-letters retry order_summary
-  gnomon dead-letters discard order_summary --stream Order-17")]
+  gnomon dead-letters skip order_summary --position 42 --reason 'sent twice by mistake'
+  gnomon dead-letters discard order_summary --stream Order-17
+  gnomon dead-letters skips order_summary")]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
     action: Action,
@@ -42,51 +42,50 @@ enum Action {
     List {
         /// The projection
         name: String,
+        /// Those of the candidate, not of the live generation
+        #[arg(long)]
+        candidate: bool,
     },
-    /// Applies them again, in order, with the code of today
-    ///
-    /// A stream whose event fails again goes on waiting from there.
-    Retry(Request),
-    /// Forgets them; their streams go on with the next event
-    Discard(Request),
-}
-
-#[derive(Debug, clap::Args)]
-struct Request {
-    /// The projection
-    name: String,
-    /// Only the events of this stream
-    #[arg(long, value_name = "S")]
-    stream: Option<String>,
+    Retry(retrying::Retry),
+    Skip(deciding::Skip),
+    Discard(deciding::Discard),
+    Skips(deciding::Skips),
+    Unskip(deciding::Unskip),
 }
 
 impl DeadLetters {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
         match self.action {
-            Action::List { name } => list(context, &target, &name).await,
-            Action::Retry(request) => {
-                request
-                    .send(context, &target, DeadLetterAction::Retry)
-                    .await
-            }
-            Action::Discard(request) => {
-                request
-                    .send(context, &target, DeadLetterAction::Discard)
-                    .await
-            }
+            Action::List { name, candidate } => list(context, &target, &name, candidate).await,
+            Action::Retry(retry) => retry.run(context, &*target).await,
+            Action::Skip(skip) => skip.run(context, &*target).await,
+            Action::Discard(discard) => discard.run(context, &*target).await,
+            Action::Skips(skips) => skips.run(context, &*target).await,
+            Action::Unskip(unskip) => unskip.run(context, &*target).await,
         }
     }
 }
 
-async fn list(context: &Context, target: &Arc<dyn Target>, name: &str) -> anyhow::Result<ExitCode> {
-    let generation = generation(target, name).await?;
+async fn list(
+    context: &Context,
+    target: &Arc<dyn Target>,
+    name: &str,
+    candidate: bool,
+) -> anyhow::Result<ExitCode> {
+    let own = Own::read(&**target, name).await?;
+    let generation = match candidate {
+        true => own
+            .candidate()
+            .ok_or_else(|| anyhow::anyhow!("{name} has no candidate"))?,
+        false => shown(&own, name)?,
+    };
     let mut stdout = anstream::stdout();
     let mut table = style::table(&["position", "stream", "event", "why it waits"]);
     let mut after = Position::START;
     loop {
         let page = target
-            .dead_letters(generation.id, after, PAGE_EVENTS)
+            .dead_letters(generation.id, after, PageLimits::USUAL)
             .await?;
         let Some(last) = page.last() else { break };
         after = last.event.position;
@@ -113,73 +112,16 @@ async fn list(context: &Context, target: &Arc<dyn Target>, name: &str) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-impl Request {
-    async fn send(
-        self,
-        context: &Context,
-        target: &Arc<dyn Target>,
-        action: DeadLetterAction,
-    ) -> anyhow::Result<ExitCode> {
-        let before = generation(target, &self.name).await?;
-        target
-            .request(before.id, action, self.stream.as_deref())
-            .await?;
-        let is_done = match before.host {
-            Some(_) => self.wait(target).await?,
-            None => false,
-        };
-        let after = generation(target, &self.name).await?;
-        let mut stdout = anstream::stdout();
-        if context.json {
-            let shown = json!({
-                "name": self.name,
-                "action": action,
-                "stream": self.stream,
-                "done": is_done,
-                "dead_letters": after.dead_letters,
-            });
-            writeln!(stdout, "{shown}")?;
-        } else if is_done {
-            writeln!(
-                stdout,
-                "{}: {} of {} dead letters still wait",
-                self.name, after.dead_letters, before.dead_letters
-            )?;
-        } else {
-            writeln!(
-                stdout,
-                "{}: recorded; the host that runs the projection will do it",
-                self.name
-            )?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    /// Waits until the host has carried out all requests.
-    async fn wait(&self, target: &Arc<dyn Target>) -> anyhow::Result<bool> {
-        let started = Instant::now();
-        while started.elapsed() < REQUEST_TIME_LIMIT {
-            let controls = target.controls().await?;
-            let waits = controls
-                .iter()
-                .any(|control| control.projection == self.name && control.requests > 0);
-            if !waits {
-                return Ok(true);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(false)
-    }
+/// The generation that stands for a projection.
+fn shown<'a>(own: &'a Own, name: &str) -> anyhow::Result<&'a Generation> {
+    own.shown()
+        .ok_or_else(|| anyhow::anyhow!("{name} has no generation; deploy a module for it first"))
 }
 
-/// The generation that stands for a projection.
-async fn generation(target: &Arc<dyn Target>, name: &str) -> anyhow::Result<Generation> {
-    let generations = target.generations().await?;
-    let own: Vec<&Generation> = generations
-        .iter()
-        .filter(|generation| generation.projection == name)
-        .collect();
-    status::shown(&own).cloned().ok_or_else(|| {
-        anyhow::anyhow!("there is no projection `{name}`; `gnomon status` lists all")
-    })
+/// How many rows are out of the global order, and how to mend that.
+fn order_advice(name: &str, late: u64) -> String {
+    format!(
+        "{late} events were applied late, out of the global order; `gnomon rebuild {name}` gives the \
+         order back"
+    )
 }

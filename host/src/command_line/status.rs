@@ -143,6 +143,9 @@ fn write_details(
             style::grouped(status.dead_letters)
         )?;
     }
+    for deviation in &status.deviations {
+        writeln!(output, "{name}: {deviation}")?;
+    }
     if let Some(candidate) = &status.candidate {
         writeln!(output, "{name}: {}", describe(name, candidate, status.head))?;
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::given::Given;
 use super::{
-    Configuration, InvalidConfiguration, Limits, Mistake, OnError, Place, ProjectionSettings,
+    Configuration, InvalidConfiguration, Limits, MAX_DEAD_LETTERS, Mistake, OnError, Place,
+    ProjectionSettings,
 };
 use crate::database_url::DatabaseUrl;
 
@@ -192,18 +193,33 @@ const LIMITS: [Key; 11] = [
     ),
 ];
 
-const OF_PROJECTION: [Key; 1] = [Key {
-    section: PROJECTION,
-    name: "on-error",
-    usual: "\"halt\"",
-    required: false,
-    purpose: "What happens at an event that cannot be applied: \"halt\" stops the projection there, \
+const OF_PROJECTION: [Key; 2] = [
+    Key {
+        section: PROJECTION,
+        name: "on-error",
+        usual: "\"halt\"",
+        required: false,
+        purpose: "What happens at an event that cannot be applied: \"halt\" stops the projection there, \
               \"park\" puts the event and what follows in its stream among the dead letters.",
-    set: Set::Projection(|settings, given| {
-        settings.on_error = given.on_error()?;
-        Ok(())
-    }),
-}];
+        set: Set::Projection(|settings, given| {
+            settings.on_error = given.on_error()?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: PROJECTION,
+        name: "max-dead-letters",
+        usual: "10000",
+        required: false,
+        purpose: "How many events may wait among the dead letters; one more halts the projection.",
+        set: Set::Projection(|settings, given| {
+            store(
+                &mut settings.max_dead_letters,
+                given.count(0..=1_000_000_000)?,
+            )
+        }),
+    },
+];
 
 const fn limit(
     name: &'static str,
@@ -320,6 +336,7 @@ impl Draft {
                 .entry(projection.to_owned())
                 .or_insert(ProjectionSettings {
                     on_error: OnError::default(),
+                    max_dead_letters: MAX_DEAD_LETTERS,
                     limits,
                 });
         match key.set {

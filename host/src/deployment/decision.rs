@@ -137,6 +137,8 @@ mod tests {
             position: Position::START,
             report: None,
             dead_letters: 0,
+            applied_late: 0,
+            changed_skips: 0,
             host: None,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gnomon_model::{BatchWrites, Violation, WriteError};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -34,6 +34,8 @@ pub(super) const TRANSFER_EXCEEDED: &str =
 pub(super) enum Fault {
     /// The guest broke the contract or a limit.
     Guest(String),
+    /// The guest used up its time.
+    TimedOut(Duration),
     /// The committed rows could not be read.
     Rows(TargetError),
     /// The host is stopping.
@@ -72,6 +74,7 @@ impl From<Fault> for ApplyError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Guest(reason) => Self::Failed(reason),
+            Fault::TimedOut(limit) => Self::TimedOut(limit),
             Fault::Rows(error) => Self::Rows(error),
             Fault::Stopped => Self::Stopped,
         }
@@ -152,9 +155,7 @@ impl Call {
             .unwrap_or_default();
         if self.started.elapsed().saturating_sub(waited) > self.limits.time {
             let limit = self.limits.time;
-            return Err(self.end(Fault::Guest(format!(
-                "it ran longer than {limit:?} (limits.batch-time)"
-            ))));
+            return Err(self.end(Fault::TimedOut(limit)));
         }
         Ok(UpdateDeadline::Continue(1))
     }

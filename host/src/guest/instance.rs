@@ -315,8 +315,12 @@ fn described(linked: &Linked, limits: GuestLimits) -> Result<Description, LoadEr
             _ => reason,
         })
     };
-    if let Some(Fault::Guest(reason)) = call.fault {
-        return Err(refused(reason));
+    match call.fault {
+        Some(Fault::Guest(reason)) => return Err(refused(reason)),
+        Some(Fault::TimedOut(limit)) => {
+            return Err(refused(ApplyError::TimedOut(limit).to_string()));
+        }
+        Some(Fault::Rows(_) | Fault::Stopped) | None => {}
     }
     let declared = result.map_err(|error| refused(trap_message(&error)))?;
     Ok(convert::description(declared)?)

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use gnomon_model::{Key, KeyMap, Position, Resized, Row, TableWrites, Value};
 
+use crate::dead_letter::LeftOut;
 use crate::source::Checkpoint;
 
 /// What a slot of a hash table and the headers of key and row cost.
@@ -12,6 +13,7 @@ const ENTRY_BYTES: usize = 112;
 /// Folded rows of each table; `None` is a row that is to be removed.
 pub(super) struct Window {
     tables: Vec<KeyMap<Option<Row>>>,
+    left_out: LeftOut,
     bytes: usize,
     end: Option<End>,
 }
@@ -27,6 +29,8 @@ struct End {
 pub(super) struct Folded {
     /// Each row once, sorted by key.
     pub(super) writes: Vec<TableWrites>,
+    /// What the batches leave out.
+    pub(super) left_out: LeftOut,
     pub(super) next: Checkpoint,
     pub(super) position: Position,
     pub(super) rate: f64,
@@ -38,6 +42,7 @@ impl Window {
     pub(super) fn new(tables: usize) -> Self {
         Self {
             tables: (0..tables).map(|_| KeyMap::default()).collect(),
+            left_out: LeftOut::default(),
             bytes: 0,
             end: None,
         }
@@ -52,6 +57,12 @@ impl Window {
             rate,
             since,
         });
+    }
+
+    /// Keeps what the batches leave out, to be committed with them.
+    pub(super) fn leave_out(&mut self, left_out: LeftOut) {
+        self.bytes += left_out.size();
+        self.left_out.append(left_out);
     }
 
     pub(super) fn set(&mut self, table: usize, key: Key, row: Option<Row>) {
@@ -132,6 +143,7 @@ impl Window {
         }
         Some(Folded {
             writes,
+            left_out: std::mem::take(&mut self.left_out),
             next,
             position,
             rate,

@@ -53,6 +53,8 @@ pub struct Assignment {
     pub build_window: usize,
     /// What happens when it cannot apply an event.
     pub on_error: OnError,
+    /// How many of its events may wait in the dead-letter table.
+    pub max_dead_letters: u64,
     /// This host's name, unique among hosts.
     pub host: String,
     /// What users want of every generation.

@@ -1,39 +1,54 @@
 //! One attempt to apply events, and who is to blame when it fails.
 
+use std::time::Duration;
+
 use gnomon_model::{Position, TableWrites};
 
 use super::Runner;
-use super::cut::{self, Cut, Verdict};
-use super::session::{Blamed, End};
+use super::session::End;
 use crate::event_list::EventList;
-use crate::guest::{ApplyError, Written, describe_event};
+use crate::guest::{ApplyError, Written};
 use crate::row_cache::GenerationRows;
 use crate::target::TargetErrorKind;
 
 /// Events that a guest could not apply.
 pub(super) struct Failed {
-    /// The place of the event at fault in the list, where the guest says.
-    pub(super) place: Option<usize>,
+    /// What is known of the event at fault.
+    pub(super) at: Fault,
     pub(super) message: String,
 }
 
+/// What a failure says about the event at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is the one at this place in the list.
+    Place(usize),
+    /// It is one of them.
+    Somewhere,
+    /// They took longer than they were given; one of them may never end.
+    Time,
+}
+
 /// Lets the guest apply events, none of which are parked. Nothing is committed
-/// yet, nor folded.
+/// yet, nor folded. The guest is given so much time.
 pub(super) fn attempt(
     runner: &Runner,
     rows: &GenerationRows,
     events: &EventList,
+    time: Duration,
 ) -> Result<Result<Written, Failed>, End> {
     let assignment = &runner.assignment;
     // A guest that searches an index has what is folded committed first.
     let folded_to = rows.folded_to();
     let guest = assignment.guest.borrow().clone();
+    let mut limits = assignment.guest_limits;
+    limits.time = time;
     let applied = guest.apply(
         events,
         Box::new(rows.clone()),
         rows.description(),
         assignment.target.floats(),
-        assignment.guest_limits,
+        limits,
         runner.shutdown.flag(),
     );
     match (applied, folded_to) {
@@ -60,35 +75,20 @@ pub(super) fn blame<T>(
     events: &EventList,
     done: Result<T, ApplyError>,
 ) -> Result<Result<T, Failed>, End> {
+    let failed = |at, message| Ok(Err(Failed { at, message }));
     match done {
         Ok(done) => Ok(Ok(done)),
-        Err(ApplyError::Rejected { position, message }) => Ok(Err(Failed {
-            place: events.place(position),
-            message,
-        })),
-        Err(ApplyError::Failed(message)) => Ok(Err(Failed {
-            place: None,
-            message,
-        })),
+        Err(ApplyError::Rejected { position, message }) => failed(place(events, position), message),
+        Err(ApplyError::Failed(message)) => failed(Fault::Somewhere, message),
+        Err(error @ ApplyError::TimedOut(_)) => failed(Fault::Time, error.to_string()),
         Err(ApplyError::Rows(error)) => Err(error.into()),
         Err(ApplyError::Busy) => Err(End::Retry(ApplyError::Busy.to_string())),
         Err(ApplyError::Stopped) => Err(End::Stopped),
     }
 }
 
-/// A list that failed is cut, or its first event is at fault. Only a first
-/// event is ever blamed: what is before the culprit has been committed by then.
-pub(super) fn verdict(events: &EventList, failed: Failed, last: Position) -> Result<Cut, Blamed> {
-    let verdict = match failed.place {
-        Some(place) => cut::before(place, events.position(place).unwrap_or(last)),
-        None => cut::halve(events.len(), last),
-    };
-    match verdict {
-        Verdict::Cut(cut) => Ok(cut),
-        Verdict::FirstEvent => Err(Blamed {
-            position: events.position(0).unwrap_or(last),
-            event: events.get(0).map(describe_event).unwrap_or_default(),
-            message: failed.message,
-        }),
-    }
+fn place(events: &EventList, position: Position) -> Fault {
+    events
+        .place(position)
+        .map_or(Fault::Somewhere, Fault::Place)
 }

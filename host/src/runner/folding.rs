@@ -6,7 +6,6 @@ use std::time::Duration;
 use gnomon_model::Position;
 
 use super::Runner;
-use super::cut::Cut;
 use super::session::{Approach, End, Session};
 use crate::generation::GenerationState;
 use crate::row_cache::GenerationRows;
@@ -21,16 +20,17 @@ pub(super) const LIVE_FOLD_TIME: Duration = Duration::from_millis(10);
 impl Session {
     /// Whether a batch up to here is committed together with others: in a build
     /// that is behind, and where there are more events already.
-    pub(super) fn may_fold(&self, runner: &Runner, caught_up: bool, position: Position) -> bool {
-        let comes_more = if is_building(runner) {
+    pub(super) fn comes_more(&self, runner: &Runner, caught_up: bool, position: Position) -> bool {
+        if is_building(runner) {
             !caught_up
         } else {
             is_behind(runner, position) || self.rows.folded_to().is_some()
-        };
-        comes_more
-            && runner.assignment.build_window > 0
-            && self.cut == Cut::Whole
-            && self.position >= self.unfolded_to
+        }
+    }
+
+    /// Whether anything may be folded at this place.
+    pub(super) fn may_fold(&self, runner: &Runner) -> bool {
+        runner.assignment.build_window > 0 && self.position >= self.unfolded_to
     }
 
     /// Commits what is folded, when its time has come.
@@ -58,6 +58,8 @@ impl Session {
         &mut self,
         flush: impl FnOnce(&GenerationRows) -> Result<(), TargetError>,
     ) -> Result<(), End> {
+        // The database knows from then on which streams are parked.
+        self.parked.clear();
         let Some(end) = self.rows.folded_to() else {
             return Ok(());
         };
@@ -83,9 +85,6 @@ impl End {
     /// The database refuses a value of what was folded up to here: the batches
     /// are committed one by one, to find the event at fault.
     pub(super) fn unfold(end: Position) -> Self {
-        Self::Again(Approach {
-            unfolded_to: end,
-            ..Approach::PLAIN
-        })
+        Self::Again(Approach { unfolded_to: end })
     }
 }

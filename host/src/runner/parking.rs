@@ -2,95 +2,269 @@
 //!
 //! An event that cannot be applied waits in the dead-letter table, and behind
 //! it all later events of its stream, in order. A retry applies them with the
-//! code of the day; the rows are then those that an in-order projection would
-//! have given, as long as nothing that the projection read from other streams
-//! has changed meanwhile.
+//! code of the day, behind events that stand after them in the global order:
+//! where a projection brings streams together, the rows may differ from those
+//! of a rebuild, and the generation remembers it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
-use gnomon_model::{Event, Position, TableWrites};
+use gnomon_model::{Event, EventRef, Position, TableWrites};
 
 use super::Runner;
 use super::attempt::{Failed, attempt, finish};
-use super::session::{End, Session};
-use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
+use super::session::{Blamed, End, Session};
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits};
 use crate::event_list::EventList;
+use crate::guest::describe_event;
+use crate::source::{Checkpoint, Source};
 use crate::target::TargetErrorKind;
 use crate::telemetry::chain;
 
-/// Dead letters that are read, and retried, in one go.
-const PAGE_EVENTS: usize = 500;
+pub(super) const ONE_EVENT: PageLimits = PageLimits {
+    events: 1,
+    bytes: 1,
+};
+/// Between two log lines about events that are parked.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Splits a batch: events to apply, and events that wait.
-pub(super) fn divide(
-    session: &mut Session,
-    mut events: EventList,
-) -> Result<(EventList, Vec<DeadLetter>), End> {
-    let mut behind: HashMap<String, Option<Position>> = HashMap::new();
-    if session.may_have_dead_letters {
-        let streams: HashSet<&str> = events.iter().map(|event| event.stream_id).collect();
-        let streams: Vec<&str> = streams.into_iter().collect();
-        for stream in session.rows.parked_streams(&streams)? {
-            behind.insert(stream, None);
+/// What is left to do of a batch.
+pub(super) struct Batch {
+    /// To be applied.
+    pub(super) events: EventList,
+    /// To be parked, in order.
+    park: VecDeque<DeadLetter>,
+    /// What came of skips, in order.
+    met: VecDeque<MetSkip>,
+    /// The checkpoint behind it.
+    pub(super) next: Checkpoint,
+    /// The position of `next`.
+    pub(super) position: Position,
+    /// The event behind it, at which the projection is to halt.
+    pub(super) halt: Option<Blamed>,
+}
+
+/// A part of a batch, up to a place between two events.
+pub(super) struct Part {
+    pub(super) events: EventList,
+    pub(super) next: Checkpoint,
+    pub(super) position: Position,
+    /// Whether it is all that was left of the batch.
+    pub(super) is_last: bool,
+}
+
+impl Batch {
+    pub(super) fn new(
+        events: EventList,
+        met: Vec<MetSkip>,
+        next: Checkpoint,
+        position: Position,
+    ) -> Self {
+        Self {
+            events,
+            park: VecDeque::new(),
+            met: met.into(),
+            next,
+            position,
+            halt: None,
         }
     }
-    // Events that wait anyway may come before it.
-    let condemned = session.condemned.take_if(|condemned| {
-        events
-            .iter()
-            .any(|event| event.position == condemned.position)
-    });
-    if behind.is_empty() && condemned.is_none() {
-        return Ok((events, Vec::new()));
+
+    /// Takes the first so many events out.
+    pub(super) fn take(&mut self, events: usize, source: &dyn Source) -> Part {
+        let rest = self.events.split_off(events.max(1));
+        let events = std::mem::replace(&mut self.events, rest);
+        match events.last().filter(|_| !self.events.is_empty()) {
+            Some(position) => Part {
+                events,
+                next: source.behind(position),
+                position,
+                is_last: false,
+            },
+            None => Part {
+                events,
+                next: self.next.clone(),
+                position: self.position,
+                is_last: true,
+            },
+        }
     }
-    let mut waiting = Vec::new();
-    let mut waits: HashSet<Position> = HashSet::new();
-    for event in events.iter() {
-        let message = match (&condemned, behind.get(event.stream_id)) {
-            (_, Some(Some(position))) => format!("waits behind event {position} of its stream"),
-            (_, Some(None)) => "waits behind an earlier event of its stream".to_owned(),
-            (Some(condemned), None) if condemned.position == event.position => {
-                behind.insert(event.stream_id.to_owned(), Some(event.position));
-                condemned.message.clone()
-            }
-            (_, None) => continue,
+
+    /// Puts a part back that was not applied.
+    pub(super) fn put_back(&mut self, mut part: Part) {
+        part.events.append(std::mem::replace(
+            &mut self.events,
+            EventList::from([].as_slice()),
+        ));
+        self.events = part.events;
+    }
+
+    /// What is left out up to a position.
+    pub(super) fn left_out(&mut self, until: Position) -> LeftOut {
+        let park = self
+            .park
+            .partition_point(|letter| letter.event.position <= until);
+        let met = self.met.partition_point(|met| met.position <= until);
+        LeftOut {
+            park: self.park.drain(..park).collect(),
+            met: self.met.drain(..met).collect(),
+        }
+    }
+
+    /// Puts back what was left out of a part that was not committed.
+    pub(super) fn put_back_left_out(&mut self, left_out: LeftOut) {
+        for letter in left_out.park.into_iter().rev() {
+            self.park.push_front(letter);
+        }
+        for met in left_out.met.into_iter().rev() {
+            self.met.push_front(met);
+        }
+    }
+
+    /// Ends the batch before an event, at which the projection halts.
+    fn end_before(&mut self, blamed: Blamed, start: (&Checkpoint, Position), source: &dyn Source) {
+        let end = blamed.position;
+        self.events.retain(|position| position < end);
+        self.park.retain(|letter| letter.event.position < end);
+        self.met.retain(|met| met.position < end);
+        let last = [
+            self.events.last(),
+            self.park.back().map(|letter| letter.event.position),
+            self.met.back().map(|met| met.position),
+        ];
+        (self.next, self.position) = match last.into_iter().flatten().max() {
+            Some(last) => (source.behind(last), last),
+            None => (start.0.clone(), start.1),
         };
-        waits.insert(event.position);
-        waiting.push(DeadLetter {
-            event: event.into(),
-            error: message,
-        });
+        self.halt = Some(blamed);
     }
-    events.retain(|position| !waits.contains(&position));
-    Ok((events, waiting))
+
+    /// Makes an event wait, in its place among the others that do.
+    fn add(&mut self, letter: DeadLetter) {
+        let place = self
+            .park
+            .partition_point(|other| other.event.position < letter.event.position);
+        self.park.insert(place, letter);
+    }
+}
+
+/// Lets the events of streams that are parked wait.
+pub(super) fn set_aside(
+    session: &mut Session,
+    runner: &Runner,
+    batch: &mut Batch,
+) -> Result<(), End> {
+    if session.dead_letters == 0 {
+        return Ok(());
+    }
+    let streams: HashSet<&str> = batch.events.iter().map(|event| event.stream_id).collect();
+    let streams: Vec<&str> = streams.into_iter().collect();
+    for stream in session.rows.parked_streams(&streams)? {
+        session.parked.entry(stream).or_insert(None);
+    }
+    let waiting = followers(session, &batch.events);
+    park(session, runner, batch, waiting);
+    Ok(())
+}
+
+/// Parks the first event of a batch, which cannot be applied, and those of its
+/// stream that follow it.
+pub(super) fn condemn(
+    session: &mut Session,
+    runner: &mut Runner,
+    batch: &mut Batch,
+    failed: Failed,
+) {
+    let Some(first) = batch.events.get(0).map(Event::from) else {
+        return;
+    };
+    let event = describe_event(EventRef::from(&first));
+    let (position, stream) = (first.position, first.stream_id.clone());
+    session.parked.insert(stream, Some(position));
+    let mut waiting = followers(session, &batch.events);
+    if let Some(letter) = waiting.first_mut() {
+        letter.error.clone_from(&failed.message);
+    }
+    park(session, runner, batch, waiting);
+    let projection = &runner.assignment.generation.projection;
+    if batch.halt.is_none() {
+        runner.parking_log.note(projection, &event, &failed.message);
+    }
+}
+
+/// Events of a list whose streams are parked, with the reason for which they
+/// wait.
+fn followers(session: &Session, events: &EventList) -> Vec<DeadLetter> {
+    let waiting = events.iter().filter_map(|event| {
+        let error = match session.parked.get(event.stream_id)? {
+            Some(position) => format!("waits behind event {position} of its stream"),
+            None => "waits behind an earlier event of its stream".to_owned(),
+        };
+        Some(DeadLetter {
+            event: event.into(),
+            error,
+        })
+    });
+    waiting.collect()
+}
+
+/// Makes events of a batch wait. Where there would be more of them than the
+/// projection may have, it halts at the first that is too many.
+fn park(session: &mut Session, runner: &Runner, batch: &mut Batch, letters: Vec<DeadLetter>) {
+    let max = runner.assignment.max_dead_letters;
+    let mut waits: HashSet<Position> = HashSet::with_capacity(letters.len());
+    let mut blamed = None;
+    for letter in letters {
+        if session.dead_letters >= max {
+            blamed = Some(Blamed {
+                position: letter.event.position,
+                event: describe_event(EventRef::from(&letter.event)),
+                message: format!(
+                    "{}; it is not parked, as {} events wait already (max-dead-letters = {max})",
+                    letter.error, session.dead_letters
+                ),
+            });
+            break;
+        }
+        session.dead_letters += 1;
+        waits.insert(letter.event.position);
+        batch.add(letter);
+    }
+    batch.events.retain(|position| !waits.contains(&position));
+    if let Some(blamed) = blamed {
+        let start = (&session.checkpoint, session.position);
+        batch.end_before(blamed, start, &*runner.assignment.source);
+    }
 }
 
 /// Carries out all requests that wait, oldest first.
-pub(super) fn serve_requests(session: &mut Session, runner: &Runner) -> Result<(), End> {
+pub(super) fn serve_requests(session: &mut Session, runner: &mut Runner) -> Result<(), End> {
     while let Some(request) = session.rows.next_request()? {
-        match request.action {
-            DeadLetterAction::Retry => retry(session, runner, &request)?,
-            DeadLetterAction::Discard => discard(session, &request)?,
-        }
+        retry(session, runner, request.stream.as_deref())?;
         let done = DeadLetterChanges {
             done: Some(request.id),
             ..DeadLetterChanges::default()
         };
         commit(session, &[], done)?;
     }
-    session.may_have_dead_letters = session.rows.has_dead_letters()?;
-    Ok(())
+    session.dead_letters = session.rows.count_dead_letters()?;
+    // What was known of requests is no longer true.
+    Ok(runner.runtime.block_on(runner.controls.refresh())?)
 }
 
 /// Applies what waits, in order. Where an event fails again, its stream goes
 /// on waiting from there.
-fn retry(session: &mut Session, runner: &Runner, request: &DeadLetterRequest) -> Result<(), End> {
+pub(super) fn retry(
+    session: &mut Session,
+    runner: &Runner,
+    stream: Option<&str>,
+) -> Result<(), End> {
     let mut still_parked: HashSet<String> = HashSet::new();
     let mut after = Position::START;
     loop {
         let page = session
             .rows
-            .dead_letters(request.stream.as_deref(), after, PAGE_EVENTS)?;
+            .dead_letters(stream, after, PageLimits::USUAL)?;
         let Some(last) = page.last() else {
             return Ok(());
         };
@@ -129,63 +303,48 @@ fn commit_unless_rejected(
 
 /// Applies many events in one batch; says whether that went well.
 fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> Result<bool, End> {
-    let list = EventList::from(events);
-    let Ok(writes) = finish(&list, attempt(runner, &session.rows, &list)?)? else {
-        return Ok(false);
-    };
-    let release: Vec<Position> = events.iter().map(|event| event.position).collect();
-    let changes = DeadLetterChanges {
-        release: &release,
-        ..DeadLetterChanges::default()
-    };
-    Ok(commit_unless_rejected(session, &writes, changes)?.is_ok())
+    Ok(apply(session, runner, events)?.is_ok())
 }
 
 /// Applies one event, or records why it cannot be applied today.
 fn apply_alone(session: &mut Session, runner: &Runner, event: &Event) -> Result<bool, End> {
-    let position = event.position;
-    let list = EventList::from(std::slice::from_ref(event));
-    let message = match finish(&list, attempt(runner, &session.rows, &list)?)? {
-        Ok(writes) => {
-            let changes = DeadLetterChanges {
-                release: &[position],
-                ..DeadLetterChanges::default()
-            };
-            match commit_unless_rejected(session, &writes, changes)? {
-                Ok(()) => return Ok(true),
-                Err(message) => message,
-            }
-        }
-        Err(Failed { message, .. }) => message,
+    let Err(message) = apply(session, runner, std::slice::from_ref(event))? else {
+        return Ok(true);
     };
     let changes = DeadLetterChanges {
-        reasons: &[(position, message)],
+        reasons: &[(event.position, message)],
         ..DeadLetterChanges::default()
     };
     commit(session, &[], changes)?;
     Ok(false)
 }
 
-fn discard(session: &mut Session, request: &DeadLetterRequest) -> Result<(), End> {
-    loop {
-        let page =
-            session
-                .rows
-                .dead_letters(request.stream.as_deref(), Position::START, PAGE_EVENTS)?;
-        if page.is_empty() {
-            return Ok(());
-        }
-        let release: Vec<Position> = page.iter().map(|letter| letter.event.position).collect();
-        let changes = DeadLetterChanges {
-            release: &release,
-            ..DeadLetterChanges::default()
-        };
-        commit(session, &[], changes)?;
-    }
+/// Applies events that waited, or says why not.
+fn apply(
+    session: &mut Session,
+    runner: &Runner,
+    events: &[Event],
+) -> Result<Result<(), String>, End> {
+    let list = EventList::from(events);
+    let time = runner.assignment.guest_limits.time;
+    let writes = match finish(&list, attempt(runner, &session.rows, &list, time)?)? {
+        Ok(writes) => writes,
+        Err(Failed { message, .. }) => return Ok(Err(message)),
+    };
+    let release: Vec<Position> = events.iter().map(|event| event.position).collect();
+    let late = release
+        .iter()
+        .filter(|position| **position < session.position);
+    let changes = DeadLetterChanges {
+        release: &release,
+        late: late.count() as u64,
+        ..DeadLetterChanges::default()
+    };
+    commit_unless_rejected(session, &writes, changes)
 }
 
 /// Commits changes that do not move the checkpoint.
-fn commit(
+pub(super) fn commit(
     session: &mut Session,
     writes: &[TableWrites],
     changes: DeadLetterChanges<'_>,
@@ -193,4 +352,47 @@ fn commit(
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
     session.commit(writes, changes, checkpoint, position)?;
     Ok(())
+}
+
+/// What is said of parked events in the log: at most one line a second.
+#[derive(Debug, Default)]
+pub(super) struct ParkingLog {
+    said: Option<Instant>,
+    unsaid: u64,
+    last: String,
+}
+
+impl ParkingLog {
+    /// An event, and the rest of its stream, is parked.
+    fn note(&mut self, projection: &str, event: &str, message: &str) {
+        self.unsaid += 1;
+        self.last = format!("{event}: {message}");
+        self.say_if_due(projection);
+    }
+
+    /// Says what is not said yet, if the last line is old enough.
+    pub(super) fn say_if_due(&mut self, projection: &str) {
+        if self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL) {
+            self.say(projection);
+        }
+    }
+
+    /// Says what is not said yet.
+    pub(super) fn say(&mut self, projection: &str) {
+        match self.unsaid {
+            0 => return,
+            1 => tracing::warn!(
+                projection,
+                "an event and the rest of its stream are parked: {}",
+                self.last
+            ),
+            count => tracing::warn!(
+                projection,
+                "{count} events and the rest of their streams are parked, the last of them {}",
+                self.last
+            ),
+        }
+        self.unsaid = 0;
+        self.said = Some(Instant::now());
+    }
 }

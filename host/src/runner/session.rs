@@ -1,20 +1,24 @@
 //! One lease's work: from opening the writer to the first failure.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_model::{Position, TableWrites};
+use tokio::sync::watch;
 
 use super::Runner;
-use super::attempt::{Failed, attempt, blame, finish, verdict};
-use super::cut::Cut;
+use super::attempt::{Failed, Fault, attempt, blame, finish};
 use super::folding::{LIVE_FOLD_TIME, is_building};
 use super::heartbeat::Heartbeat;
 use super::pace::Pace;
-use super::parking;
+use super::parking::{self, Batch, Part};
+use super::skipping::{self, Skips};
+use super::steps::{Steps, Verdict};
+use crate::configuration::OnError;
 use crate::dead_letter::DeadLetterChanges;
-use crate::event_list::EventList;
 use crate::generation::{GenerationState, Lease, RunState};
+use crate::guest::{Written, describe_event};
 use crate::reader::{Company, Portion, Reader, Reading};
 use crate::row_cache::{GenerationRows, Rows, Step};
 use crate::source::{BatchLimits, Checkpoint, SourceError, SourceErrorKind};
@@ -38,7 +42,7 @@ pub(super) enum End {
     NoWork,
     /// Something outside failed; try again.
     Retry(String),
-    /// A batch failed; go about it in another way.
+    /// What was folded was refused; go about it in another way.
     Again(Approach),
     /// This event cannot be applied.
     Blamed(Blamed),
@@ -57,11 +61,8 @@ pub(super) struct Blamed {
 }
 
 /// How a session goes about its first batches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Approach {
-    pub(super) cut: Cut,
-    /// An event that is to be parked instead of applied.
-    pub(super) condemned: Option<Blamed>,
     /// Up to here each batch is committed by itself: what was folded together
     /// was refused by the database, and the event at fault is in one of them.
     pub(super) unfolded_to: Position,
@@ -69,23 +70,8 @@ pub(super) struct Approach {
 
 impl Approach {
     pub(super) const PLAIN: Self = Self {
-        cut: Cut::Whole,
-        condemned: None,
         unfolded_to: Position::START,
     };
-
-    /// Parks an event, in a batch of its own: were there another one in it
-    /// that cannot be applied, nothing would be committed.
-    pub(super) const fn park(blamed: Blamed) -> Self {
-        Self {
-            cut: Cut::Small {
-                events: 1,
-                until: blamed.position,
-            },
-            condemned: Some(blamed),
-            unfolded_to: Position::START,
-        }
-    }
 }
 
 impl From<SourceError> for End {
@@ -121,14 +107,15 @@ pub(super) struct Session {
     pub(super) has_caught_up: bool,
     /// Where the reader ends.
     end: Option<Position>,
-    pub(super) cut: Cut,
     pub(super) unfolded_to: Position,
-    pub(super) condemned: Option<Blamed>,
     pub(super) pace: Pace,
-    /// Whether some streams may be parked; saves a query for every batch.
-    pub(super) may_have_dead_letters: bool,
-    /// The newest request that was seen.
-    requests: i64,
+    /// How many events wait, those among them that are not committed yet.
+    pub(super) dead_letters: u64,
+    /// Streams that are known to be parked, and behind which event. All that
+    /// the database does not know yet are there.
+    pub(super) parked: HashMap<String, Option<Position>>,
+    skips: Skips,
+    lost: watch::Receiver<bool>,
 }
 
 impl Session {
@@ -153,7 +140,7 @@ impl Session {
             &assignment.source.start(),
         )?;
         let checkpoint = rows.checkpoint();
-        let may_have_dead_letters = rows.has_dead_letters()?;
+        let dead_letters = rows.count_dead_letters()?;
         let position = assignment.source.position(&checkpoint)?;
         let head = runner.runtime.block_on(assignment.source.look())?.head;
         if position > head {
@@ -165,7 +152,9 @@ impl Session {
             )));
         }
         let end = control.end();
-        let reader = start_reader(runner, &checkpoint, approach.cut, end);
+        let skips = Skips::read(&rows, control.skips, position)?;
+        runner.skips = control.skips;
+        let reader = start_reader(runner, &checkpoint, end);
         runner
             .progress
             .send_modify(|progress| progress.position = position);
@@ -173,7 +162,7 @@ impl Session {
         if !runner.is_retrying() {
             runner.report(lease, RunState::Running, None);
         }
-        Ok(Self {
+        let mut session = Self {
             lease,
             rows,
             reader,
@@ -182,13 +171,15 @@ impl Session {
             passed: None,
             has_caught_up: false,
             end,
-            cut: approach.cut,
             unfolded_to: approach.unfolded_to,
-            condemned: approach.condemned,
             pace: Pace::start(position),
-            may_have_dead_letters,
-            requests: 0,
-        })
+            dead_letters,
+            parked: HashMap::new(),
+            skips,
+            lost: heartbeat.watch(),
+        };
+        session.release_skipped(runner)?;
+        Ok(session)
     }
 
     pub(super) fn run(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> End {
@@ -263,10 +254,15 @@ impl Session {
             self.flush()?;
             return Err(End::Paused);
         }
-        if control.requests > self.requests {
+        if control.skips != self.skips.revision {
+            self.flush()?;
+            self.skips = Skips::read(&self.rows, control.skips, self.position)?;
+            runner.skips = control.skips;
+            self.release_skipped(runner)?;
+        }
+        if control.requests > 0 {
             self.flush()?;
             parking::serve_requests(self, runner)?;
-            self.requests = control.requests;
         }
         if control.end() != self.end {
             self.end = control.end();
@@ -275,16 +271,27 @@ impl Session {
         Ok(())
     }
 
+    /// Leaves out what waits and was decided to be skipped.
+    fn release_skipped(&mut self, runner: &mut Runner) -> Result<(), End> {
+        if self.skips.revision > 0 && self.dead_letters > 0 {
+            skipping::release(self, runner)?;
+        }
+        Ok(())
+    }
+
     /// Applies and commits one batch, or finds out why that cannot be done.
     fn project(&mut self, runner: &mut Runner, portion: Portion) -> Result<(), End> {
         let Portion {
-            events,
+            mut events,
             next,
             position,
             caught_up,
         } = portion;
         self.has_caught_up = caught_up;
-        if events.is_empty() {
+        let met = self
+            .skips
+            .meet(&self.rows, (self.position, position), &mut events)?;
+        if events.is_empty() && met.is_empty() {
             if next != self.checkpoint {
                 self.passed = Some((next, position));
             }
@@ -293,47 +300,15 @@ impl Session {
             }
             return Ok(());
         }
-        let (events, waiting) = parking::divide(self, events)?;
-        let last = events.last().unwrap_or(position);
-        let written = attempt(runner, &self.rows, &events)?;
-        if self.may_fold(runner, caught_up, position) && waiting.is_empty() {
-            let rate = self.pace.reached(position);
-            let folded = match written {
-                Ok(written) => {
-                    let fold = |rows: &mut Rows| written.fold(rows);
-                    blame(&events, self.rows.fold(fold, next.clone(), position, rate))?
-                }
-                Err(failed) => Err(failed),
-            };
-            self.unless_failed(&events, last, folded)?;
-            self.reached(next, position);
-            self.flush_if_due(runner)?;
-        } else {
-            let writes = finish(&events, written)?;
-            let writes = self.unless_failed(&events, last, writes)?;
+        let mut batch = Batch::new(events, met, next, position);
+        parking::set_aside(self, runner, &mut batch)?;
+        self.apply(runner, &mut batch, caught_up)?;
+        if let Some(blamed) = batch.halt {
             self.flush()?;
-            let dead_letters = DeadLetterChanges {
-                park: &waiting,
-                ..DeadLetterChanges::default()
-            };
-            match self.commit(&writes, dead_letters, next, position) {
-                Err(error) if error.kind() == TargetErrorKind::Rejected => {
-                    let failed = Failed {
-                        place: None,
-                        message: chain(&error),
-                    };
-                    return Err(self.approach(verdict(&events, failed, last)));
-                }
-                committed => committed?,
-            }
+            return Err(End::Blamed(blamed));
         }
-        self.may_have_dead_letters |= !waiting.is_empty();
-        let count = events.len() as u64;
-        runner
-            .progress
-            .send_modify(|progress| progress.events += count);
+        self.flush_if_due(runner)?;
         self.tell_position(runner);
-        self.recut(runner, self.cut.after(position));
         if self.rows.folded_to().is_none() {
             // Only a commit shows that what failed before is over.
             runner.backoff = super::backoff();
@@ -342,39 +317,165 @@ impl Session {
         Ok(())
     }
 
-    /// Where events cannot be applied, what went well before is committed, and
-    /// not done again in small parts.
-    fn unless_failed<T>(
+    /// Applies a batch, in as many steps as it takes to find the events that
+    /// cannot be applied.
+    fn apply(
         &mut self,
-        events: &EventList,
-        last: Position,
-        done: Result<T, Failed>,
-    ) -> Result<T, End> {
-        match done {
-            Ok(done) => Ok(done),
-            Err(failed) => {
-                self.flush()?;
-                Err(self.approach(verdict(events, failed, last)))
+        runner: &mut Runner,
+        batch: &mut Batch,
+        caught_up: bool,
+    ) -> Result<(), End> {
+        let mut steps = Steps::whole(runner.assignment.guest_limits.time);
+        let mut is_looking = false;
+        loop {
+            let part = batch.take(steps.events(), &*runner.assignment.source);
+            let (count, is_last) = (part.events.len(), part.is_last);
+            let failed = match self.apply_part(runner, batch, part, steps.time(), caught_up)? {
+                Ok(()) if is_last => break,
+                Ok(()) => {
+                    steps.went_well(count);
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            self.look_up(runner)?;
+            let (events, failed) = failed;
+            if failed.at == Fault::Time && events > 1 && !is_looking {
+                is_looking = true;
+                let cause = format!(
+                    "{} events took longer than {:?} (limits.batch-time); looking for the one on \
+                     which it does not end",
+                    events,
+                    steps.time()
+                );
+                tracing::warn!(
+                    projection = runner.assignment.generation.projection,
+                    "{cause}"
+                );
+                runner.report(self.lease, RunState::Retrying, Some(cause));
             }
+            match (steps.failed(events, failed.at), runner.assignment.on_error) {
+                (Verdict::Again, _) => {}
+                (Verdict::FirstEvent, OnError::Park) => {
+                    parking::condemn(self, runner, batch, failed);
+                }
+                (Verdict::FirstEvent, OnError::Halt) => {
+                    self.flush()?;
+                    return Err(End::Blamed(blamed(batch, failed)));
+                }
+            }
+        }
+        if is_looking {
+            runner.report(self.lease, RunState::Running, None);
+        }
+        Ok(())
+    }
+
+    /// Notices between two steps what would end the session between two
+    /// batches.
+    fn look_up(&self, runner: &Runner) -> Result<(), End> {
+        if runner.shutdown.has_begun() {
+            return Err(End::Stopped);
+        }
+        if *self.lost.borrow() {
+            return Err(End::Fenced);
+        }
+        match runner.has_work() {
+            true => Ok(()),
+            false => Err(End::NoWork),
         }
     }
 
-    /// The verdict on a batch, as an end of the session. While the event at
-    /// fault is looked for, nothing is folded.
-    fn approach(&self, verdict: Result<Cut, Blamed>) -> End {
-        match verdict {
-            Ok(cut) => End::Again(Approach {
-                cut,
-                condemned: None,
-                unfolded_to: self.unfolded_to,
-            }),
-            Err(blamed) => End::Blamed(blamed),
+    /// Applies a part of a batch, and folds or commits it with what the batch
+    /// leaves out up to there. A part that fails is back in the batch then.
+    fn apply_part(
+        &mut self,
+        runner: &mut Runner,
+        batch: &mut Batch,
+        part: Part,
+        time: Duration,
+        caught_up: bool,
+    ) -> Result<Result<(), (usize, Failed)>, End> {
+        let events = &part.events;
+        let count = events.len();
+        if count == 0 && part.next == self.checkpoint {
+            return Ok(Ok(()));
+        }
+        let written = match count {
+            0 => None,
+            _ => match attempt(runner, &self.rows, events, time)? {
+                Ok(written) => Some(written),
+                Err(failed) => {
+                    batch.put_back(part);
+                    return Ok(Err((count, failed)));
+                }
+            },
+        };
+        let folds = self.may_fold(runner)
+            && (!part.is_last
+                || batch.halt.is_some()
+                || self.comes_more(runner, caught_up, part.position));
+        let done = if folds {
+            let rate = self.pace.reached(part.position);
+            let fold = |rows: &mut Rows| match written {
+                Some(written) => written.fold(rows),
+                None => Ok(()),
+            };
+            let (next, position) = (part.next.clone(), part.position);
+            let folded = blame(events, self.rows.fold(fold, next, position, rate))?;
+            folded.map(|()| {
+                let left_out = batch.left_out(part.position);
+                if !left_out.is_empty() {
+                    self.rows.leave_out(left_out);
+                }
+                self.reached(part.next.clone(), part.position);
+            })
+        } else {
+            self.commit_part(batch, &part, written)?
+        };
+        if let Err(failed) = done {
+            batch.put_back(part);
+            return Ok(Err((count, failed)));
+        }
+        runner
+            .progress
+            .send_modify(|progress| progress.events += count as u64);
+        Ok(Ok(()))
+    }
+
+    fn commit_part(
+        &mut self,
+        batch: &mut Batch,
+        part: &Part,
+        written: Option<Written>,
+    ) -> Result<Result<(), Failed>, End> {
+        let writes = match written {
+            Some(written) => match finish(&part.events, Ok(written))? {
+                Ok(writes) => writes,
+                Err(failed) => return Ok(Err(failed)),
+            },
+            None => Vec::new(),
+        };
+        self.flush()?;
+        let left_out = batch.left_out(part.position);
+        let (next, position) = (part.next.clone(), part.position);
+        match self.commit(&writes, left_out.changes(), next, position) {
+            Err(error) if error.kind() == TargetErrorKind::Rejected && !part.events.is_empty() => {
+                batch.put_back_left_out(left_out);
+                Ok(Err(Failed {
+                    at: Fault::Somewhere,
+                    message: chain(&error),
+                }))
+            }
+            committed => Ok(Ok(committed?)),
         }
     }
 
     /// Nothing came for a while: commits what is folded and a checkpoint that
     /// only passed unwanted events, or says why the source stands still.
     fn settle(&mut self, runner: &mut Runner) -> Result<(), End> {
+        let projection = &runner.assignment.generation.projection;
+        runner.parking_log.say_if_due(projection);
         let mut has_settled = self.rows.folded_to().is_some();
         self.flush()?;
         if let Some((next, position)) = self.passed.take() {
@@ -432,22 +533,24 @@ impl Session {
         }
     }
 
-    /// Reads in batches of another size from now on.
-    fn recut(&mut self, runner: &Runner, cut: Cut) {
-        if cut != self.cut {
-            self.cut = cut;
-            self.restart_reader(runner);
-        }
-    }
-
     fn restart_reader(&mut self, runner: &Runner) {
         self.has_caught_up = false;
         self.passed = None;
-        self.reader = start_reader(runner, &self.checkpoint, self.cut, self.end);
+        self.reader = start_reader(runner, &self.checkpoint, self.end);
     }
 }
 
-fn start_reader(runner: &Runner, from: &Checkpoint, cut: Cut, end: Option<Position>) -> Reader {
+/// The first event of a batch, which is at fault.
+fn blamed(batch: &Batch, failed: Failed) -> Blamed {
+    let first = batch.events.get(0);
+    Blamed {
+        position: first.map_or(batch.position, |event| event.position),
+        event: first.map(describe_event).unwrap_or_default(),
+        message: failed.message,
+    }
+}
+
+fn start_reader(runner: &Runner, from: &Checkpoint, end: Option<Position>) -> Reader {
     let assignment = &runner.assignment;
     let is_live = runner
         .control()
@@ -459,14 +562,12 @@ fn start_reader(runner: &Runner, from: &Checkpoint, cut: Cut, end: Option<Positi
             from: from.clone(),
             subscription: assignment.generation.description.subscription.clone(),
             limits: BatchLimits {
-                events: cut.events(assignment.batch_limits.events),
                 until: end,
                 ..assignment.batch_limits
             },
-            company: match (cut, is_live) {
-                (Cut::Small { .. }, _) => Company::Alone,
-                (Cut::Whole, true) => Company::Live,
-                (Cut::Whole, false) => Company::Builds,
+            company: match is_live {
+                true => Company::Live,
+                false => Company::Builds,
             },
         },
     )

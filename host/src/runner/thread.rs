@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use super::parking::ParkingLog;
 use super::{Assignment, Progress, Runner, backoff};
 use crate::generation::{GenerationState, RunReport, RunState};
 use crate::shutdown::Shutdown;
@@ -66,6 +67,8 @@ pub fn start(
         backoff: backoff(),
         heartbeat: None,
         reported: None,
+        skips: 0,
+        parking_log: ParkingLog::default(),
     };
     let thread = |name: String| {
         std::thread::Builder::new()

@@ -278,6 +278,7 @@ fn assignment(
         build_window: limits.build_window,
         lease_time: limits.lease_time,
         on_error: parts.configuration.on_error(&generation.projection),
+        max_dead_letters: (parts.configuration).max_dead_letters(&generation.projection),
         generation,
         guest,
         source: Arc::clone(&parts.source),

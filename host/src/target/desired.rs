@@ -52,6 +52,9 @@ pub struct Control {
     /// The newest request about the generation's dead letters that waits; zero
     /// if none does.
     pub requests: i64,
+    /// Grows with every change of the decisions to skip an event that hold for
+    /// the projection; zero if there was none ever.
+    pub skips: i64,
 }
 
 impl Control {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
-use crate::dead_letter::{DeadLetter, DeadLetterAction};
+use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::postgres::server::{Connection, Server};
 use crate::silence::Silence;
@@ -52,6 +52,7 @@ mod removal;
 mod schema;
 mod schemas;
 mod silence;
+mod skips;
 mod statements;
 mod tables;
 mod views;
@@ -328,22 +329,55 @@ impl Target for PostgresTarget {
         &self,
         generation: GenerationId,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError> {
-        dead_letters::page(&self.registry, generation, None, after, limit)
+        dead_letters::page(&self.registry, generation, None, after, limits)
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
 
-    async fn request(
+    async fn request_retry(
         &self,
         generation: GenerationId,
-        action: DeadLetterAction,
         stream: Option<&str>,
     ) -> Result<(), TargetError> {
-        control::request(&self.registry, generation, action, stream)
+        dead_letters::request_retry(&self.registry, generation, stream)
             .await
-            .map_err(|failure| failure.into_error(&self.place, "store a request in"))
+            .map_err(failed(&self.place, "store a request in"))
+    }
+
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, TargetError> {
+        skips::add(&self.registry, projection, skip)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "record a skip in"))
+    }
+
+    async fn skip_dead_letters(
+        &self,
+        generation: GenerationId,
+        stream: Option<&str>,
+        decided: Decided<'_>,
+    ) -> Result<u64, TargetError> {
+        skips::add_dead_letters(&self.registry, generation, stream, decided)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "record skips in"))
+    }
+
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, TargetError> {
+        skips::remove(&self.registry, projection, position)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "take a skip back in"))
+    }
+
+    async fn skips(
+        &self,
+        projection: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Skip>, TargetError> {
+        skips::page(&self.registry, projection, after, limit)
+            .await
+            .map_err(failed(&self.place, "read the skips in"))
     }
 
     async fn writer(

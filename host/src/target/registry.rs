@@ -35,6 +35,8 @@ pub(super) struct StoredGeneration {
     pub(super) position: i64,
     pub(super) host: Option<String>,
     pub(super) dead_letters: i64,
+    pub(super) applied_late: i64,
+    pub(super) changed_skips: i64,
 }
 
 impl StoredGeneration {
@@ -68,6 +70,8 @@ impl StoredGeneration {
             position: Position::from_sql(self.position).ok_or_else(|| unreadable("position"))?,
             report,
             dead_letters: u64::try_from(self.dead_letters).unwrap_or(0),
+            applied_late: u64::try_from(self.applied_late).unwrap_or(0),
+            changed_skips: u64::try_from(self.changed_skips).unwrap_or(0),
             host: self.host,
         })
     }
@@ -85,6 +89,7 @@ pub(super) struct StoredControl {
     pub(super) paused: bool,
     pub(super) resumes: i64,
     pub(super) requests: i64,
+    pub(super) skips: i64,
 }
 
 impl StoredControl {
@@ -103,6 +108,7 @@ impl StoredControl {
             paused: self.paused,
             resumes: self.resumes,
             requests: self.requests,
+            skips: self.skips,
         })
     }
 }
@@ -278,6 +284,18 @@ pub(super) fn overtaken_by(projection: &str, rollback: GenerationId) -> String {
         "a rollback to generation {rollback} was asked for since; `gnomon promote {projection}` \
          promotes this one after all"
     )
+}
+
+/// Why a candidate that parked more events than the live generation is not
+/// promoted by itself; `None` if it did not.
+pub(super) fn too_many_dead_letters(projection: &str, candidate: i64, live: i64) -> Option<String> {
+    (candidate > live).then(|| {
+        format!(
+            "{candidate} events wait in its dead-letter table, and {live} in that of the live \
+             generation; `gnomon dead-letters list {projection} --candidate` shows them, `gnomon diff \
+             {projection}` the rows, and `gnomon promote {projection}` promotes it all the same"
+        )
+    })
 }
 
 /// A file name for a message.

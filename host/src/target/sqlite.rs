@@ -21,7 +21,7 @@ use super::{
     Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
     TargetError, TargetErrorKind, Writer,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterAction};
+use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 
 mod cell;
@@ -42,6 +42,7 @@ mod modules;
 mod note;
 mod promotion;
 mod removal;
+mod skips;
 mod statements;
 mod tables;
 mod user_objects;
@@ -318,25 +319,78 @@ impl Target for SqliteTarget {
         &self,
         generation: GenerationId,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError> {
         self.with(move |database| {
             database.read("read the dead letters in", |connection| {
-                dead_letters::page(connection, generation, None, after, limit)
+                dead_letters::page(connection, generation, None, after, limits)
             })
         })
         .await
     }
 
-    async fn request(
+    async fn request_retry(
         &self,
         generation: GenerationId,
-        action: DeadLetterAction,
         stream: Option<&str>,
     ) -> Result<(), TargetError> {
         let stream = stream.map(str::to_owned);
-        self.with(move |database| control::request(database, generation, action, stream.as_deref()))
+        self.with(move |database| {
+            database.write("store a request in", |transaction| {
+                let stream = stream.as_deref();
+                Ok(dead_letters::request_retry(
+                    transaction,
+                    generation,
+                    stream,
+                )?)
+            })
+        })
+        .await
+    }
+
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, TargetError> {
+        let (projection, skip) = (projection.to_owned(), skip.clone());
+        self.with(move |database| skips::add(database, &projection, &skip))
             .await
+    }
+
+    async fn skip_dead_letters(
+        &self,
+        generation: GenerationId,
+        stream: Option<&str>,
+        decided: Decided<'_>,
+    ) -> Result<u64, TargetError> {
+        let stream = stream.map(str::to_owned);
+        let (actor, reason) = (decided.actor.to_owned(), decided.reason.map(str::to_owned));
+        self.with(move |database| {
+            let decided = Decided {
+                actor: &actor,
+                reason: reason.as_deref(),
+            };
+            skips::add_dead_letters(database, generation, stream.as_deref(), decided)
+        })
+        .await
+    }
+
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| skips::remove(database, &projection, position))
+            .await
+    }
+
+    async fn skips(
+        &self,
+        projection: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Skip>, TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| {
+            database.read("read the skips in", |connection| {
+                skips::page(connection, &projection, after, limit)
+            })
+        })
+        .await
     }
 
     async fn writer(

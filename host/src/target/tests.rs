@@ -12,7 +12,7 @@ use self::database::Database;
 use super::{
     Acquired, Commit, NewGeneration, Promotion, Target, TargetError, TargetErrorKind, Writer,
 };
-use crate::dead_letter::{DeadLetterAction, DeadLetterChanges};
+use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash};
 use crate::source::Checkpoint;
 use crate::telemetry::chain;
@@ -22,6 +22,7 @@ mod commits;
 mod comparisons;
 mod copies;
 mod database;
+mod decisions;
 mod desired;
 mod given_up;
 mod indexes;

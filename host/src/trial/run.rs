@@ -120,9 +120,9 @@ fn failure(
         Err(ApplyError::Rejected { position, message }) => {
             Ok(Some(End::Rejected { position, message }))
         }
-        Err(ApplyError::Failed(message)) => Ok(Some(End::Failed {
+        Err(error @ (ApplyError::Failed(_) | ApplyError::TimedOut(_))) => Ok(Some(End::Failed {
             position: events.position(0).filter(|_| batch.len() == 1),
-            message,
+            message: error.to_string(),
         })),
         Err(ApplyError::Rows(error)) => Err(error.into()),
         Err(error @ (ApplyError::Busy | ApplyError::Stopped)) => Err(TrialError::Guest(error)),

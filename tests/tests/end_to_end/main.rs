@@ -16,6 +16,7 @@ mod bad_input;
 mod bad_modules;
 mod commands;
 mod comparisons;
+mod decisions;
 mod deployments;
 mod falling_behind;
 mod faults;

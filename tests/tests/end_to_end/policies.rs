@@ -228,7 +228,7 @@ fn a_request_that_no_host_hears_is_carried_out_by_the_next_one() {
         note(&installation, "Note-a", "a1", Some("reject"));
         installation.succeed(&["run", "--until-caught-up"]);
         assert_eq!(positions(&installation), [1]);
-        let asked = installation.json(&["dead-letters", "discard", NAME]);
+        let asked = installation.json(&["dead-letters", "discard", NAME, "--all", "--yes"]);
         assert_eq!(asked["done"], false, "{asked}");
         let _host = installation.start_host();
         installation.wait_for_status(NAME, LIMIT, |status| status["dead_letters"] == 0);

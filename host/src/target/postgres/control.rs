@@ -7,8 +7,6 @@ use super::failure::Failure;
 use super::schema::lock_structure;
 use super::{goals, removal};
 use crate::connections::Connections;
-use crate::dead_letter::DeadLetterAction;
-use crate::generation::GenerationId;
 use crate::target::Control;
 use crate::target::registry::{StoredControl, dropped_projection, unknown_projection};
 
@@ -18,7 +16,9 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Control>, Failure> {
                 CASE WHEN g.attended_until > clock_timestamp() THEN g.stop_at END AS stop_at,
                 p.desired_state = 'paused' AS paused,
                 coalesce((SELECT max(r.id) FROM gnomon.dead_letter_requests r
-                          WHERE r.generation = g.id), 0) AS requests
+                          WHERE r.generation = g.id), 0) AS requests,
+                coalesce((SELECT o.skips FROM gnomon.projections o WHERE o.name = g.decided_by), 0)
+                    AS skips
          FROM gnomon.generations g JOIN gnomon.projections p ON p.name = g.projection
          WHERE g.state <> 'dropped' AND p.desired_state <> 'removed'
          ORDER BY g.id",
@@ -38,6 +38,7 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Control>, Failure> {
             paused: row.try_get("paused")?,
             resumes: row.try_get("resumes")?,
             requests: row.try_get("requests")?,
+            skips: row.try_get("skips")?,
         };
         controls.push(stored.read()?);
     }
@@ -85,22 +86,4 @@ async fn control(
         0 => Err(unknown_projection(projection).into()),
         _ => Ok(()),
     }
-}
-
-pub(super) async fn request(
-    pool: &Connections,
-    generation: GenerationId,
-    action: DeadLetterAction,
-    stream: Option<&str>,
-) -> Result<(), Failure> {
-    sqlx::query(
-        "INSERT INTO gnomon.dead_letter_requests (generation, action, stream_id)
-         VALUES ($1, $2, $3)",
-    )
-    .bind(generation.to_sql())
-    .bind(action.name())
-    .bind(stream)
-    .execute(pool)
-    .await?;
-    Ok(())
 }

@@ -4,7 +4,7 @@ use gnomon_model::{Event, Payload, Position};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
-use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, PageLimits, RetryRequest};
 use crate::generation::GenerationId;
 
 /// Dead letters of one stream, or of all, in order.
@@ -13,32 +13,43 @@ pub(super) async fn page(
     generation: GenerationId,
     stream: Option<&str>,
     after: Position,
-    limit: usize,
+    limits: PageLimits,
 ) -> sqlx::Result<Vec<DeadLetter>> {
+    // The sizes are known without reading the values.
     let rows = sqlx::query(
         "SELECT position, event_id, stream_id, event_type, version, schema_version, data_json,
                 data_bytes, metadata, recorded_at, error
-         FROM gnomon.dead_letters
-         WHERE generation = $1 AND position > $2 AND ($3::text IS NULL OR stream_id = $3)
-         ORDER BY position LIMIT $4",
+         FROM (
+             SELECT *, sum(octet_length(coalesce(data_json, '')) + octet_length(metadata)
+                     + coalesce(octet_length(data_bytes), 0) + octet_length(error))
+                 OVER (ORDER BY position) AS bytes, row_number() OVER (ORDER BY position) AS number
+             FROM gnomon.dead_letters
+             WHERE generation = $1 AND position > $2 AND ($3::text IS NULL OR stream_id = $3)
+             ORDER BY position LIMIT $4
+         ) AS page
+         WHERE bytes <= $5 OR number = 1
+         ORDER BY position",
     )
     .bind(generation.to_sql())
     .bind(after.to_sql())
     .bind(stream)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(i64::try_from(limits.events).unwrap_or(i64::MAX))
+    .bind(i64::try_from(limits.bytes).unwrap_or(i64::MAX))
     .fetch_all(executor)
     .await?;
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn exist(
+pub(super) async fn count(
     executor: impl PgExecutor<'_>,
     generation: GenerationId,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM gnomon.dead_letters WHERE generation = $1)")
-        .bind(generation.to_sql())
-        .fetch_one(executor)
-        .await
+) -> sqlx::Result<u64> {
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM gnomon.dead_letters WHERE generation = $1")
+            .bind(generation.to_sql())
+            .fetch_one(executor)
+            .await?;
+    Ok(count.unsigned_abs())
 }
 
 /// Those of these streams that have dead letters.
@@ -62,22 +73,47 @@ pub(super) async fn parked_streams(
 pub(super) async fn next_request(
     executor: impl PgExecutor<'_>,
     generation: GenerationId,
-) -> sqlx::Result<Option<DeadLetterRequest>> {
-    let row = sqlx::query(
-        "SELECT id, action, stream_id FROM gnomon.dead_letter_requests
+) -> sqlx::Result<Option<RetryRequest>> {
+    let row: Option<(i64, Option<String>)> = sqlx::query_as(
+        "SELECT id, stream_id FROM gnomon.dead_letter_requests
          WHERE generation = $1 ORDER BY id LIMIT 1",
     )
     .bind(generation.to_sql())
     .fetch_optional(executor)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let action: String = row.try_get("action")?;
-    Ok(Some(DeadLetterRequest {
-        id: row.try_get("id")?,
-        action: DeadLetterAction::from_name(&action)
-            .ok_or_else(|| unreadable("action", format!("`{action}` is not an action")))?,
-        stream: row.try_get("stream_id")?,
-    }))
+    Ok(row.map(|(id, stream)| RetryRequest { id, stream }))
+}
+
+pub(super) async fn request_retry(
+    executor: impl PgExecutor<'_>,
+    generation: GenerationId,
+    stream: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO gnomon.dead_letter_requests (generation, action, stream_id)
+         VALUES ($1, 'retry', $2)",
+    )
+    .bind(generation.to_sql())
+    .bind(stream)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// What was asked of generations is asked of the one that takes their place.
+pub(super) async fn move_requests(
+    executor: impl PgExecutor<'_>,
+    from: &[i64],
+    to: GenerationId,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE gnomon.dead_letter_requests SET generation = $2 WHERE generation = ANY ($1)",
+    )
+    .bind(from)
+    .bind(to.to_sql())
+    .execute(executor)
+    .await?;
+    Ok(())
 }
 
 /// The part of a commit that is about dead letters.
@@ -113,6 +149,33 @@ pub(super) async fn change(
         .bind(generation)
         .bind(positions)
         .bind(reasons)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if !changes.met.is_empty() {
+        let positions: Vec<i64> = changes
+            .met
+            .iter()
+            .map(|met| met.position.to_sql())
+            .collect();
+        let outcomes: Vec<&str> = changes.met.iter().map(|met| met.outcome.name()).collect();
+        sqlx::query(
+            "INSERT INTO gnomon.met_skips (generation, position, outcome)
+             SELECT $1, * FROM UNNEST($2::bigint[], $3::text[])
+             ON CONFLICT (generation, position) DO UPDATE SET outcome = excluded.outcome",
+        )
+        .bind(generation)
+        .bind(positions)
+        .bind(outcomes)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if changes.late > 0 {
+        sqlx::query(
+            "UPDATE gnomon.checkpoints SET applied_late = applied_late + $2 WHERE generation = $1",
+        )
+        .bind(generation)
+        .bind(changes.late.cast_signed())
         .execute(&mut *connection)
         .await?;
     }

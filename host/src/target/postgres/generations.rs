@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::failure::Failure;
 use super::schema::lock_structure;
-use super::{goals, modules, public_names, removal, tables};
+use super::{dead_letters, goals, modules, public_names, removal, tables};
 use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
@@ -34,11 +34,12 @@ pub(super) async fn create(
     let live = live(&mut transaction, new.projection).await?;
     let shown = live.as_ref().map(|(_, description)| description);
     public_names::check(&mut transaction, &description, shown).await?;
-    drop_replaced(&mut transaction, &new).await?;
+    let replaced = drop_replaced(&mut transaction, &new).await?;
     if new.goal.is_promotion() {
         goals::end_rollbacks(&mut transaction, new.projection, None).await?;
     }
     let id = insert(&mut transaction, &new).await?;
+    dead_letters::move_requests(&mut *transaction, &replaced, id).await?;
     tables::create(&mut transaction, id, &description).await?;
     transaction.commit().await?;
     Ok(Generation {
@@ -58,6 +59,8 @@ pub(super) async fn create(
         retired_at: None,
         report: None,
         dead_letters: 0,
+        applied_late: 0,
+        changed_skips: 0,
         host: None,
     })
 }
@@ -89,7 +92,7 @@ async fn register(connection: &mut PgConnection, projection: &str) -> sqlx::Resu
 async fn drop_replaced(
     connection: &mut PgConnection,
     new: &NewGeneration<'_>,
-) -> Result<(), Failure> {
+) -> Result<Vec<i64>, Failure> {
     let replaced: Vec<i64> = sqlx::query_scalar(
         "SELECT id FROM gnomon.generations
          WHERE projection = $1 AND state IN ('building', 'ready') AND (goal = 'compare') = $2",
@@ -98,7 +101,8 @@ async fn drop_replaced(
     .bind(new.goal == Goal::Compare)
     .fetch_all(&mut *connection)
     .await?;
-    Ok(removal::mark(connection, &replaced).await?)
+    removal::mark(connection, &replaced).await?;
+    Ok(replaced)
 }
 
 /// The records of a new generation. Whoever makes a comparison has a minute to
@@ -109,9 +113,10 @@ async fn insert(
 ) -> Result<GenerationId, Failure> {
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO gnomon.generations
-             (projection, module, version, state, goal, until, description, attended_until)
+             (projection, module, version, state, goal, until, description, attended_until,
+              decided_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7,
-                 CASE WHEN $5 = 'compare' THEN clock_timestamp() + interval '1 min' END)
+                 CASE WHEN $5 = 'compare' THEN clock_timestamp() + interval '1 min' END, $8)
          RETURNING id",
     )
     .bind(new.projection)
@@ -121,6 +126,7 @@ async fn insert(
     .bind(new.goal.name())
     .bind(new.until.map(Position::to_sql))
     .bind(stored_description(new.description)?)
+    .bind(&new.description.name)
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query(
@@ -151,7 +157,18 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
                 (extract(epoch FROM g.retired_at) * 1000000)::bigint AS retired_at,
                 CASE WHEN l.expires_at > clock_timestamp() THEN l.host END AS host,
                 (SELECT count(*) FROM gnomon.dead_letters d WHERE d.generation = g.id)
-                    AS dead_letters
+                    AS dead_letters,
+                c.applied_late,
+                (SELECT count(*) FROM gnomon.skips s
+                 WHERE s.projection = g.decided_by AND s.position <= c.position
+                     AND NOT EXISTS (SELECT 1 FROM gnomon.met_skips m
+                         WHERE m.generation = g.id AND m.position = s.position)
+                     AND NOT EXISTS (SELECT 1 FROM gnomon.dead_letters d
+                         WHERE d.generation = g.id AND d.position = s.position))
+                + (SELECT count(*) FROM gnomon.met_skips m
+                   WHERE m.generation = g.id AND m.outcome = 'skipped'
+                       AND NOT EXISTS (SELECT 1 FROM gnomon.skips s
+                           WHERE s.projection = g.decided_by AND s.position = m.position)) AS changed_skips
          FROM gnomon.generations g
          JOIN gnomon.projections p ON p.name = g.projection
          JOIN gnomon.checkpoints c ON c.generation = g.id
@@ -181,6 +198,8 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
             position: row.try_get("position")?,
             host: row.try_get("host")?,
             dead_letters: row.try_get("dead_letters")?,
+            applied_late: row.try_get("applied_late")?,
+            changed_skips: row.try_get("changed_skips")?,
         };
         generations.push(stored.read()?);
     }

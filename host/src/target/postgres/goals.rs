@@ -32,11 +32,14 @@ pub(super) async fn set_goal(
     });
     let (projection, state, before) = found.ok_or_else(|| unknown_generation(generation))?;
     check_goal(generation, state, before, goal)?;
-    sqlx::query("UPDATE gnomon.generations SET goal = $2, obstacle = NULL WHERE id = $1")
-        .bind(generation.to_sql())
-        .bind(goal.name())
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "UPDATE gnomon.generations SET goal = $2, obstacle = NULL, insisted = $3 WHERE id = $1",
+    )
+    .bind(generation.to_sql())
+    .bind(goal.name())
+    .bind(goal.is_promotion())
+    .execute(&mut *transaction)
+    .await?;
     if goal.is_promotion() {
         end_rollbacks(&mut transaction, &projection, Some(generation)).await?;
         sqlx::query(

@@ -136,4 +136,44 @@ CREATE TABLE gnomon.dropped (
 -- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
 -- they could. Which these are is not recorded.
 UPDATE gnomon.generations SET goal = 'rest' WHERE state = 'retired';
+ALTER TABLE gnomon.projections ADD COLUMN skips bigint NOT NULL DEFAULT 0;
+-- The projection whose decisions hold: for a copy, the one that it is a copy of.
+-- insisted: whether somebody wants it promoted whatever it has parked.
+ALTER TABLE gnomon.generations
+    ADD COLUMN decided_by text,
+    ADD COLUMN insisted boolean NOT NULL DEFAULT false;
+UPDATE gnomon.generations g SET decided_by = coalesce(
+    (SELECT m.description::json ->> 'name' FROM gnomon.modules m WHERE m.hash = g.module),
+    projection);
+ALTER TABLE gnomon.generations ALTER COLUMN decided_by SET NOT NULL;
+ALTER TABLE gnomon.checkpoints ADD COLUMN applied_late bigint NOT NULL DEFAULT 0;
+-- decided_at is in microseconds since the Unix epoch.
+CREATE TABLE gnomon.skips (
+    projection text NOT NULL,
+    position bigint NOT NULL,
+    event_id text NOT NULL,
+    stream_id text NOT NULL,
+    event_type text NOT NULL,
+    reason text,
+    actor text NOT NULL,
+    decided_at bigint NOT NULL,
+    PRIMARY KEY (projection, position)
+);
+CREATE TABLE gnomon.met_skips (
+    generation bigint NOT NULL REFERENCES gnomon.generations,
+    position bigint NOT NULL,
+    outcome text NOT NULL CHECK (outcome IN ('skipped', 'other-event', 'unwanted')),
+    PRIMARY KEY (generation, position)
+);
+-- To discard was to forget: what nobody has done yet becomes a decision.
+INSERT INTO gnomon.skips
+    SELECT g.decided_by, d.position, d.event_id, d.stream_id, d.event_type, 'discarded',
+        'unknown', (extract(epoch FROM now()) * 1000000)::bigint
+    FROM gnomon.dead_letter_requests r
+    JOIN gnomon.generations g ON g.id = r.generation
+    JOIN gnomon.dead_letters d ON d.generation = g.id
+    WHERE r.action = 'discard' AND (r.stream_id IS NULL OR d.stream_id = r.stream_id)
+    ON CONFLICT DO NOTHING;
+UPDATE gnomon.projections SET skips = 1 WHERE name IN (SELECT projection FROM gnomon.skips);
+DELETE FROM gnomon.dead_letter_requests WHERE action = 'discard';
 ";

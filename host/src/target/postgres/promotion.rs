@@ -7,10 +7,10 @@ use super::error::{LOCK_TIMEOUT, has_state};
 use super::failure::Failure;
 use super::generations::{live, named};
 use super::schema::lock_structure;
-use super::{dependents, goals, public_names, views};
+use super::{dead_letters, dependents, goals, public_names, views};
 use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal};
-use crate::target::registry::{promoting, read_description};
+use crate::target::registry::{promoting, read_description, too_many_dead_letters};
 use crate::target::{Promotion, TargetError, TargetErrorKind};
 use crate::telemetry::chain;
 
@@ -25,6 +25,9 @@ struct Candidate {
     goal: Goal,
     /// Whether readers may be taken back to an earlier position.
     may_be_behind: bool,
+    /// Whether it may have more dead letters than the live generation: somebody
+    /// asked for it by name, or it is one to go back to.
+    may_have_parked: bool,
     description: Description,
 }
 
@@ -79,8 +82,9 @@ async fn wanted(
     generation: GenerationId,
 ) -> Result<Result<Candidate, Promotion>, Failure> {
     lock_structure(connection).await?;
-    let found: Option<(String, String, String, bool, String)> = sqlx::query_as(
-        "SELECT g.projection, g.state, g.goal, g.until IS NOT NULL, g.description
+    let found: Option<(String, String, String, bool, String, bool)> = sqlx::query_as(
+        "SELECT g.projection, g.state, g.goal, g.until IS NOT NULL, g.description,
+                g.insisted OR g.state = 'retired'
          FROM gnomon.generations g
          JOIN gnomon.projections p ON p.name = g.projection
          WHERE g.id = $1 AND p.desired_state <> 'removed'",
@@ -88,7 +92,7 @@ async fn wanted(
     .bind(generation.to_sql())
     .fetch_optional(connection)
     .await?;
-    let Some((projection, state, goal, has_end, description)) = found else {
+    let Some((projection, state, goal, has_end, description, may_have_parked)) = found else {
         return Ok(Err(Promotion::NotWanted));
     };
     let state = match GenerationState::from_name(&state) {
@@ -105,6 +109,7 @@ async fn wanted(
         state,
         goal,
         may_be_behind: has_end || description.name != projection,
+        may_have_parked,
         description: named(description, &projection),
     }))
 }
@@ -147,6 +152,9 @@ async fn take_over(connection: &mut PgConnection, candidate: &Candidate) -> Resu
     {
         return Ok(Step::Behind);
     }
+    if let Some(replaced) = replaced.filter(|_| !candidate.may_have_parked) {
+        hold(connection, candidate, replaced).await?;
+    }
     record(connection, candidate.id, replaced).await?;
     goals::end_rollbacks(connection, &description.name, None).await?;
     let views = [Some(description), shown].into_iter().flatten();
@@ -181,6 +189,27 @@ async fn is_behind(
     Ok(position(candidate) < position(live))
 }
 
+/// Refuses a candidate that parked more events than the live generation.
+async fn hold(
+    connection: &mut PgConnection,
+    candidate: &Candidate,
+    live: GenerationId,
+) -> Result<(), Failure> {
+    let (parked, parked_live): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM gnomon.dead_letters WHERE generation = $1),
+                (SELECT count(*) FROM gnomon.dead_letters WHERE generation = $2)",
+    )
+    .bind(candidate.id.to_sql())
+    .bind(live.to_sql())
+    .fetch_one(connection)
+    .await?;
+    let projection = &candidate.description.name;
+    match too_many_dead_letters(projection, parked, parked_live) {
+        Some(reason) => Err(TargetError::new(TargetErrorKind::Refused, reason).into()),
+        None => Ok(()),
+    }
+}
+
 async fn record(
     connection: &mut PgConnection,
     promoted: GenerationId,
@@ -194,6 +223,7 @@ async fn record(
         .bind(replaced.to_sql())
         .execute(&mut *connection)
         .await?;
+        dead_letters::move_requests(&mut *connection, &[replaced.to_sql()], promoted).await?;
     }
     sqlx::query(
         "UPDATE gnomon.generations

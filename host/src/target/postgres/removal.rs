@@ -153,6 +153,7 @@ async fn clear(
     for statement in [
         "DELETE FROM gnomon.dead_letters WHERE generation = $1",
         "DELETE FROM gnomon.dead_letter_requests WHERE generation = $1",
+        "DELETE FROM gnomon.met_skips WHERE generation = $1",
         "DELETE FROM gnomon.leases WHERE generation = $1",
         "DELETE FROM gnomon.checkpoints WHERE generation = $1",
         "DELETE FROM gnomon.generations WHERE id = $1",
@@ -246,6 +247,10 @@ async fn forget_projection(pool: &Connections, projection: &str) -> Result<(), F
     .execute(&mut *transaction)
     .await?;
     if forgotten.rows_affected() == 1 {
+        sqlx::query("DELETE FROM gnomon.skips WHERE projection = $1")
+            .bind(projection)
+            .execute(&mut *transaction)
+            .await?;
         public_names::drop_schema(&mut transaction, projection).await?;
     }
     transaction.commit().await?;

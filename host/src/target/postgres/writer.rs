@@ -18,10 +18,11 @@ use super::indexes;
 use super::page::Page;
 use super::parameters::{bind_keys, chunks};
 use super::silence::Asking;
+use super::skips;
 use super::statements::Reads;
 use super::tables::physical_schema;
 use crate::connections::Connections;
-use crate::dead_letter::{DeadLetter, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, PageLimits, RetryRequest, Skip};
 use crate::generation::Lease;
 use crate::silence::Silence;
 use crate::source::Checkpoint;
@@ -251,9 +252,9 @@ impl Writer for PostgresWriter {
             .map_err(failed(&self.place, "read the dead letters in"))
     }
 
-    async fn has_dead_letters(&mut self) -> Result<bool, TargetError> {
+    async fn count_dead_letters(&mut self) -> Result<u64, TargetError> {
         self.silence
-            .retry(|| dead_letters::exist(&self.pool, self.lease.generation))
+            .retry(|| dead_letters::count(&self.pool, self.lease.generation))
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
@@ -262,15 +263,32 @@ impl Writer for PostgresWriter {
         &mut self,
         stream: Option<&str>,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError> {
         self.silence
-            .retry(|| dead_letters::page(&self.pool, self.lease.generation, stream, after, limit))
+            .retry(|| dead_letters::page(&self.pool, self.lease.generation, stream, after, limits))
             .await
             .map_err(failed(&self.place, "read the dead letters in"))
     }
 
-    async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError> {
+    async fn skips(&mut self, after: Position, limit: usize) -> Result<Vec<Skip>, TargetError> {
+        self.silence
+            .retry(|| skips::page_of(&self.pool, self.lease.generation, after, limit))
+            .await
+            .map_err(failed(&self.place, "read the skips in"))
+    }
+
+    async fn skipped_letters(
+        &mut self,
+        limit: usize,
+    ) -> Result<Vec<(Position, String)>, TargetError> {
+        self.silence
+            .retry(|| skips::letters(&self.pool, self.lease.generation, limit))
+            .await
+            .map_err(failed(&self.place, "read the skips in"))
+    }
+
+    async fn next_request(&mut self) -> Result<Option<RetryRequest>, TargetError> {
         self.silence
             .retry(|| dead_letters::next_request(&self.pool, self.lease.generation))
             .await

@@ -10,7 +10,6 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use super::database::Database;
 use super::lease::{now, to_milliseconds};
 use super::modules;
-use crate::dead_letter::DeadLetterAction;
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash};
 use crate::target::registry::{
     StoredControl, check_goal, dropped_projection, overtaken_by, unknown_generation,
@@ -27,7 +26,8 @@ pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
                 now!(),
                 " THEN g.stop_at END, p.desired_state = 'paused', p.resumes, coalesce((
                      SELECT max(r.id) FROM gnomon_dead_letter_requests r
-                     WHERE r.generation = g.id), 0)
+                     WHERE r.generation = g.id), 0), coalesce((
+                     SELECT o.skips FROM gnomon_projections o WHERE o.name = g.decided_by), 0)
                  FROM gnomon_generations g JOIN gnomon_projections p ON p.name = g.projection
                  WHERE g.state <> 'dropped' AND p.desired_state <> 'removed' ORDER BY g.id",
             ))?
@@ -43,6 +43,7 @@ pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
                     paused: row.get(7)?,
                     resumes: row.get(8)?,
                     requests: row.get(9)?,
+                    skips: row.get(10)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()
@@ -120,8 +121,8 @@ pub(super) fn set_goal(
         };
         check_goal(generation, state, before, goal)?;
         transaction.execute(
-            "UPDATE gnomon_generations SET goal = ?2, obstacle = NULL WHERE id = ?1",
-            params![generation.to_sql(), goal.name()],
+            "UPDATE gnomon_generations SET goal = ?2, obstacle = NULL, insisted = ?3 WHERE id = ?1",
+            params![generation.to_sql(), goal.name(), goal.is_promotion()],
         )?;
         let projection: String = projection;
         if goal.is_promotion() {
@@ -217,21 +218,5 @@ fn control(database: &Database, projection: &str, change: &str) -> Result<(), Ta
         } else {
             unknown_projection(projection).into()
         })
-    })
-}
-
-pub(super) fn request(
-    database: &Database,
-    generation: GenerationId,
-    action: DeadLetterAction,
-    stream: Option<&str>,
-) -> Result<(), TargetError> {
-    database.write("store a request in", |transaction| {
-        transaction.execute(
-            "INSERT INTO gnomon_dead_letter_requests (generation, action, stream_id)
-             VALUES (?1, ?2, ?3)",
-            params![generation.to_sql(), action.name(), stream],
-        )?;
-        Ok(())
     })
 }

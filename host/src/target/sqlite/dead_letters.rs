@@ -4,7 +4,7 @@ use gnomon_model::{Event, Payload, Position};
 use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::dead_letter::{DeadLetter, DeadLetterAction, DeadLetterChanges, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, DeadLetterChanges, PageLimits, RetryRequest};
 use crate::generation::GenerationId;
 
 /// Dead letters of one stream, or of all, in order.
@@ -13,32 +13,42 @@ pub(super) fn page(
     generation: GenerationId,
     stream: Option<&str>,
     after: Position,
-    limit: usize,
+    limits: PageLimits,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
-    connection
-        .prepare_cached(
-            "SELECT position, event_id, stream_id, event_type, version, schema_version, data,
+    let mut statement = connection.prepare_cached(
+        "SELECT position, event_id, stream_id, event_type, version, schema_version, data,
                     metadata, recorded_at, error
              FROM gnomon_dead_letters
              WHERE generation = ?1 AND position > ?2 AND (?3 IS NULL OR stream_id = ?3)
              ORDER BY position LIMIT ?4",
-        )?
-        .query_map(
-            params![
-                generation.to_sql(),
-                after.to_sql(),
-                stream,
-                i64::try_from(limit).unwrap_or(i64::MAX)
-            ],
-            read,
-        )?
-        .collect()
+    )?;
+    let letters = statement.query_map(
+        params![
+            generation.to_sql(),
+            after.to_sql(),
+            stream,
+            i64::try_from(limits.events).unwrap_or(i64::MAX)
+        ],
+        read,
+    )?;
+    let mut page = Vec::new();
+    let mut bytes = 0_usize;
+    for letter in letters {
+        let letter = letter?;
+        bytes = bytes.saturating_add(letter.size());
+        if bytes > limits.bytes && !page.is_empty() {
+            break;
+        }
+        page.push(letter);
+    }
+    Ok(page)
 }
 
-pub(super) fn exist(connection: &Connection, generation: GenerationId) -> rusqlite::Result<bool> {
+pub(super) fn count(connection: &Connection, generation: GenerationId) -> rusqlite::Result<u64> {
     connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM gnomon_dead_letters WHERE generation = ?1)")?
+        .prepare_cached("SELECT count(*) FROM gnomon_dead_letters WHERE generation = ?1")?
         .query_row([generation.to_sql()], |row| row.get(0))
+        .map(i64::unsigned_abs)
 }
 
 /// Those of these streams that have dead letters.
@@ -63,22 +73,45 @@ pub(super) fn parked_streams(
 pub(super) fn next_request(
     connection: &Connection,
     generation: GenerationId,
-) -> rusqlite::Result<Option<DeadLetterRequest>> {
+) -> rusqlite::Result<Option<RetryRequest>> {
     connection
         .prepare_cached(
-            "SELECT id, action, stream_id FROM gnomon_dead_letter_requests
+            "SELECT id, stream_id FROM gnomon_dead_letter_requests
              WHERE generation = ?1 ORDER BY id LIMIT 1",
         )?
         .query_row([generation.to_sql()], |row| {
-            let action: String = row.get(1)?;
-            Ok(DeadLetterRequest {
+            Ok(RetryRequest {
                 id: row.get(0)?,
-                action: DeadLetterAction::from_name(&action)
-                    .ok_or_else(|| unreadable(1, format!("`{action}` is not an action")))?,
-                stream: row.get(2)?,
+                stream: row.get(1)?,
             })
         })
         .optional()
+}
+
+pub(super) fn request_retry(
+    transaction: &Transaction<'_>,
+    generation: GenerationId,
+    stream: Option<&str>,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO gnomon_dead_letter_requests (generation, action, stream_id)
+         VALUES (?1, 'retry', ?2)",
+        params![generation.to_sql(), stream],
+    )?;
+    Ok(())
+}
+
+/// What was asked of a generation is asked of the one that takes its place.
+pub(super) fn move_requests(
+    transaction: &Transaction<'_>,
+    from: GenerationId,
+    to: GenerationId,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "UPDATE gnomon_dead_letter_requests SET generation = ?2 WHERE generation = ?1",
+        [from.to_sql(), to.to_sql()],
+    )?;
+    Ok(())
 }
 
 /// The part of a commit that is about dead letters.
@@ -126,6 +159,23 @@ pub(super) fn change(
     )?;
     for (position, reason) in changes.reasons {
         explain.execute(params![generation, position.to_sql(), reason])?;
+    }
+    let mut meet = transaction.prepare_cached(
+        "INSERT INTO gnomon_met_skips (generation, position, outcome) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
+    )?;
+    for met in changes.met {
+        meet.execute(params![
+            generation,
+            met.position.to_sql(),
+            met.outcome.name()
+        ])?;
+    }
+    if changes.late > 0 {
+        transaction.execute(
+            "UPDATE gnomon_checkpoints SET applied_late = applied_late + ?2 WHERE generation = ?1",
+            params![generation, changes.late.cast_signed()],
+        )?;
     }
     if let Some(request) = changes.done {
         transaction.execute(

@@ -9,7 +9,7 @@ use super::control::end_rollbacks;
 use super::database::{Database, Failure, held};
 use super::lease::{is_ours, now, to_milliseconds};
 use super::views::{Declared, taken_name};
-use super::{modules, removal, tables};
+use super::{dead_letters, modules, removal, tables};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Lease};
 use crate::target::registry::{
     StoredGeneration, check_newest, fenced, read_description, stored_description,
@@ -59,11 +59,14 @@ pub(super) fn create(
             "DELETE FROM gnomon_dropped WHERE projection = ?1",
             [new.projection],
         )?;
-        drop_replaced(transaction, new)?;
+        let replaced = drop_replaced(transaction, new)?;
         if new.goal.is_promotion() {
             end_rollbacks(transaction, new.projection, None)?;
         }
         let id = insert(transaction, new)?;
+        for replaced in replaced {
+            dead_letters::move_requests(transaction, replaced, id)?;
+        }
         tables::create(transaction, id, new.description)?;
         let mut description = declared.description;
         new.projection.clone_into(&mut description.name);
@@ -84,35 +87,43 @@ pub(super) fn create(
             retired_at: None,
             report: None,
             dead_letters: 0,
+            applied_late: 0,
+            changed_skips: 0,
             host: None,
         })
     })
 }
 
 /// Candidates make room for a candidate, comparisons for a comparison.
-fn drop_replaced(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> rusqlite::Result<()> {
+fn drop_replaced(
+    transaction: &Transaction<'_>,
+    new: NewGeneration<'_>,
+) -> rusqlite::Result<Vec<GenerationId>> {
     let replaced = transaction
         .prepare(
             "SELECT id FROM gnomon_generations
              WHERE projection = ?1 AND state IN ('building', 'ready')
                  AND (goal = 'compare') = (?2 = 'compare')",
         )?
-        .query_map([new.projection, new.goal.name()], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<i64>>>()?;
-    for id in replaced {
-        removal::mark_dropped(transaction, GenerationId::from_sql(id))?;
+        .query_map([new.projection, new.goal.name()], |row| {
+            Ok(GenerationId::from_sql(row.get(0)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for id in &replaced {
+        removal::mark_dropped(transaction, *id)?;
     }
-    Ok(())
+    Ok(replaced)
 }
 
 fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> Result<GenerationId, Failure> {
     let id: i64 = transaction.query_row(
         concat!(
             "INSERT INTO gnomon_generations
-                 (projection, module, version, state, goal, until, description, attended_until)
+                 (projection, module, version, state, goal, until, description, attended_until,
+                  decided_by)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ",
             now!(),
-            " + ?8) RETURNING id",
+            " + ?8, ?9) RETURNING id",
         ),
         params![
             new.projection,
@@ -123,6 +134,7 @@ fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> Result<Gener
             new.until.map(Position::to_sql),
             stored_description(new.description)?,
             matches!(new.goal, Goal::Compare).then(|| to_milliseconds(UNATTENDED_FOR)),
+            new.description.name,
         ],
         |row| row.get(0),
     )?;
@@ -152,7 +164,18 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                         CASE WHEN l.expires_at > ",
                 now!(),
                 " THEN l.host END,
-                        (SELECT count(*) FROM gnomon_dead_letters d WHERE d.generation = g.id)
+                        (SELECT count(*) FROM gnomon_dead_letters d WHERE d.generation = g.id),
+                        c.applied_late,
+                        (SELECT count(*) FROM gnomon_skips s
+                 WHERE s.projection = g.decided_by AND s.position <= c.position
+                     AND NOT EXISTS (SELECT 1 FROM gnomon_met_skips m
+                         WHERE m.generation = g.id AND m.position = s.position)
+                     AND NOT EXISTS (SELECT 1 FROM gnomon_dead_letters d
+                         WHERE d.generation = g.id AND d.position = s.position))
+                + (SELECT count(*) FROM gnomon_met_skips m
+                   WHERE m.generation = g.id AND m.outcome = 'skipped'
+                       AND NOT EXISTS (SELECT 1 FROM gnomon_skips s
+                           WHERE s.projection = g.decided_by AND s.position = m.position))
                  FROM gnomon_generations g
                  JOIN gnomon_projections p ON p.name = g.projection
                  JOIN gnomon_checkpoints c ON c.generation = g.id
@@ -179,6 +202,8 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                     position: row.get(14)?,
                     host: row.get(15)?,
                     dead_letters: row.get(16)?,
+                    applied_late: row.get(17)?,
+                    changed_skips: row.get(18)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()

@@ -167,6 +167,42 @@ CREATE TABLE gnomon_dropped (
 -- Rollbacks that were overtaken stayed wanted, and promoted themselves whenever
 -- they could. Which these are is not recorded.
 UPDATE gnomon_generations SET goal = 'rest' WHERE state = 'retired';
+ALTER TABLE gnomon_projections ADD COLUMN skips INTEGER NOT NULL DEFAULT 0;
+-- The projection whose decisions hold: for a copy, the one that it is a copy of.
+ALTER TABLE gnomon_generations ADD COLUMN decided_by TEXT NOT NULL DEFAULT '';
+UPDATE gnomon_generations SET decided_by = coalesce(
+    (SELECT m.description ->> 'name' FROM gnomon_modules m WHERE m.hash = module), projection);
+-- Whether somebody wants it promoted whatever it has parked.
+ALTER TABLE gnomon_generations ADD COLUMN insisted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE gnomon_checkpoints ADD COLUMN applied_late INTEGER NOT NULL DEFAULT 0;
+-- decided_at is in microseconds since the Unix epoch.
+CREATE TABLE gnomon_skips (
+    projection TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    stream_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    reason TEXT,
+    actor TEXT NOT NULL,
+    decided_at INTEGER NOT NULL,
+    PRIMARY KEY (projection, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE gnomon_met_skips (
+    generation INTEGER NOT NULL REFERENCES gnomon_generations,
+    position INTEGER NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('skipped', 'other-event', 'unwanted')),
+    PRIMARY KEY (generation, position)
+) STRICT, WITHOUT ROWID;
+-- To discard was to forget: what nobody has done yet becomes a decision.
+INSERT OR IGNORE INTO gnomon_skips
+    SELECT g.decided_by, d.position, d.event_id, d.stream_id, d.event_type, 'discarded',
+        'unknown', CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+    FROM gnomon_dead_letter_requests r
+    JOIN gnomon_generations g ON g.id = r.generation
+    JOIN gnomon_dead_letters d ON d.generation = g.id
+    WHERE r.action = 'discard' AND (r.stream_id IS NULL OR d.stream_id = r.stream_id);
+UPDATE gnomon_projections SET skips = 1 WHERE name IN (SELECT projection FROM gnomon_skips);
+DELETE FROM gnomon_dead_letter_requests WHERE action = 'discard';
 ";
 
 /// Makes the registry, or takes the steps that it has not taken.

@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::control::{end_rollbacks, goal, state};
 use super::database::{Database, Failure};
+use super::dead_letters;
 use super::generations::{live, others};
 use super::views::{self, Declared};
 use crate::generation::{GenerationId, GenerationState, Goal};
-use crate::target::registry::{promoting, read_description};
+use crate::target::registry::{promoting, read_description, too_many_dead_letters};
 use crate::target::{Promotion, TargetError};
 
 /// A generation that is wanted live.
@@ -17,6 +18,8 @@ struct Wanted {
     goal: Goal,
     /// Whether it may stand behind the one that it replaces.
     may_be_behind: bool,
+    /// Whether somebody asked for it by name.
+    is_insisted: bool,
     declared: Declared,
 }
 
@@ -38,6 +41,12 @@ pub(super) fn promote(
         {
             return Ok(Promotion::Behind);
         }
+        if let Some((live, _)) = &live
+            && let Some(reason) = held(transaction, &wanted, *live)?
+        {
+            give_up(transaction, &wanted, &reason)?;
+            return Ok(Promotion::Refused(reason));
+        }
         transaction.execute_batch("SAVEPOINT before_the_switch")?;
         let shown = live.as_ref().map(|(_, declared)| declared);
         if let Some(reason) = switch(database, transaction, &wanted, shown)? {
@@ -55,7 +64,7 @@ pub(super) fn promote(
 fn wanted(connection: &Connection, generation: GenerationId) -> Result<Option<Wanted>, Failure> {
     let found = connection
         .query_row(
-            "SELECT g.state, g.goal, g.until IS NOT NULL, g.projection, g.description
+            "SELECT g.state, g.goal, g.until IS NOT NULL, g.projection, g.description, g.insisted
              FROM gnomon_generations g
              JOIN gnomon_projections p ON p.name = g.projection
              WHERE g.id = ?1 AND p.desired_state <> 'removed'",
@@ -68,11 +77,12 @@ fn wanted(connection: &Connection, generation: GenerationId) -> Result<Option<Wa
                     row.get(2)?,
                     row.get(3)?,
                     description,
+                    row.get(5)?,
                 ))
             },
         )
         .optional()?;
-    let Some((state, goal, has_end, projection, description)) = found else {
+    let Some((state, goal, has_end, projection, description, is_insisted)) = found else {
         return Ok(None);
     };
     let has_end: bool = has_end;
@@ -89,6 +99,7 @@ fn wanted(connection: &Connection, generation: GenerationId) -> Result<Option<Wa
         state,
         goal,
         may_be_behind: has_end || declared.is_copy(),
+        is_insisted,
         declared,
     }))
 }
@@ -104,6 +115,30 @@ fn is_behind(
         [generation.to_sql(), live.to_sql()],
         |row| row.get(0),
     )
+}
+
+/// Why a candidate is not promoted by itself, if it is one that parked too much.
+fn held(
+    connection: &Connection,
+    wanted: &Wanted,
+    live: GenerationId,
+) -> rusqlite::Result<Option<String>> {
+    if wanted.state == GenerationState::Retired || wanted.is_insisted {
+        return Ok(None);
+    }
+    let count = |generation: GenerationId| {
+        connection.query_row(
+            "SELECT count(*) FROM gnomon_dead_letters WHERE generation = ?1",
+            [generation.to_sql()],
+            |row| row.get(0),
+        )
+    };
+    let projection = &wanted.declared.projection;
+    Ok(too_many_dead_letters(
+        projection,
+        count(wanted.id)?,
+        count(live)?,
+    ))
 }
 
 /// Makes the public names show the generation, or says what is in the way.
@@ -155,6 +190,7 @@ fn record(
                  retired_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE id = ?1",
             [replaced.to_sql()],
         )?;
+        dead_letters::move_requests(transaction, replaced, promoted)?;
     }
     transaction.execute(
         "UPDATE gnomon_generations SET state = 'live', goal = 'rest', obstacle = NULL,

@@ -180,6 +180,7 @@ fn finish(database: &Database, generation: GenerationId) -> Result<(), TargetErr
         for table in [
             "gnomon_dead_letters",
             "gnomon_dead_letter_requests",
+            "gnomon_met_skips",
             "gnomon_leases",
             "gnomon_checkpoints",
         ] {
@@ -203,10 +204,16 @@ fn finish(database: &Database, generation: GenerationId) -> Result<(), TargetErr
 
 /// Forgets a projection that was removed with all its generations.
 fn forget_projection(transaction: &Transaction<'_>, projection: &str) -> rusqlite::Result<()> {
-    transaction.execute(
+    let forgotten = transaction.execute(
         "DELETE FROM gnomon_projections WHERE name = ?1 AND desired_state = 'removed'
              AND NOT EXISTS (SELECT 1 FROM gnomon_generations WHERE projection = ?1)",
         [projection],
     )?;
+    if forgotten > 0 {
+        transaction.execute(
+            "DELETE FROM gnomon_skips WHERE projection = ?1",
+            [projection],
+        )?;
+    }
     Ok(())
 }

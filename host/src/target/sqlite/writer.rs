@@ -20,8 +20,9 @@ use super::dead_letters;
 use super::error::failed;
 use super::indexes::{self, KnownIndexes};
 use super::lease::is_ours;
+use super::skips;
 use super::statements::{Statements, sorts_by_text};
-use crate::dead_letter::{DeadLetter, DeadLetterRequest};
+use crate::dead_letter::{DeadLetter, PageLimits, RetryRequest, Skip};
 use crate::generation::Lease;
 use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
@@ -223,8 +224,8 @@ impl Writer for SqliteWriter {
             .map_err(failed(&self.file, "read the dead letters in"))
     }
 
-    async fn has_dead_letters(&mut self) -> Result<bool, TargetError> {
-        dead_letters::exist(&self.connection, self.lease.generation)
+    async fn count_dead_letters(&mut self) -> Result<u64, TargetError> {
+        dead_letters::count(&self.connection, self.lease.generation)
             .map_err(failed(&self.file, "read the dead letters in"))
     }
 
@@ -232,19 +233,32 @@ impl Writer for SqliteWriter {
         &mut self,
         stream: Option<&str>,
         after: Position,
-        limit: usize,
+        limits: PageLimits,
     ) -> Result<Vec<DeadLetter>, TargetError> {
         dead_letters::page(
             &self.connection,
             self.lease.generation,
             stream,
             after,
-            limit,
+            limits,
         )
         .map_err(failed(&self.file, "read the dead letters in"))
     }
 
-    async fn next_request(&mut self) -> Result<Option<DeadLetterRequest>, TargetError> {
+    async fn skips(&mut self, after: Position, limit: usize) -> Result<Vec<Skip>, TargetError> {
+        skips::page_of(&self.connection, self.lease.generation, after, limit)
+            .map_err(failed(&self.file, "read the skips in"))
+    }
+
+    async fn skipped_letters(
+        &mut self,
+        limit: usize,
+    ) -> Result<Vec<(Position, String)>, TargetError> {
+        skips::letters(&self.connection, self.lease.generation, limit)
+            .map_err(failed(&self.file, "read the skips in"))
+    }
+
+    async fn next_request(&mut self) -> Result<Option<RetryRequest>, TargetError> {
         dead_letters::next_request(&self.connection, self.lease.generation)
             .map_err(failed(&self.file, "read the requests in"))
     }

@@ -1,7 +1,6 @@
 //! What users and hosts want and say is there for all others to read.
 
 use super::*;
-use crate::dead_letter::DeadLetterAction;
 use crate::generation::GenerationState;
 use crate::target::{Control, HostNotes, RefusedFile};
 
@@ -122,6 +121,7 @@ async fn controls_say_what_is_wanted(database: &Database) {
         paused: false,
         resumes: 0,
         requests: 0,
+        skips: 0,
     };
     let candidate_wanted = Control {
         state: GenerationState::Building,
@@ -143,7 +143,7 @@ async fn controls_say_what_is_wanted(database: &Database) {
     }
     // A request is about one generation.
     target
-        .request(live.id, DeadLetterAction::Retry, Some("Order-1"))
+        .request_retry(live.id, Some("Order-1"))
         .await
         .unwrap();
     assert!(control(&*target, live.id).await.unwrap().requests > 0);

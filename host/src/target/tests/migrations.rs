@@ -33,6 +33,11 @@ async fn old_registry(database: &Database, number: usize) {
     };
     let description = serde_json::to_string(&orders()).unwrap();
     let format = if database.is_postgres() { "true" } else { "1" };
+    let data = if database.is_postgres() {
+        "data_json"
+    } else {
+        "data"
+    };
     let insert =
         |table: &str, rest: &str| format!("INSERT INTO {} {rest};", database.registry(table));
     let statements = [
@@ -84,7 +89,17 @@ async fn old_registry(database: &Database, number: usize) {
         ),
         insert(
             "dead_letter_requests",
-            "(generation, action) VALUES (3, 'retry')",
+            "(generation, action, stream_id)
+             VALUES (3, 'retry', NULL), (2, 'discard', 'Order-2')",
+        ),
+        insert(
+            "dead_letters",
+            &format!(
+                "(generation, position, event_id, stream_id, event_type, version, schema_version,
+                  {data}, metadata, recorded_at, error)
+                 VALUES (2, 4, 'four', 'Order-1', 'Placed', 1, 1, '1', '', 0, 'bad'),
+                     (2, 5, 'five', 'Order-2', 'Placed', 1, 1, '1', '', 0, 'bad')"
+            ),
         ),
     ];
     database.execute(&statements.concat()).await;
@@ -138,6 +153,17 @@ async fn is_brought_up_to_date(database: &Database, format: usize) {
             .collect::<Vec<_>>(),
         [false, false, true]
     );
+    // What was to be discarded, and was not yet, is a decision now.
+    let skips = target
+        .skips("orders_by_customer", Position::START, 10)
+        .await
+        .unwrap();
+    let skipped: Vec<_> = skips
+        .iter()
+        .map(|skip| (skip.position.get(), skip.event_id.as_str()))
+        .collect();
+    assert_eq!(skipped, [(5, "five")]);
+    assert!(controls.iter().all(|control| control.skips > 0));
     let format = format!("SELECT format FROM {}", database.registry("registry"));
     assert_eq!(database.texts(&format).await, [FORMAT.to_string()]);
 }

@@ -67,7 +67,7 @@ async fn a_dropped_generation_leaves_nothing(database: &Database) {
     started.writer.complete().await.unwrap();
     started
         .target
-        .request(started.generation.id, DeadLetterAction::Retry, None)
+        .request_retry(started.generation.id, None)
         .await
         .unwrap();
     started
