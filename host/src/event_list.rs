@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gnomon_model::{Event, EventRef, Position, Subscription};
+use gnomon_model::{Event, EventRef, PayloadRef, Position, Subscription};
 
 use crate::event_page::EventPage;
 
@@ -54,6 +54,17 @@ impl EventList {
         let event = self.read.get(place as usize)?;
         let metadata = if self.metadata { event.metadata } else { "" };
         Some(EventRef { metadata, ..event })
+    }
+
+    /// The place in the list of the first event that cannot be read, and why.
+    #[must_use]
+    pub fn first_unreadable(&self) -> Option<(usize, &str)> {
+        let find = |place| self.places.binary_search(place).ok();
+        let place = self.read.unreadable().iter().find_map(find)?;
+        match self.get(place)?.data {
+            PayloadRef::Unreadable(reason) => Some((place, reason)),
+            _ => None,
+        }
     }
 
     /// The place of the event with this position in the list.

@@ -31,6 +31,8 @@ pub struct EventPage {
     binaries: Vec<Box<[u8]>>,
     /// The types of the events, which repeat.
     types: Vec<Box<str>>,
+    /// The places of events that cannot be read.
+    unreadable: Vec<u32>,
 }
 
 /// An event without its texts. They lie in a chunk, one behind the other, in
@@ -57,6 +59,8 @@ enum Data {
     Json(usize),
     /// The place among the binaries.
     Binary(usize),
+    /// The length of the reason why the event cannot be read.
+    Unreadable(usize),
 }
 
 impl EventPage {
@@ -64,6 +68,10 @@ impl EventPage {
     pub fn push(&mut self, event: EventRef<'_>) {
         let (data, json) = match event.data {
             PayloadRef::Json(text) => (Data::Json(text.len()), text),
+            PayloadRef::Unreadable(reason) => {
+                self.unreadable.extend(u32::try_from(self.records.len()));
+                (Data::Unreadable(reason.len()), reason)
+            }
             PayloadRef::Binary(bytes) => {
                 self.binaries.push(bytes.into());
                 (Data::Binary(self.binaries.len() - 1), "")
@@ -154,6 +162,12 @@ impl EventPage {
         self.records.iter().filter_map(event)
     }
 
+    /// The places of the events that cannot be read, in order.
+    #[must_use]
+    pub fn unreadable(&self) -> &[u32] {
+        &self.unreadable
+    }
+
     /// The places of the events after a position that a subscription wants.
     #[must_use]
     pub fn wanted(&self, after: Position, subscription: &Subscription) -> Vec<u32> {
@@ -189,6 +203,7 @@ impl EventPage {
             data: match record.data {
                 Data::Json(length) => PayloadRef::Json(texts.get(..length)?),
                 Data::Binary(place) => PayloadRef::Binary(self.binaries.get(place)?),
+                Data::Unreadable(length) => PayloadRef::Unreadable(texts.get(..length)?),
             },
             metadata,
             recorded_at: record.recorded_at,

@@ -23,6 +23,8 @@ mod follow;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
+mod strange_tables;
+#[cfg(test)]
 mod tests;
 
 pub use follow::Follow;

@@ -65,6 +65,9 @@ pub enum Payload {
     Json(String),
     /// Anything else.
     Binary(Vec<u8>),
+    /// Nothing, since the event cannot be read: the reason. Its other fields
+    /// are what could be read of them.
+    Unreadable(String),
 }
 
 /// An immutable fact, as read from an event store.
@@ -97,6 +100,8 @@ pub enum PayloadRef<'a> {
     Json(&'a str),
     /// Anything else.
     Binary(&'a [u8]),
+    /// Nothing, since the event cannot be read: the reason.
+    Unreadable(&'a str),
 }
 
 /// An [`Event`] whose texts somebody else holds: a row that is being read, or
@@ -129,7 +134,7 @@ impl EventRef<'_> {
     #[must_use]
     pub const fn size(&self) -> usize {
         let data = match self.data {
-            PayloadRef::Json(text) => text.len(),
+            PayloadRef::Json(text) | PayloadRef::Unreadable(text) => text.len(),
             PayloadRef::Binary(bytes) => bytes.len(),
         };
         size_of::<Self>()
@@ -153,6 +158,7 @@ impl<'a> From<&'a Event> for EventRef<'a> {
             data: match &event.data {
                 Payload::Json(text) => PayloadRef::Json(text),
                 Payload::Binary(bytes) => PayloadRef::Binary(bytes),
+                Payload::Unreadable(reason) => PayloadRef::Unreadable(reason),
             },
             metadata: &event.metadata,
             recorded_at: event.recorded_at,
@@ -173,6 +179,7 @@ impl From<EventRef<'_>> for Event {
             data: match event.data {
                 PayloadRef::Json(text) => Payload::Json(text.to_owned()),
                 PayloadRef::Binary(bytes) => Payload::Binary(bytes.to_owned()),
+                PayloadRef::Unreadable(reason) => Payload::Unreadable(reason.to_owned()),
             },
             metadata: event.metadata.to_owned(),
             recorded_at: event.recorded_at,

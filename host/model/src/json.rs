@@ -15,8 +15,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 mod number;
+mod syntax;
 #[cfg(test)]
 mod tests;
+
+pub use syntax::check;
 
 /// How deep arrays and objects may be nested. PostgreSQL's own limit depends
 /// on its stack and is higher.

@@ -9,6 +9,7 @@ use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
 use crate::event_store::{self, EventStore, StreamId, format_timestamp, write_envelope};
+use crate::guest::describe_event;
 use crate::readable::name;
 use crate::source::{self, Checkpoint, Follow};
 
@@ -75,6 +76,7 @@ impl Events {
         let printer = Printer {
             json: context.json,
             left: limit,
+            unreadable: 0,
             last: Position::START,
             header: true,
             widths: Vec::new(),
@@ -107,6 +109,7 @@ impl Events {
         loop {
             let events = pages.next().await?;
             if printer.left == 0 {
+                printer.finish()?;
                 if !events.is_empty() && self.limit.is_none() {
                     writeln!(
                         anstream::stderr(),
@@ -117,7 +120,7 @@ impl Events {
                 return Ok(());
             }
             if events.is_empty() {
-                return Ok(());
+                return printer.finish();
             }
             printer.print(out, &events)?;
         }
@@ -147,7 +150,7 @@ impl Events {
             }
             printer.print(out, &events)?;
         }
-        Ok(())
+        printer.finish()
     }
 }
 
@@ -185,6 +188,8 @@ struct Printer {
     json: bool,
     /// Events that may still be printed.
     left: u64,
+    /// Events that could not be read.
+    unreadable: u64,
     /// The last one that was printed.
     last: Position,
     header: bool,
@@ -203,9 +208,17 @@ impl Printer {
             return Ok(());
         };
         self.last = last.position;
+        for event in events {
+            if let Payload::Unreadable(reason) = &event.data {
+                self.unreadable += 1;
+                let event = describe_event(event.into());
+                writeln!(anstream::stderr(), "error: {event}: {reason}")?;
+            }
+        }
         if self.json {
             let mut page = Vec::new();
-            for event in events {
+            let is_readable = |event: &&Event| !matches!(event.data, Payload::Unreadable(_));
+            for event in events.iter().filter(is_readable) {
                 write_envelope(&mut page, event)?;
                 page.push(b'\n');
             }
@@ -217,6 +230,17 @@ impl Printer {
             }
         }
         out.flush()
+    }
+
+    /// Fails if some events could not be read.
+    fn finish(&self) -> anyhow::Result<()> {
+        match self.unreadable {
+            0 => Ok(()),
+            1 => anyhow::bail!("one event cannot be read; correct its row in the event store"),
+            count => anyhow::bail!(
+                "{count} events cannot be read; correct their rows in the event store"
+            ),
+        }
     }
 
     fn table(&mut self, events: &[Event]) -> Table {
@@ -257,7 +281,7 @@ impl Printer {
 
 fn excerpt(data: &Payload) -> String {
     let text = match data {
-        Payload::Json(text) => text,
+        Payload::Json(text) | Payload::Unreadable(text) => text,
         Payload::Binary(bytes) => return format!("{} bytes", bytes.len()),
     };
     // Control characters of a foreign text must not reach a terminal.

@@ -294,6 +294,7 @@ fn write_with(out: &mut dyn std::io::Write, event: &Event, more: &str) -> std::i
             None => ("data_base64", Cow::Owned(base64(text.as_bytes()))),
         },
         Payload::Binary(bytes) => ("data_base64", Cow::Owned(base64(bytes))),
+        Payload::Unreadable(_) => ("data", Cow::Borrowed("null")),
     };
     let metadata = one_line(&event.metadata).unwrap_or(Cow::Borrowed("null"));
     write!(

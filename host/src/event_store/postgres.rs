@@ -30,7 +30,7 @@ mod schema;
 mod waking;
 
 pub(crate) use connection::{connect, listener, pool, store_error};
-pub(crate) use rows::{Cells, NO_ID, event_columns, read_event};
+pub(crate) use rows::{Cells, Scratch, event_columns, read_event};
 use schema::ensure;
 pub(crate) use schema::{Layout, layout, require};
 pub(crate) use waking::CHANNEL;
@@ -79,7 +79,7 @@ impl PostgresEventStore {
     async fn on(mut connection: Connection, url: &PostgresUrl) -> Result<Self, EventStoreError> {
         let layout = layout(&mut connection, url).await?;
         let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
-        let pool = pool(url, connections_max, &[], &Arc::default())?;
+        let pool = pool(url, &layout, connections_max, &[], &Arc::default())?;
         let _ = connection.close().await;
         Ok(Self {
             pool,
@@ -94,10 +94,10 @@ impl PostgresEventStore {
     async fn page(&self, query: PreparedQuery) -> Result<Vec<Event>, sqlx::Error> {
         let mut lent = self.pool.lend().await?;
         let mut rows = query.fetch(&mut *lent);
-        let mut page = Page::default();
+        let (mut page, mut scratch) = (Page::default(), Scratch::default());
         let mut is_whole = true;
         while is_whole && let Some(row) = rows.try_next().await? {
-            is_whole = page.add(read_event(&row, &self.layout, &mut { NO_ID })?);
+            is_whole = page.add(read_event(&row, &self.layout, &mut scratch)?);
         }
         drop(rows);
         if is_whole {

@@ -27,9 +27,9 @@ mod rows;
 mod schema;
 mod shared;
 
-pub(crate) use rows::{event_columns, read_event};
+pub(crate) use rows::{Scratch, event_columns, read_event};
 use schema::open_or_make;
-pub(crate) use schema::{Layout, open_to_read};
+pub(crate) use schema::{Layout, layout, open_to_read};
 
 /// An event store in a SQLite file.
 pub struct SqliteEventStore {
@@ -152,10 +152,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// The events of a page.
-fn page(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Event>> {
-    let mut page = Page::default();
+fn page(mut rows: rusqlite::Rows<'_>, layout: Layout) -> rusqlite::Result<Vec<Event>> {
+    let (mut page, mut scratch) = (Page::default(), Scratch::default());
     while let Some(row) = rows.next()? {
-        if !page.add(read_event(row)?) {
+        if !page.add(read_event(row, layout, &mut scratch)?) {
             break;
         }
     }
@@ -197,11 +197,10 @@ impl EventStore for SqliteEventStore {
                 event_columns(layout, true)
             ))?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
-            Ok(page(statement.query(params![
-                stream.as_str(),
-                after,
-                sql_limit(limit)
-            ])?)?)
+            Ok(page(
+                statement.query(params![stream.as_str(), after, sql_limit(limit)])?,
+                layout,
+            )?)
         })
         .await
     }
@@ -215,6 +214,7 @@ impl EventStore for SqliteEventStore {
             ))?;
             Ok(page(
                 statement.query(params![after.to_sql(), sql_limit(limit)])?,
+                layout,
             )?)
         })
         .await

@@ -30,7 +30,8 @@ pub(super) fn events(list: &EventList) -> Vec<types::Event<'_>> {
             version: event.version,
             schema_version: event.schema_version,
             data: match event.data {
-                PayloadRef::Json(text) => types::Payload::Json(text),
+                // What cannot be read is given to no guest.
+                PayloadRef::Json(text) | PayloadRef::Unreadable(text) => types::Payload::Json(text),
                 PayloadRef::Binary(bytes) => types::Payload::Binary(bytes),
             },
             metadata: event.metadata,

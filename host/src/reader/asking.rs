@@ -52,7 +52,8 @@ impl Asking {
         let passed = batch.position.get().saturating_sub(after);
         let wanted = batch.events.len() as u64;
         let (of, needed) = NEARLY_ALL;
-        if passed >= TELLING_POSITIONS && wanted * of >= passed * needed {
+        if passed >= TELLING_POSITIONS && wanted.saturating_mul(of) >= passed.saturating_mul(needed)
+        {
             self.whole.store(WHOLE_PAGES, Ordering::Relaxed);
         }
         Ok(batch)

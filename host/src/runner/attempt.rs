@@ -37,6 +37,12 @@ pub(super) fn attempt(
     events: &EventList,
     time: Duration,
 ) -> Result<Result<Written, Failed>, End> {
+    if let Some((place, reason)) = events.first_unreadable() {
+        return Ok(Err(Failed {
+            at: Fault::Place(place),
+            message: reason.to_owned(),
+        }));
+    }
     let assignment = &runner.assignment;
     // A guest that searches an index has what is folded committed first.
     let folded_to = rows.folded_to();

@@ -9,22 +9,24 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use gnomon_model::{Event, EventRef, Position, TableWrites};
+use gnomon_model::{Event, EventRef, Payload, Position, Subscription, TableWrites};
 
-use super::Runner;
 use super::attempt::{Failed, attempt, finish};
 use super::session::{Blamed, End, Session};
+use super::{Assignment, Runner};
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits};
 use crate::event_list::EventList;
 use crate::guest::describe_event;
-use crate::source::{Checkpoint, Source};
-use crate::target::TargetErrorKind;
+use crate::source::{BatchLimits, Checkpoint, Source};
+use crate::target::{TargetError, TargetErrorKind};
 use crate::telemetry::chain;
 
 pub(super) const ONE_EVENT: PageLimits = PageLimits {
     events: 1,
     bytes: 1,
 };
+/// Longer texts may be more than an index of PostgreSQL takes.
+const INDEXED_BYTES_MAX: usize = 2_000;
 /// Between two log lines about events that are parked.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,8 @@ pub(super) struct Batch {
     pub(super) position: Position,
     /// The event behind it, at which the projection is to halt.
     pub(super) halt: Option<Blamed>,
+    /// An event that can neither be applied nor parked.
+    pub(super) unstorable: Option<Blamed>,
 }
 
 /// A part of a batch, up to a place between two events.
@@ -67,7 +71,34 @@ impl Batch {
             next,
             position,
             halt: None,
+            unstorable: None,
         }
+    }
+
+    /// After a commit that the database refused: whether that may be for the sake
+    /// of an event that was to be parked with it, whose texts not every database
+    /// takes.
+    pub(super) fn blame_parked(&mut self, left_out: &LeftOut, error: &TargetError) {
+        let is_strange = |letter: &&DeadLetter| {
+            let event = &letter.event;
+            let texts = [
+                &event.id,
+                &event.stream_id,
+                &event.event_type,
+                &event.metadata,
+            ];
+            event.stream_id.len() > INDEXED_BYTES_MAX
+                || texts.iter().any(|text| text.contains('\0'))
+        };
+        self.unstorable = left_out.park.iter().find(is_strange).map(|letter| Blamed {
+            position: letter.event.position,
+            event: describe_event(EventRef::from(&letter.event)),
+            message: format!(
+                "{}; and it cannot be parked, because the database refuses to store it: {}",
+                letter.error,
+                chain(error)
+            ),
+        });
     }
 
     /// Takes the first so many events out.
@@ -122,7 +153,12 @@ impl Batch {
     }
 
     /// Ends the batch before an event, at which the projection halts.
-    fn end_before(&mut self, blamed: Blamed, start: (&Checkpoint, Position), source: &dyn Source) {
+    pub(super) fn end_before(
+        &mut self,
+        blamed: Blamed,
+        start: (&Checkpoint, Position),
+        source: &dyn Source,
+    ) {
         let end = blamed.position;
         self.events.retain(|position| position < end);
         self.park.retain(|letter| letter.event.position < end);
@@ -274,6 +310,7 @@ pub(super) fn retry(
             .map(|letter| letter.event)
             .filter(|event| !still_parked.contains(&event.stream_id))
             .collect();
+        let events = reread(runner, events)?;
         if !apply_together(session, runner, &events)? {
             for event in events {
                 if still_parked.contains(&event.stream_id) {
@@ -286,6 +323,38 @@ pub(super) fn retry(
             }
         }
     }
+}
+
+/// Reads events again that could not be read when they were parked: somebody may
+/// have corrected them in their source. All others are kept as they were.
+fn reread(runner: &Runner, mut events: Vec<Event>) -> Result<Vec<Event>, End> {
+    let Assignment {
+        source, generation, ..
+    } = &runner.assignment;
+    let everything = Subscription {
+        metadata: generation.description.subscription.metadata,
+        ..Subscription::default()
+    };
+    for event in &mut events {
+        if !matches!(event.data, Payload::Unreadable(_)) {
+            continue;
+        }
+        let before = Position::new(event.position.get().saturating_sub(1)).unwrap_or_default();
+        let limits = BatchLimits {
+            events: 1,
+            bytes: usize::MAX,
+            until: Some(event.position),
+        };
+        let before = source.behind(before);
+        let read = source.read(&before, &everything, limits);
+        let batch = runner.runtime.block_on(read)?;
+        if let Some(found) = batch.events.get(0)
+            && found.position == event.position
+        {
+            *event = found.into();
+        }
+    }
+    Ok(events)
 }
 
 /// Commits what came of dead letters, or says why the database refuses it.

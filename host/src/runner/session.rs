@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnomon_model::{Position, TableWrites};
 use tokio::sync::watch;
@@ -28,6 +28,9 @@ use crate::telemetry::chain;
 /// How long a checkpoint that only passed unwanted events waits for a batch
 /// to be committed with.
 const PASSED_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits at the most, while there are always more such events: what
+/// a kill costs.
+const PASSED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long the source may stand still before its reason is shown.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,8 @@ pub(super) struct Session {
     pub(super) position: Position,
     /// A later checkpoint, behind events that nobody wanted.
     passed: Option<(Checkpoint, Position)>,
+    /// When `checkpoint` was reached.
+    reached_at: Instant,
     /// Whether everything that there was has been applied.
     pub(super) has_caught_up: bool,
     /// Where the reader ends.
@@ -169,6 +174,7 @@ impl Session {
             checkpoint,
             position,
             passed: None,
+            reached_at: Instant::now(),
             has_caught_up: false,
             end,
             unfolded_to: approach.unfolded_to,
@@ -189,12 +195,12 @@ impl Session {
             }
         };
         if matches!(end, End::Stopped)
-            && let Err(error) = self.rows.flush()
+            && let Err(error) = self.save()
         {
             // As if the host had been killed: it costs the time of a window.
             tracing::debug!(
                 projection = runner.assignment.generation.projection,
-                "what was folded could not be written before the stop: {}",
+                "what was reached could not be written before the stop: {}",
                 chain(&error)
             );
         }
@@ -297,6 +303,12 @@ impl Session {
             }
             if caught_up {
                 self.settle(runner)?;
+            } else if self.reached_at.elapsed() >= PASSED_WAIT_MAX {
+                self.flush_if_due(runner)?;
+                if self.rows.folded_to().is_none() {
+                    self.commit_passed()?;
+                    self.tell_position(runner);
+                }
             }
             return Ok(());
         }
@@ -339,7 +351,15 @@ impl Session {
                 Err(failed) => failed,
             };
             self.look_up(runner)?;
+            if let Some(blamed) = batch.unstorable.take() {
+                let start = (&self.checkpoint, self.position);
+                batch.end_before(blamed, start, &*runner.assignment.source);
+                continue;
+            }
             let (events, failed) = failed;
+            if events == 0 {
+                return Err(End::Retry(failed.message));
+            }
             if failed.at == Fault::Time && events > 1 && !is_looking {
                 is_looking = true;
                 let cause = format!(
@@ -460,7 +480,11 @@ impl Session {
         let left_out = batch.left_out(part.position);
         let (next, position) = (part.next.clone(), part.position);
         match self.commit(&writes, left_out.changes(), next, position) {
-            Err(error) if error.kind() == TargetErrorKind::Rejected && !part.events.is_empty() => {
+            Err(error)
+                if error.kind() == TargetErrorKind::Rejected
+                    && !(part.events.is_empty() && left_out.park.is_empty()) =>
+            {
+                batch.blame_parked(&left_out, &error);
                 batch.put_back_left_out(left_out);
                 Ok(Err(Failed {
                     at: Fault::Somewhere,
@@ -478,11 +502,7 @@ impl Session {
         runner.parking_log.say_if_due(projection);
         let mut has_settled = self.rows.folded_to().is_some();
         self.flush()?;
-        if let Some((next, position)) = self.passed.take() {
-            let none = DeadLetterChanges::default();
-            self.commit(&[], none, next, position)?;
-            has_settled = true;
-        }
+        has_settled |= self.commit_passed()?;
         self.tell_position(runner);
         if has_settled {
             // These do not wait for as long as a standstill takes.
@@ -517,7 +537,23 @@ impl Session {
         Ok(())
     }
 
+    /// Commits the checkpoint behind events that nobody wanted, if there is one.
+    fn commit_passed(&mut self) -> Result<bool, TargetError> {
+        let Some((next, position)) = self.passed.take() else {
+            return Ok(false);
+        };
+        self.commit(&[], DeadLetterChanges::default(), next, position)?;
+        Ok(true)
+    }
+
+    /// Commits what was reached, before the end of the session.
+    fn save(&mut self) -> Result<(), TargetError> {
+        self.rows.flush()?;
+        self.commit_passed().map(|_| ())
+    }
+
     fn reached(&mut self, next: Checkpoint, position: Position) {
+        self.reached_at = Instant::now();
         self.checkpoint = next;
         self.position = position;
         self.passed = None;

@@ -18,6 +18,15 @@ pub(super) fn window_end(after: Position, safe: Position) -> Position {
     Position::new(end).map_or(safe, |end| end.min(safe))
 }
 
+/// Up to where a query has seen that nothing is wanted which found nothing up to
+/// `end`: holes may be as large as the numbers, and are passed in one step. The
+/// next event of any kind behind `end` is `next`.
+pub(super) fn empty_until(next: Option<Position>, safe: Position) -> Position {
+    next.map_or(safe, |next| {
+        Position::new(next.get().saturating_sub(1)).unwrap_or_default()
+    })
+}
+
 /// A batch while it is being read.
 pub(super) struct Filling {
     limits: BatchLimits,
@@ -39,6 +48,21 @@ impl Filling {
     /// How many events to ask for.
     pub(super) fn wanted(&self) -> usize {
         self.limits.events.max(1)
+    }
+
+    /// Whether nothing that is wanted was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether no event fits any more.
+    pub(super) const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The position of the last event.
+    pub(super) fn last(&self) -> Option<Position> {
+        self.events.position(self.events.len().checked_sub(1)?)
     }
 
     /// How many events it still lacks.
@@ -64,8 +88,7 @@ impl Filling {
     pub(super) fn finish(self, end: Position, safe: Position) -> Batch {
         // Short of the limits, everything up to the end was looked at, so the
         // checkpoint passes what the filter left out.
-        let last = (self.events.len().checked_sub(1)).and_then(|last| self.events.position(last));
-        let position = last.filter(|_| self.full).unwrap_or(end);
+        let position = self.last().filter(|_| self.full).unwrap_or(end);
         Batch {
             events: Arc::new(self.events),
             next: Checkpoint::behind(position),

@@ -10,16 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gnomon_model::{Position, Subscription};
+use gnomon_model::{PayloadRef, Position, Subscription};
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OptionalExtension as _, ToSql};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use tokio::sync::watch;
 
-use super::batch::{Filling, nothing_new, window_end};
+use super::batch::{Filling, empty_until, nothing_new, window_end};
 use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
 use crate::event_store::EventStoreError;
 use crate::event_store::sqlite::{
-    Layout, blocking, event_columns, open_to_read, read_event, sql_limit, store_error,
+    Layout, Scratch, blocking, event_columns, layout, open_to_read, read_event, sql_limit,
+    store_error,
 };
 
 /// How often the file is looked at.
@@ -28,7 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A SQLite file as a source.
 pub struct SqliteSource {
     readers: Arc<Readers>,
-    layout: Layout,
     sender: Arc<watch::Sender<Frontier>>,
     /// While one is there, the thread goes on.
     frontier: watch::Receiver<Frontier>,
@@ -44,10 +44,11 @@ impl SqliteSource {
     pub async fn open(file: &Path) -> Result<Self, SourceError> {
         let readers = Arc::new(Readers::new(file));
         let opened = Arc::clone(&readers);
-        let (watching, layout, head) = blocking(move || {
-            let (watching, layout) = open_to_read(&opened.file)?;
+        let (watching, head) = blocking(move || {
+            let watching = open_to_read(&opened.file)?.0;
             let head = head(&watching).map_err(|error| opened.error(error))?;
-            Ok((watching, layout, head))
+            refuse_unruly_positions(&watching, &opened)?;
+            Ok((watching, head))
         })
         .await?;
         let (sender, frontier) = watch::channel(frontier_at(head));
@@ -59,7 +60,6 @@ impl SqliteSource {
             .map_err(|error| SourceError::retry("cannot start a thread to watch events", error))?;
         Ok(Self {
             readers,
-            layout,
             sender,
             frontier,
         })
@@ -87,7 +87,7 @@ fn head(connection: &Connection) -> rusqlite::Result<Position> {
 fn watch_file(connection: &Connection, readers: &Readers, sender: &watch::Sender<Frontier>) {
     let mut seen = None;
     while !sender.is_closed() {
-        match look(connection, seen) {
+        match look(connection, seen, readers) {
             Ok((version, head)) => {
                 seen = Some(version);
                 if let Some(head) = head {
@@ -96,7 +96,6 @@ fn watch_file(connection: &Connection, readers: &Readers, sender: &watch::Sender
             }
             Err(error) => {
                 seen = None;
-                let error = readers.error(error);
                 let message = match std::error::Error::source(&error) {
                     Some(cause) => format!("{error}: {cause}"),
                     None => error.to_string(),
@@ -114,15 +113,54 @@ fn watch_file(connection: &Connection, readers: &Readers, sender: &watch::Sender
 
 /// The version of the file's data, and the head if that version is not the one
 /// that was seen before.
-fn look(connection: &Connection, seen: Option<i64>) -> rusqlite::Result<(i64, Option<Position>)> {
+fn look(
+    connection: &Connection,
+    seen: Option<i64>,
+    readers: &Readers,
+) -> Result<(i64, Option<Position>), EventStoreError> {
     // The version first: a commit between the two shows again next time.
     let version = connection
-        .prepare_cached("PRAGMA data_version")?
-        .query_row([], |row| row.get(0))?;
+        .prepare_cached("PRAGMA data_version")
+        .and_then(|mut version| version.query_row([], |row| row.get(0)))
+        .map_err(|error| readers.error(error))?;
     if seen == Some(version) {
         return Ok((version, None));
     }
-    Ok((version, Some(head(connection)?)))
+    let head = head(connection).map_err(|error| readers.error(error))?;
+    refuse_unruly_positions(connection, readers)?;
+    Ok((version, Some(head)))
+}
+
+/// Refuses rows that would never be delivered.
+fn refuse_unruly_positions(
+    connection: &Connection,
+    readers: &Readers,
+) -> Result<(), EventStoreError> {
+    let count = |condition: &str| {
+        connection
+            .prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE global_position {condition})"
+            ))
+            .and_then(|mut exists| exists.query_row([], |row| row.get::<_, bool>(0)))
+            .map_err(|error| readers.error(error))
+    };
+    let (problem, advice) = if count("IS NULL")? {
+        (
+            "have no position (global_position is NULL)",
+            "give them one",
+        )
+    } else if count("<= 0")? {
+        (
+            "have a position below 1, where no event can stand",
+            "give them one from 1 on",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(EventStoreError::refused(format!(
+        "rows of the table `events` of sqlite:{} {problem} and would never be delivered; {advice}",
+        readers.file.display()
+    )))
 }
 
 /// Moves the frontier forward; two who look at the same time may come here in
@@ -139,7 +177,14 @@ fn publish(sender: &watch::Sender<Frontier>, head: Position) {
 /// Connections for reading; as many as read at the same time.
 struct Readers {
     file: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reading>>,
+}
+
+/// A connection, and the columns that it found in a version of the schema.
+struct Reading {
+    connection: Connection,
+    layout: Layout,
+    schema: Option<i64>,
 }
 
 impl Readers {
@@ -154,20 +199,42 @@ impl Readers {
         store_error("read", &self.file, error)
     }
 
-    /// Reads on a connection that nobody else uses meanwhile.
+    /// Reads on a connection that nobody else uses meanwhile, by the columns that
+    /// the table has in the same snapshot.
     fn read<T>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Connection, Layout) -> rusqlite::Result<T>,
     ) -> Result<T, EventStoreError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let parked = idle().pop();
-        let connection = match parked {
-            Some(connection) => connection,
-            None => open_to_read(&self.file)?.0,
+        let mut reading = match parked {
+            Some(reading) => reading,
+            None => {
+                let (connection, layout) = open_to_read(&self.file)?;
+                Reading {
+                    connection,
+                    layout,
+                    schema: None,
+                }
+            }
         };
-        let result = work(&connection).map_err(|error| self.error(error))?;
+        let connection = &reading.connection;
+        let snapshot = || -> rusqlite::Result<_> {
+            let transaction = connection.unchecked_transaction()?;
+            let schema = connection
+                .prepare_cached("PRAGMA schema_version")?
+                .query_row([], |row| row.get::<_, i64>(0))?;
+            Ok((transaction, schema))
+        };
+        let (transaction, schema) = snapshot().map_err(|error| self.error(error))?;
+        if reading.schema != Some(schema) {
+            reading.layout = layout(connection, &self.file)?;
+            reading.schema = Some(schema);
+        }
+        let result = work(connection, reading.layout).map_err(|error| self.error(error))?;
+        transaction.finish().map_err(|error| self.error(error))?;
         // After an error the connection is dropped: the file may be another.
-        idle().push(connection);
+        idle().push(reading);
         Ok(result)
     }
 }
@@ -220,7 +287,11 @@ impl Source for SqliteSource {
 
     async fn look(&self) -> Result<Frontier, SourceError> {
         let readers = Arc::clone(&self.readers);
-        let head = blocking(move || readers.read(head)).await?;
+        let head = blocking(move || {
+            let head = readers.read(|connection, _| head(connection))?;
+            Ok(head)
+        })
+        .await?;
         publish(&self.sender, head);
         Ok(self.frontier.borrow().clone())
     }
@@ -238,9 +309,11 @@ impl Source for SqliteSource {
         }
         let end = window_end(after, safe);
         let readers = Arc::clone(&self.readers);
-        let (query, texts) = query(self.layout, subscription);
+        let subscription = subscription.clone();
         let batch = blocking(move || {
-            readers.read(|connection| {
+            readers.read(|connection, layout| {
+                let (query, texts) = query(layout, &subscription);
+                let mut scratch = Scratch::default();
                 let mut filling = Filling::new(limits);
                 let mut parameters: Vec<ToSqlOutput<'_>> =
                     vec![after.to_sql().into(), end.to_sql().into()];
@@ -251,10 +324,20 @@ impl Source for SqliteSource {
                 let mut statement = connection.prepare_cached(&query)?;
                 let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
                 while let Some(row) = rows.next()? {
-                    if !filling.add(read_event(row)?) {
+                    if !filling.add(read_event(row, layout, &mut scratch)?) {
                         break;
                     }
                 }
+                if end == safe || !filling.is_empty() {
+                    return Ok(filling.finish(end, safe));
+                }
+                let next: Option<i64> = connection
+                    .prepare_cached(
+                        "SELECT min(global_position) FROM events \
+                         WHERE global_position > ?1 AND global_position <= ?2",
+                    )?
+                    .query_row([end.to_sql(), safe.to_sql()], |row| row.get(0))?;
+                let end = empty_until(next.and_then(Position::from_sql), safe);
                 Ok(filling.finish(end, safe))
             })
         })
@@ -264,39 +347,34 @@ impl Source for SqliteSource {
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {
         let readers = Arc::clone(&self.readers);
-        let layout = self.layout;
         let recorded_at = blocking(move || {
-            readers.read(|connection| {
+            readers.read(|connection, layout| {
                 connection
                     .prepare_cached(&format!(
                         "SELECT {} FROM events WHERE global_position > ?1 \
                          ORDER BY global_position LIMIT 1",
                         event_columns(layout, false)
                     ))?
-                    .query_row([position.to_sql()], |row| {
-                        read_event(row).map(|event| event.recorded_at)
-                    })
+                    .query_row([position.to_sql()], |row| time(row, layout))
                     .optional()
             })
         })
         .await?;
-        Ok(recorded_at)
+        Ok(recorded_at.flatten())
     }
 
-    async fn position_at(&self, time: i64) -> Result<Position, SourceError> {
+    async fn position_at(&self, at: i64) -> Result<Position, SourceError> {
         let readers = Arc::clone(&self.readers);
-        let layout = self.layout;
         let position = blocking(move || {
-            readers.read(|connection| {
+            readers.read(|connection, layout| {
                 let mut statement = connection.prepare_cached(&format!(
                     "SELECT {} FROM events ORDER BY global_position DESC",
                     event_columns(layout, false)
                 ))?;
                 let mut rows = statement.query([])?;
                 while let Some(row) = rows.next()? {
-                    let event = read_event(row)?;
-                    if event.recorded_at <= time {
-                        return Ok(event.position);
+                    if time(row, layout)?.is_some_and(|time| time <= at) {
+                        return Ok(Position::from_sql(row.get(0)?).unwrap_or_default());
                     }
                 }
                 Ok(Position::START)
@@ -305,4 +383,12 @@ impl Source for SqliteSource {
         .await?;
         Ok(position)
     }
+}
+
+/// When the event of a row was recorded, if it can be read.
+fn time(row: &Row<'_>, layout: Layout) -> rusqlite::Result<Option<i64>> {
+    let mut scratch = Scratch::default();
+    let event = read_event(row, layout, &mut scratch)?;
+    let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
+    Ok(is_readable.then_some(event.recorded_at))
 }

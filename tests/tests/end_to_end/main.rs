@@ -54,6 +54,7 @@ mod starts;
 mod system_limits;
 mod three_changes;
 mod time_travel;
+mod unreadable_events;
 mod users_of_tables;
 mod value_bombs;
 mod wake_up;

@@ -28,6 +28,7 @@ pub(super) async fn append(
     expected: ExpectedVersion,
     events: &[NewEvent],
 ) -> Result<Vec<Appended>, EventStoreError> {
+    store.layout.refuse_unguarded_streams(&store.url)?;
     store.layout.can_hold(events.iter())?;
     let mut races = 0;
     let mut reconnects = 0;

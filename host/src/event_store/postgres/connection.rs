@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::Error;
 use sqlx::postgres::PgListener;
 
+use super::Layout;
 use crate::connections::Connections;
 use crate::database_url::PostgresUrl;
 use crate::event_store::{EventStoreError, EventStoreErrorKind};
@@ -46,9 +47,11 @@ pub(crate) async fn connect(url: &PostgresUrl) -> Result<Connection, EventStoreE
 }
 
 /// A pool that makes its connections when they are needed, each with these
-/// settings.
+/// settings. Where the server takes bytes for text unseen, it gives them unseen
+/// too: otherwise it would refuse all events of a page for one that is no text.
 pub(crate) fn pool(
     url: &PostgresUrl,
+    layout: &Layout,
     connections_max: usize,
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
@@ -56,6 +59,9 @@ pub(crate) fn pool(
     let mut server = server(url)?;
     for (name, value) in settings {
         server = server.with_settings(&format!("SET {name} = {value}"));
+    }
+    if layout.encoding == "SQL_ASCII" {
+        server = server.with_settings("SET client_encoding = 'SQL_ASCII'");
     }
     Ok(Connections::new(server, connections_max, silence))
 }

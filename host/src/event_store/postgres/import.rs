@@ -21,6 +21,7 @@ pub(super) async fn import(
     on_progress: OnProgress,
 ) -> Result<Imported, EventStoreError> {
     let importing = |error| error_of(store, error);
+    store.layout.refuse_unguarded_streams(&store.url)?;
     let mut counter = Counter::new(&file, &on_progress);
     let mut chunks = file.read_ahead();
     let mut transaction = store.pool.begin().await.map_err(importing)?;

@@ -1,6 +1,6 @@
 //! Rows of `events` as events.
 
-use gnomon_model::{EventRef, PayloadRef, Position};
+use gnomon_model::{EventRef, PayloadRef, Position, json};
 use sqlx::postgres::PgRow;
 use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
@@ -42,7 +42,8 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
         if layout.has_timestamps() {
             "created_at"
         } else {
-            "(extract(epoch FROM created_at) * 1000000)::bigint"
+            "CASE WHEN isfinite(created_at) \
+             THEN (extract(epoch FROM created_at) * 1000000)::bigint END"
         },
     )
 }
@@ -71,43 +72,184 @@ impl Cells for PgRow {
     }
 }
 
-/// Where an id is written that the row has in binary form.
-pub(crate) type IdText = [u8; Hyphenated::LENGTH];
-pub(crate) const NO_ID: IdText = [0; Hyphenated::LENGTH];
+/// The columns, as people know them.
+const COLUMNS: [&str; 9] = [
+    "global_position",
+    "id",
+    "stream_id",
+    "event_type",
+    "version",
+    "schema_version",
+    "event_data",
+    "metadata",
+    "created_at",
+];
 
-/// Reads a row with these columns.
+/// Where texts are written that a row has in another form.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    id: [u8; Hyphenated::LENGTH],
+    /// Of an event that cannot be read: its id, stream, type, metadata and the
+    /// reason.
+    texts: [String; 5],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            id: [0; Hyphenated::LENGTH],
+            texts: <[String; 5]>::default(),
+        }
+    }
+}
+
+/// Why a row is no event.
+enum Fault {
+    /// The row is not what was asked for: the table has changed.
+    Row(sqlx::Error),
+    /// A column holds what no event has there.
+    Value(usize, String),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Row(error)
+    }
+}
+
+/// Reads a row with these columns. One that holds what no event has is an event
+/// that cannot be read, and says why.
 pub(crate) fn read_event<'a>(
     row: &'a impl Cells,
     layout: &Layout,
-    id: &'a mut IdText,
+    scratch: &'a mut Scratch,
 ) -> Result<EventRef<'a>, sqlx::Error> {
-    Ok(EventRef {
-        position: Position::from_sql(long(row, 0)?).ok_or_else(|| out_of_range(0))?,
-        id: if layout.has_uuids() {
-            Uuid::from_bytes(fixed(row, 1)?)
-                .hyphenated()
-                .encode_lower(id)
-        } else {
-            text(row, 1)?
-        },
-        stream_id: text(row, 2)?,
-        event_type: text(row, 3)?,
-        version: long(row, 4)?.try_into().map_err(|_| out_of_range(4))?,
-        schema_version: i32::from_be_bytes(fixed(row, 5)?)
-            .try_into()
-            .map_err(|_| out_of_range(5))?,
-        data: match whole(row, 6)? {
+    let position = fixed(row, 0).map(i64::from_be_bytes);
+    let position = match position.map(Position::from_sql) {
+        Ok(Some(position)) => position,
+        Ok(None) => return Err(malformed(0, "it is negative")),
+        Err(Fault::Value(column, reason)) => return Err(malformed(column, reason)),
+        Err(Fault::Row(error)) => return Err(error),
+    };
+    match Fields::read(row, layout) {
+        Ok(fields) => Ok(fields.event(position, &mut scratch.id)),
+        Err(Fault::Row(error)) => Err(error),
+        Err(Fault::Value(column, reason)) => {
+            let column = COLUMNS.get(column).copied().unwrap_or_default();
+            let reason = format!("it cannot be read: its `{column}` {reason}");
+            unreadable(row, layout, position, scratch, reason)
+        }
+    }
+}
+
+/// The fields of an event behind its position.
+struct Fields<'a> {
+    id: Id<'a>,
+    stream_id: &'a str,
+    event_type: &'a str,
+    version: u64,
+    schema_version: u32,
+    data: PayloadRef<'a>,
+    metadata: &'a str,
+    recorded_at: i64,
+}
+
+enum Id<'a> {
+    Uuid(Uuid),
+    Text(&'a str),
+}
+
+impl<'a> Fields<'a> {
+    fn read(row: &'a impl Cells, layout: &Layout) -> Result<Self, Fault> {
+        let data = match whole(row, 6)? {
             Some(bytes) if layout.has_jsonb() => PayloadRef::Json(utf8(6, jsonb_text(bytes)?)?),
             Some(bytes) if layout.has_bytes() => PayloadRef::Binary(bytes),
             Some(bytes) => PayloadRef::Json(utf8(6, bytes)?),
             None => PayloadRef::Json("null"),
-        },
-        metadata: whole(row, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?,
+        };
+        if let PayloadRef::Json(text) = data
+            && !layout.has_json()
+        {
+            json::check(text).map_err(|error| Fault::Value(6, format!("is {error}")))?;
+        }
+        let metadata = whole(row, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
+        Ok(Self {
+            id: if layout.has_uuids() {
+                Id::Uuid(Uuid::from_bytes(fixed(row, 1)?))
+            } else {
+                Id::Text(text(row, 1)?)
+            },
+            stream_id: text(row, 2)?,
+            event_type: text(row, 3)?,
+            version: (long(row, 4)?.try_into()).map_err(|_| negative(4))?,
+            schema_version: i32::from_be_bytes(fixed(row, 5)?)
+                .try_into()
+                .map_err(|_| negative(5))?,
+            data,
+            metadata,
+            recorded_at: if layout.has_timestamps() {
+                timestamp(long(row, 8)?)?
+            } else {
+                long(row, 8)?
+            },
+        })
+    }
+
+    fn event(self, position: Position, id: &'a mut [u8; Hyphenated::LENGTH]) -> EventRef<'a> {
+        EventRef {
+            position,
+            id: match self.id {
+                Id::Uuid(uuid) => uuid.hyphenated().encode_lower(id),
+                Id::Text(text) => text,
+            },
+            stream_id: self.stream_id,
+            event_type: self.event_type,
+            version: self.version,
+            schema_version: self.schema_version,
+            data: self.data,
+            metadata: self.metadata,
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
+/// What can be read of an event that cannot be read as a whole.
+fn unreadable<'a>(
+    row: &impl Cells,
+    layout: &Layout,
+    position: Position,
+    scratch: &'a mut Scratch,
+    reason: String,
+) -> Result<EventRef<'a>, sqlx::Error> {
+    let lossy = |column| {
+        let bytes = row.cell(column)?.unwrap_or_default();
+        Ok::<_, sqlx::Error>(String::from_utf8_lossy(bytes).into_owned())
+    };
+    let id = match fixed(row, 1) {
+        Ok(bytes) if layout.has_uuids() => Uuid::from_bytes(bytes).to_string(),
+        _ if layout.has_uuids() => String::new(),
+        _ => lossy(1)?,
+    };
+    scratch.texts = [id, lossy(2)?, lossy(3)?, lossy(7)?, reason];
+    let [id, stream_id, event_type, metadata, reason] = &scratch.texts;
+    let time = long(row, 8).ok();
+    Ok(EventRef {
+        position,
+        id,
+        stream_id,
+        event_type,
+        version: long(row, 4).map_or(0, |version| version.try_into().unwrap_or(0)),
+        schema_version: fixed(row, 5)
+            .map(i32::from_be_bytes)
+            .map_or(0, |version| version.try_into().unwrap_or(0)),
+        data: PayloadRef::Unreadable(reason),
+        metadata,
         recorded_at: if layout.has_timestamps() {
-            timestamp(long(row, 8)?)?
+            time.and_then(|time| timestamp(time).ok())
         } else {
-            long(row, 8)?
-        },
+            time
+        }
+        .unwrap_or_default(),
     })
 }
 
@@ -121,65 +263,57 @@ fn malformed(
     }
 }
 
-fn present(row: &impl Cells, column: usize) -> Result<&[u8], sqlx::Error> {
+fn present(row: &impl Cells, column: usize) -> Result<&[u8], Fault> {
     row.cell(column)?
-        .ok_or_else(|| malformed(column, "it is null"))
+        .ok_or_else(|| Fault::Value(column, "is null".to_owned()))
 }
 
-fn fixed<const LENGTH: usize>(
-    row: &impl Cells,
-    column: usize,
-) -> Result<[u8; LENGTH], sqlx::Error> {
+fn fixed<const LENGTH: usize>(row: &impl Cells, column: usize) -> Result<[u8; LENGTH], Fault> {
     let bytes = present(row, column)?;
-    bytes
-        .try_into()
-        .map_err(|_| malformed(column, format!("{LENGTH} bytes were expected")))
+    let fixed = bytes.try_into();
+    fixed.map_err(|_| malformed(column, format!("{LENGTH} bytes were expected")).into())
 }
 
-fn long(row: &impl Cells, column: usize) -> Result<i64, sqlx::Error> {
+fn long(row: &impl Cells, column: usize) -> Result<i64, Fault> {
     fixed(row, column).map(i64::from_be_bytes)
 }
 
-fn text(row: &impl Cells, column: usize) -> Result<&str, sqlx::Error> {
+fn text(row: &impl Cells, column: usize) -> Result<&str, Fault> {
     utf8(column, present(row, column)?)
 }
 
-fn utf8(column: usize, bytes: &[u8]) -> Result<&str, sqlx::Error> {
-    std::str::from_utf8(bytes).map_err(|cause| malformed(column, cause))
+fn utf8(column: usize, bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Fault::Value(column, format!("holds bytes that are no text: {error}")))
 }
 
 /// A cell of which all was sent.
-fn whole(row: &impl Cells, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+fn whole(row: &impl Cells, column: usize) -> Result<Option<&[u8]>, Fault> {
     match row.cell(column)? {
-        Some(bytes) if bytes.len() > SENT_BYTES_MAX => Err(malformed(
+        Some(bytes) if bytes.len() > SENT_BYTES_MAX => Err(Fault::Value(
             column,
-            format!(
-                "event {} has more than the {EVENT_BYTES_MAX} bytes that its data or its \
-                 metadata may have, as text",
-                long(row, 0)?
-            ),
+            format!("has more than the {EVENT_BYTES_MAX} bytes that it may have, as text"),
         )),
         cell => Ok(cell),
     }
 }
 
 /// The text of a `jsonb` as it is sent: behind the version of the format.
-fn jsonb_text(bytes: &[u8]) -> Result<&[u8], sqlx::Error> {
-    bytes
-        .strip_prefix(&[JSONB_VERSION])
-        .ok_or_else(|| malformed(6, "its version of the format is unknown"))
+fn jsonb_text(bytes: &[u8]) -> Result<&[u8], Fault> {
+    let text = bytes.strip_prefix(&[JSONB_VERSION]);
+    text.ok_or_else(|| malformed(6, "its version of the format is unknown").into())
 }
 
 /// Microseconds since 1970 from those since 2000; the ends of the range are
 /// infinite.
-fn timestamp(since_2000: i64) -> Result<i64, sqlx::Error> {
+fn timestamp(since_2000: i64) -> Result<i64, Fault> {
     let is_finite = since_2000 != i64::MAX && since_2000 != i64::MIN;
     is_finite
         .then(|| since_2000.checked_add(MICROSECONDS_TO_2000))
         .flatten()
-        .ok_or_else(|| malformed(8, "an infinite time is the time of no event"))
+        .ok_or_else(|| Fault::Value(8, "is an infinite time".to_owned()))
 }
 
-fn out_of_range(column: usize) -> sqlx::Error {
-    malformed(column, "the number must not be negative")
+fn negative(column: usize) -> Fault {
+    Fault::Value(column, "is negative".to_owned())
 }

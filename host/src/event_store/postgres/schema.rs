@@ -21,7 +21,7 @@ CREATE TABLE events (
     version BIGINT NOT NULL CHECK (version >= 1),
     schema_version INT NOT NULL DEFAULT 1 CHECK (schema_version >= 1),
     global_position BIGSERIAL NOT NULL,
-    created_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    created_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp() CHECK (isfinite(created_at)),
     UNIQUE (stream_id, version)
 );
 CREATE UNIQUE INDEX events_global_position ON events (global_position);
@@ -58,6 +58,12 @@ pub(crate) struct Layout {
     pub(super) data_type: String,
     pub(super) metadata_type: String,
     pub(super) created_at_type: String,
+    /// Whether no two events of a stream can have the same version.
+    pub(super) has_unique_versions: bool,
+    /// Whether no two events can have the same position.
+    pub(crate) has_unique_positions: bool,
+    /// How the server encodes texts.
+    pub(crate) encoding: String,
 }
 
 impl Layout {
@@ -76,6 +82,11 @@ impl Layout {
         self.data_type == "bytea"
     }
 
+    /// Whether the server has seen to it that data is JSON.
+    pub(super) fn has_json(&self) -> bool {
+        matches!(self.data_type.as_str(), "jsonb" | "json")
+    }
+
     /// Whether times are sent as microseconds. One without a time zone is taken
     /// for UTC.
     pub(super) fn has_timestamps(&self) -> bool {
@@ -83,6 +94,22 @@ impl Layout {
             self.created_at_type.as_str(),
             "timestamp with time zone" | "timestamp without time zone"
         )
+    }
+
+    /// Refuses to append where nothing keeps two writers from the same version.
+    pub(super) fn refuse_unguarded_streams(
+        &self,
+        url: &PostgresUrl,
+    ) -> Result<(), EventStoreError> {
+        if self.has_unique_versions {
+            return Ok(());
+        }
+        Err(EventStoreError::refused(format!(
+            "nothing is appended: the table `events` of {url} has no unique index on stream and \
+             version, so two appends that expect the same version could both succeed; make one \
+             with `CREATE UNIQUE INDEX CONCURRENTLY ON events (stream_id, version)` (without \
+             CONCURRENTLY if the table is partitioned; its partition key must be `stream_id` then)"
+        )))
     }
 
     /// Refuses events that need a column that is not there.
@@ -166,22 +193,29 @@ pub(crate) async fn layout(
     connection: &mut PgConnection,
     url: &PostgresUrl,
 ) -> Result<Layout, EventStoreError> {
+    let failed = |error| store_error(&format!("look at the table `events` of {url}"), error);
     let rows = sqlx::query(
-        "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute \
+        "SELECT attname::text, format_type(atttypid, NULL), typcategory::text \
+         FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid \
          WHERE attrelid = to_regclass('events') AND attnum > 0 AND NOT attisdropped",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .and_then(|rows| {
         rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<Vec<(String, String)>, sqlx::Error>>()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+            .collect::<Result<Vec<(String, String, String)>, sqlx::Error>>()
     })
-    .map_err(|error| store_error(&format!("look at the table `events` of {url}"), error))?;
+    .map_err(failed)?;
+    let unique = sqlx::query(UNIQUE_COLUMNS)
+        .fetch_one(connection)
+        .await
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let (has_unique_versions, has_unique_positions, encoding) = unique.map_err(failed)?;
     let column = |name: &str| {
         rows.iter()
-            .find(|(column, _)| column == name)
-            .map(|(_, column_type)| column_type.clone())
+            .find(|(column, ..)| column == name)
+            .map(|(_, column_type, _)| column_type.clone())
     };
     let mut missing = Vec::new();
     let mut required = |name: &'static str| {
@@ -200,6 +234,9 @@ pub(crate) async fn layout(
         created_at_type: required("created_at"),
         schema_version: column("schema_version").is_some(),
         stream_type: column("stream_type").is_some(),
+        has_unique_versions,
+        has_unique_positions,
+        encoding,
     };
     if !missing.is_empty() {
         return Err(EventStoreError::refused(format!(
@@ -208,5 +245,33 @@ pub(crate) async fn layout(
             missing.join(", ")
         )));
     }
+    for (name, category, kind, example) in [
+        ("global_position", "N", "number", "BIGINT"),
+        ("version", "N", "number", "BIGINT"),
+        ("created_at", "D", "time", "TIMESTAMPTZ"),
+    ] {
+        let other = rows
+            .iter()
+            .find(|(column, _, found)| column == name && found != category);
+        if let Some((_, column_type, _)) = other {
+            return Err(EventStoreError::refused(format!(
+                "the column `{name}` of the table `events` of {url} has the type {column_type}, \
+                 which is no type of a {kind}; change it with `ALTER TABLE events ALTER {name} \
+                 TYPE {example} USING {name}::{example}`"
+            )));
+        }
+    }
     Ok(layout)
 }
+
+/// Whether unique indexes guard (stream, version) and the position, and the
+/// server's encoding. An index that holds for some rows only, or was left
+/// unfinished, guards nothing.
+const UNIQUE_COLUMNS: &str = "WITH guarded AS (SELECT ARRAY(SELECT a.attname::text \
+       FROM pg_attribute AS a WHERE a.attrelid = i.indrelid \
+         AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]) ORDER BY 1) AS columns \
+     FROM pg_index AS i WHERE i.indrelid = to_regclass('events') AND i.indisunique \
+       AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) \
+     SELECT EXISTS (SELECT 1 FROM guarded WHERE columns = ARRAY['stream_id', 'version']), \
+       EXISTS (SELECT 1 FROM guarded WHERE columns = ARRAY['global_position']), \
+       current_setting('server_encoding')";

@@ -1,8 +1,8 @@
 //! Rows of `events` as events.
 
-use gnomon_model::{EventRef, PayloadRef, Position};
+use gnomon_model::{EventRef, PayloadRef, Position, json};
 use rusqlite::Row;
-use rusqlite::types::{FromSqlError, Type, ValueRef};
+use rusqlite::types::{Type, ValueRef};
 
 use super::Layout;
 use crate::event_store::EVENT_BYTES_MAX;
@@ -35,68 +35,151 @@ fn bounded(value: &str) -> String {
     )
 }
 
-/// Reads a row with these columns.
-pub(crate) fn read_event<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRef<'a>> {
-    let time = row.get_ref(8)?.as_str()?;
+/// The columns, as people know them.
+const COLUMNS: [&str; 9] = [
+    "global_position",
+    "id",
+    "stream_id",
+    "event_type",
+    "version",
+    "schema_version",
+    "event_data",
+    "metadata",
+    "created_at",
+];
+
+/// What is written of an event that cannot be read: its id, stream, type,
+/// metadata and the reason.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch([String; 5]);
+
+/// Why a row is no event.
+enum Fault {
+    Row(rusqlite::Error),
+    /// A column holds what no event has there.
+    Value(usize, String),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Row(error)
+    }
+}
+
+/// Reads a row with these columns. One that holds what no event has is an event
+/// that cannot be read, and says why.
+pub(crate) fn read_event<'a>(
+    row: &'a Row<'_>,
+    layout: Layout,
+    scratch: &'a mut Scratch,
+) -> rusqlite::Result<EventRef<'a>> {
+    let position = Position::from_sql(row.get(0)?).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, "it is negative".into())
+    })?;
+    match read(row, layout, position) {
+        Ok(event) => Ok(event),
+        Err(Fault::Row(error)) => Err(error),
+        Err(Fault::Value(column, reason)) => {
+            let column = COLUMNS.get(column).copied().unwrap_or_default();
+            let reason = format!("it cannot be read: its `{column}` {reason}");
+            unreadable(row, position, scratch, reason)
+        }
+    }
+}
+
+fn read<'a>(row: &'a Row<'_>, layout: Layout, position: Position) -> Result<EventRef<'a>, Fault> {
+    let data = match whole(row, 6)? {
+        ValueRef::Blob(bytes) => PayloadRef::Binary(bytes),
+        ValueRef::Null => PayloadRef::Json("null"),
+        _ => {
+            let data = text(row, 6)?;
+            if !layout.checks_json {
+                json::check(data).map_err(|error| Fault::Value(6, format!("is {error}")))?;
+            }
+            PayloadRef::Json(data)
+        }
+    };
+    let time = text(row, 8)?;
     Ok(EventRef {
-        position: Position::from_sql(row.get(0)?).ok_or_else(|| out_of_range(0))?,
+        position,
         id: text(row, 1)?,
         stream_id: text(row, 2)?,
         event_type: text(row, 3)?,
-        version: row
-            .get::<_, i64>(4)?
-            .try_into()
-            .map_err(|_| out_of_range(4))?,
-        schema_version: row
-            .get::<_, i64>(5)?
-            .try_into()
-            .map_err(|_| out_of_range(5))?,
-        data: match whole(row, 6)? {
-            ValueRef::Blob(bytes) => PayloadRef::Binary(bytes),
-            ValueRef::Null => PayloadRef::Json("null"),
-            _ => PayloadRef::Json(text(row, 6)?),
-        },
+        version: number(row, 4)?,
+        schema_version: number(row, 5)?,
+        data,
         metadata: whole(row, 7).and_then(|_| text(row, 7))?,
         recorded_at: parse_stored(time).ok_or_else(|| {
-            rusqlite::Error::FromSqlConversionFailure(
-                8,
-                Type::Text,
-                format!("`{time}` is not a time").into(),
-            )
+            let shown: String = time.chars().take(40).collect();
+            Fault::Value(8, format!("is no time: `{}`", shown.escape_debug()))
         })?,
     })
 }
 
 /// A value that is not too long.
-fn whole<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<ValueRef<'a>> {
+fn whole<'a>(row: &'a Row<'_>, column: usize) -> Result<ValueRef<'a>, Fault> {
     match row.get_ref(column)? {
         ValueRef::Integer(bytes) if usize::try_from(bytes).is_ok_and(|n| n > EVENT_BYTES_MAX) => {
-            Err(rusqlite::Error::FromSqlConversionFailure(
+            Err(Fault::Value(
                 column,
-                Type::Text,
-                format!(
-                    "event {} has {bytes} bytes, and its data and its metadata may have \
-                     {EVENT_BYTES_MAX} each",
-                    row.get::<_, i64>(0)?
-                )
-                .into(),
+                format!("has {bytes} bytes, and it may have {EVENT_BYTES_MAX}"),
             ))
         }
         value => Ok(value),
     }
 }
 
-fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
-    row.get_ref(column)?.as_str().or_else(|error| {
-        // Only the error of `get` says which column it is.
-        row.get::<_, String>(column).and_then(|_| Err(error.into()))
+/// What can be read of an event that cannot be read as a whole.
+fn unreadable<'a>(
+    row: &Row<'_>,
+    position: Position,
+    scratch: &'a mut Scratch,
+    reason: String,
+) -> rusqlite::Result<EventRef<'a>> {
+    let lossy = |column| {
+        Ok::<_, rusqlite::Error>(match row.get_ref(column)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(_) | ValueRef::Null => String::new(),
+        })
+    };
+    scratch.0 = [lossy(1)?, lossy(2)?, lossy(3)?, lossy(7)?, reason];
+    let [id, stream_id, event_type, metadata, reason] = &scratch.0;
+    let time = text(row, 8).ok();
+    Ok(EventRef {
+        position,
+        id,
+        stream_id,
+        event_type,
+        version: number(row, 4).unwrap_or_default(),
+        schema_version: number(row, 5).unwrap_or_default(),
+        data: PayloadRef::Unreadable(reason),
+        metadata,
+        recorded_at: time.and_then(parse_stored).unwrap_or_default(),
     })
 }
 
-fn out_of_range(column: usize) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(
-        column,
-        Type::Integer,
-        FromSqlError::InvalidType.into(),
-    )
+fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str, Fault> {
+    let kind = match row.get_ref(column)? {
+        ValueRef::Text(bytes) => {
+            return std::str::from_utf8(bytes).map_err(|error| {
+                Fault::Value(column, format!("holds bytes that are no text: {error}"))
+            });
+        }
+        ValueRef::Null => "is null",
+        ValueRef::Integer(_) | ValueRef::Real(_) => "is a number",
+        ValueRef::Blob(_) => "is a BLOB",
+    };
+    Err(Fault::Value(column, kind.to_owned()))
+}
+
+fn number<N: TryFrom<i64>>(row: &Row<'_>, column: usize) -> Result<N, Fault> {
+    match row.get_ref(column)? {
+        ValueRef::Integer(number) => N::try_from(number)
+            .map_err(|_| Fault::Value(column, format!("is {number}, which is out of range"))),
+        ValueRef::Null => Err(Fault::Value(column, "is null".to_owned())),
+        _ => Err(Fault::Value(column, "is no number".to_owned())),
+    }
 }

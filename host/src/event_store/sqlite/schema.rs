@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::store_error;
 use crate::event_store::{EventStoreError, NewEvent};
@@ -23,12 +23,14 @@ CREATE TABLE events (
     stream_id TEXT NOT NULL CHECK (length(stream_id) BETWEEN 1 AND 255),
     stream_type TEXT NOT NULL,
     event_type TEXT NOT NULL CHECK (length(event_type) BETWEEN 1 AND 255),
-    event_data TEXT NOT NULL,
+    event_data TEXT NOT NULL CHECK (json_valid(event_data)),
     metadata TEXT,
     version INTEGER NOT NULL CHECK (version >= 1),
     schema_version INTEGER NOT NULL DEFAULT 1 CHECK (schema_version >= 1),
     global_position INTEGER PRIMARY KEY AUTOINCREMENT,
-    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))
+        CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'
+            AND julianday(created_at) IS NOT NULL),
     UNIQUE (stream_id, version)
 );
 CREATE INDEX events_event_type ON events (event_type);
@@ -76,6 +78,8 @@ pub(crate) struct Layout {
     pub(crate) schema_version: bool,
     /// Whether there is a column `stream_type`.
     pub(crate) stream_type: bool,
+    /// Whether the table takes no data that is not JSON.
+    pub(crate) checks_json: bool,
 }
 
 impl Layout {
@@ -154,7 +158,19 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreError> {
+/// Looks at the columns of `events`.
+pub(crate) fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreError> {
+    // First, so that the connection notices what other processes have changed.
+    let checks_json = connection
+        .query_row(
+            "SELECT sql LIKE '%CHECK (json_valid(event_data))%' FROM sqlite_master \
+             WHERE type = 'table' AND name = 'events'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(|error| store_error("read", file, error))?
+        .unwrap_or_default();
     let has = |column: &str| {
         connection
             .column_exists(None, "events", column)
@@ -195,5 +211,6 @@ fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreErro
     Ok(Layout {
         schema_version: has("schema_version")?,
         stream_type: has("stream_type")?,
+        checks_json,
     })
 }

@@ -210,7 +210,8 @@ fn records(memory: &mut [u8], at: u32, len: usize) -> wasmtime::Result<&mut [Eve
 fn record(event: EventRef<'_>, texts: [Span; TEXTS]) -> EventRecord {
     let [id, stream_id, event_type, data, metadata] = texts.map(Span::word);
     let case = match event.data {
-        PayloadRef::Json(_) => 0,
+        // What cannot be read is given to no guest.
+        PayloadRef::Json(_) | PayloadRef::Unreadable(_) => 0,
         PayloadRef::Binary(_) => 1,
     };
     let [a, b, c, d] = event.schema_version.to_le_bytes();
@@ -266,7 +267,7 @@ fn records_from(at: u32) -> impl Iterator<Item = u32> {
 /// The texts of an event, in the order of its record.
 const fn texts(event: EventRef<'_>) -> [&[u8]; TEXTS] {
     let data = match event.data {
-        PayloadRef::Json(text) => text.as_bytes(),
+        PayloadRef::Json(text) | PayloadRef::Unreadable(text) => text.as_bytes(),
         PayloadRef::Binary(bytes) => bytes,
     };
     [

@@ -122,6 +122,7 @@ fn all_of_an_event_arrives() {
         match &event.data {
             Payload::Json(document) => row[10] = Value::Json(document.clone()),
             Payload::Binary(bytes) => row[6] = Value::Bytes(bytes.clone()),
+            Payload::Unreadable(reason) => panic!("{reason}"),
         }
         row[7] = Value::Timestamp(event.recorded_at);
         row[11] = text(&event.event_type);

@@ -6,8 +6,9 @@ use gnomon_model::Position;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::definition::Definition;
 use crate::database_url::PostgresUrl;
-use crate::event_store::postgres::store_error;
+use crate::event_store::postgres::{Layout, layout, store_error};
 use crate::source::SourceError;
 
 /// What the frontier task looks at.
@@ -15,6 +16,13 @@ pub(super) struct Watched {
     /// The sequence of the positions, quoted.
     pub(super) sequence: String,
     pub(super) sequence_id: i64,
+    /// The transaction that wrote the settings of the sequence.
+    pub(super) sequence_written_by: String,
+    pub(super) definition: Definition,
+    /// Whether the table has rows that would never be delivered, in SQL.
+    pub(super) unruly: &'static str,
+    /// The columns of the table.
+    pub(super) layout: Layout,
     /// The object ids of the sequence, the table and its partitions.
     pub(super) relations: Vec<i64>,
 }
@@ -47,14 +55,24 @@ pub(super) async fn watched(
     url: &PostgresUrl,
 ) -> Result<Watched, SourceError> {
     refuse_standby(connection, url).await?;
+    let definition = Definition::read(connection).await;
+    let Some(definition) = definition.map_err(|error| failed(url, error))? else {
+        return Err(no_table(url));
+    };
     refuse_what_is_no_table(connection, url).await?;
+    let layout = layout(connection, url).await?;
     let (sequence, sequence_id) = sequence(connection, url).await?;
+    let column = position_column(connection, url).await?;
+    column.advise(url);
     let watched = Watched {
+        unruly: column.unruly(),
         relations: relations(connection, url, sequence_id).await?,
+        sequence_written_by: lawful_sequence(connection, url, &sequence, sequence_id).await?,
         sequence,
         sequence_id,
+        layout,
+        definition,
     };
-    refuse_unruly_sequence(connection, url, &watched).await?;
     refuse_unruly_positions(connection, url, &watched).await?;
     Ok(watched)
 }
@@ -71,15 +89,19 @@ async fn refuse_what_is_no_table(
     match kind.as_deref() {
         // A table, or a partitioned one.
         Some("r" | "p") => Ok(()),
-        None => Err(SourceError::refused(format!(
-            "there is no table `events` in {url}; make it with `gnomon append`, or set \
-             `search_path` in the URL's `options`"
-        ))),
+        None => Err(no_table(url)),
         Some(_) => Err(SourceError::refused(format!(
             "`events` in {url} is not a table, so its open writers cannot be seen and events \
              could be skipped; let `search_path` in the URL's `options` lead to the table itself"
         ))),
     }
+}
+
+fn no_table(url: &PostgresUrl) -> SourceError {
+    SourceError::refused(format!(
+        "there is no table `events` in {url}; make it with `gnomon append`, or set \
+         `search_path` in the URL's `options`"
+    ))
 }
 
 /// The sequence that the column's default draws from, or that it owns.
@@ -131,73 +153,141 @@ async fn relations(
     Ok(relations)
 }
 
-async fn refuse_unruly_sequence(
+/// Refuses a sequence whose numbers could be skipped; gives the transaction that
+/// wrote its settings.
+async fn lawful_sequence(
     connection: &mut PgConnection,
     url: &PostgresUrl,
-    watched: &Watched,
-) -> Result<(), SourceError> {
+    sequence: &str,
+    sequence_id: i64,
+) -> Result<String, SourceError> {
     let row = sqlx::query(
-        "SELECT seqcache, seqincrement, seqcycle FROM pg_sequence WHERE seqrelid::bigint = $1",
+        "SELECT seqcache, seqincrement, seqcycle, xmin::text FROM pg_sequence \
+         WHERE seqrelid = $1::bigint::oid",
     )
-    .bind(watched.sequence_id)
+    .bind(sequence_id)
     .fetch_one(connection)
     .await;
-    let settings = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
-    let (cache, increment, cycles): (i64, i64, bool) =
+    let settings = row.and_then(|row| {
+        Ok((
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+        ))
+    });
+    let (cache, increment, cycles, written_by): (i64, i64, bool, String) =
         settings.map_err(|error| failed(url, error))?;
-    let problem = if cache != 1 {
-        (format!("hands out {cache} numbers at a time"), "CACHE 1")
+    let (problem, setting, first) = if cache != 1 {
+        let problem = format!("hands out {cache} numbers at a time to each session");
+        (problem, "CACHE 1", "")
     } else if increment != 1 {
-        (format!("counts in steps of {increment}"), "INCREMENT 1")
+        let first = "; if the application draws blocks of numbers (a hi/lo or pooled generator, \
+                     Hibernate's allocationSize), first set its block size to 1 and restart it: \
+                     with the sequence changed alone its inserts would collide";
+        let problem = format!("counts in steps of {increment}");
+        (problem, "INCREMENT 1", first)
     } else if cycles {
-        ("begins again at its end".to_owned(), "NO CYCLE")
+        ("begins again at its end".to_owned(), "NO CYCLE", "")
     } else {
-        return Ok(());
+        return Ok(written_by);
     };
     Err(SourceError::refused(format!(
-        "the sequence {sequence} of the positions in {url} {}, so events could be skipped; \
-         change it with `ALTER SEQUENCE {sequence} {}`, and let every session that wrote before \
-         connect again",
-        problem.0,
-        problem.1,
-        sequence = watched.sequence,
+        "the sequence {sequence} of the positions in {url} {problem}, so events could be skipped; \
+         change it with `ALTER SEQUENCE {sequence} {setting}`{first}"
     )))
 }
 
-/// Positions that occur twice, or that lie beyond the sequence.
+/// What [`Watched::unruly`] depends on.
+struct PositionColumn {
+    is_partitioned: bool,
+    may_be_null: bool,
+    /// Whether an index begins with it, so that rows can be found by it.
+    is_indexed: bool,
+    is_unique: bool,
+}
+
+async fn position_column(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<PositionColumn, SourceError> {
+    let row = sqlx::query(
+        "SELECT c.relkind = 'p', NOT a.attnotnull, \
+           EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
+             AND i.indpred IS NULL AND i.indkey[0] = a.attnum), \
+           EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
+             AND i.indpred IS NULL AND i.indisunique AND i.indnkeyatts = 1 \
+             AND i.indkey[0] = a.attnum) \
+         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid \
+         WHERE c.oid = to_regclass('events') AND a.attname = 'global_position'",
+    )
+    .fetch_one(connection)
+    .await;
+    row.and_then(|row| {
+        Ok(PositionColumn {
+            is_partitioned: row.try_get(0)?,
+            may_be_null: row.try_get(1)?,
+            is_indexed: row.try_get(2)?,
+            is_unique: row.try_get(3)?,
+        })
+    })
+    .map_err(|error| failed(url, error))
+}
+
+impl PositionColumn {
+    /// Finds rows that would never be delivered; nothing where no index shows
+    /// them, because to look for them would take a pass over the table.
+    fn unruly(&self) -> &'static str {
+        match (self.is_indexed, self.may_be_null) {
+            (false, _) => "false",
+            (true, false) => NOT_POSITIVE,
+            (true, true) => NOT_POSITIVE_OR_NULL,
+        }
+    }
+
+    /// Says what the table lacks.
+    fn advise(&self, url: &PostgresUrl) {
+        if self.is_partitioned {
+            // A unique index would have to hold the partition key as well.
+            if !self.is_indexed {
+                tracing::warn!(
+                    "no index leads along the positions in {url}, so every look reads the whole \
+                     table; make one with `CREATE INDEX ON events (global_position)`. Writers wait \
+                     while it is made; to let them go on, use `CREATE INDEX name ON ONLY events \
+                     (global_position)`, then `CREATE INDEX CONCURRENTLY` on each partition and \
+                     `ALTER INDEX name ATTACH PARTITION` for each of these"
+                );
+            }
+        } else if !self.is_unique {
+            tracing::warn!(
+                "no unique index guards the positions in {url}; make one with \
+                 `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
+            );
+        }
+    }
+}
+
+const NOT_POSITIVE: &str = "EXISTS (SELECT 1 FROM events WHERE global_position <= 0)";
+const NOT_POSITIVE_OR_NULL: &str = "(EXISTS (SELECT 1 FROM events WHERE global_position <= 0) \
+     OR EXISTS (SELECT 1 FROM events WHERE global_position IS NULL))";
+
+/// Positions where no event can stand, or that lie beyond the sequence.
 async fn refuse_unruly_positions(
     connection: &mut PgConnection,
     url: &PostgresUrl,
     watched: &Watched,
 ) -> Result<(), SourceError> {
-    let unique: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_attribute AS a \
-           ON a.attrelid = i.indrelid AND a.attname = 'global_position' \
-           WHERE i.indrelid = to_regclass('events') AND i.indisunique AND i.indisvalid \
-             AND i.indpred IS NULL AND i.indkey::text = a.attnum::text)",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(|error| failed(url, error))?;
-    if !unique {
-        let twice: Option<i64> = sqlx::query_scalar(
-            "SELECT global_position::bigint FROM events GROUP BY global_position \
-             HAVING count(*) > 1 LIMIT 1",
-        )
-        .fetch_optional(&mut *connection)
+    let query = format!("SELECT {}", watched.unruly);
+    let is_unruly: bool = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_one(&mut *connection)
         .await
         .map_err(|error| failed(url, error))?;
-        if let Some(position) = twice {
-            return Err(SourceError::refused(format!(
-                "position {position} occurs more than once in the table `events` of {url}, so \
-                 events could be skipped; give the column `global_position` unique numbers and a \
-                 unique index"
-            )));
-        }
-        tracing::warn!(
-            "no unique index guards the positions in {url}; make one with \
-             `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
-        );
+    if is_unruly {
+        return Err(SourceError::refused(format!(
+            "the table `events` of {url} has rows without a position (global_position IS NULL), or \
+             with one below 1, where no event can stand; they would never be delivered; give them \
+             numbers from 1 on, and the column NOT NULL"
+        )));
     }
     // The highest row first: the sequence can only have moved on since.
     let highest: i64 =

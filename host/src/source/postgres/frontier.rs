@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::definition::{Newest, changed};
 use super::pace::rest;
 use super::rolled_back::RolledBack;
 use super::session::{Patience, Session};
 use crate::database_url::PostgresUrl;
 use crate::silence::Silence;
-use crate::source::{Frontier, SourceError};
+use crate::source::{Frontier, SourceError, SourceErrorKind};
 use crate::telemetry::chain;
 
 /// How long to wait before connecting again, at first and at most.
@@ -32,25 +33,31 @@ const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Somebody who waits for a fresh look.
-type Request = oneshot::Sender<Result<Frontier, SourceError>>;
+pub(super) struct Request {
+    pub(super) answer: oneshot::Sender<Result<Frontier, SourceError>>,
+    /// Whether what is known of the table seems to be wrong.
+    pub(super) doubts: bool,
+}
 
 /// Looks once, and goes on looking until the last receiver is gone.
 pub(super) async fn watch(
     url: PostgresUrl,
     requests: mpsc::Receiver<Request>,
     silence: Arc<Silence>,
-) -> Result<watch::Receiver<Frontier>, SourceError> {
-    let mut patience = Patience::new(silence);
+) -> Result<(watch::Receiver<Frontier>, Arc<Newest>), SourceError> {
+    let mut patience = Patience::new(Arc::clone(&silence));
     let (session, first) = loop {
         let mut session = Session::open(&url).await?;
         let looked = session.first_look(&mut patience).await;
-        if looked.is_ok() || !patience.is_growing() {
+        if looked.is_ok() || !(patience.is_growing() || session.is_outdated()) {
             break (session, looked?);
         }
     };
+    let newest = Newest::new(&url, &silence, session.layout().clone())?;
     let (sender, receiver) = watch::channel(first);
     let task = Task {
         url,
+        newest: Arc::clone(&newest),
         sender,
         requests,
         pending: Vec::new(),
@@ -58,11 +65,12 @@ pub(super) async fn watch(
         patience,
     };
     tokio::spawn(task.run(session));
-    Ok(receiver)
+    Ok((receiver, newest))
 }
 
 struct Task {
     url: PostgresUrl,
+    newest: Arc<Newest>,
     sender: watch::Sender<Frontier>,
     requests: mpsc::Receiver<Request>,
     pending: Vec<Request>,
@@ -86,8 +94,10 @@ impl Task {
             };
             // Transactions that end while nobody looks cannot be told from
             // those of a server that was started anew: begin afresh.
+            let has_doubts = self.pending.iter().any(|request| request.doubts);
+            let is_outdated = session.is_outdated() || has_doubts;
             drop(session);
-            session = match self.reconnect(error).await {
+            session = match self.reconnect(error, is_outdated).await {
                 Some(session) => session,
                 None => return,
             };
@@ -101,6 +111,9 @@ impl Task {
             while let Ok(request) = self.requests.try_recv() {
                 self.pending.push(request);
             }
+            if self.pending.iter().any(|request| request.doubts) {
+                return Err(changed(&self.url));
+            }
             let safe = self.sender.borrow().safe;
             let explain = !self.pending.is_empty();
             let frontier = session
@@ -109,7 +122,7 @@ impl Task {
             self.publish(&frontier);
             for request in self.pending.drain(..) {
                 // Whoever asked may have gone away.
-                let _ = request.send(Ok(frontier.clone()));
+                let _ = request.answer.send(Ok(frontier.clone()));
             }
             // After the news, which must not wait for it.
             session
@@ -156,18 +169,45 @@ impl Task {
         });
     }
 
+    /// Connects, and takes note of the table's columns before anything is
+    /// believed that was written into them.
+    async fn open(&mut self) -> Result<Session, SourceError> {
+        let session = Session::open(&self.url).await?;
+        let layout = session.layout();
+        let mut is_doubted = false;
+        for request in &mut self.pending {
+            is_doubted |= std::mem::take(&mut request.doubts);
+        }
+        if is_doubted || *layout != *self.newest.get().layout {
+            self.newest.set(layout.clone())?;
+        }
+        Ok(session)
+    }
+
     /// Connects again, for as long as somebody listens.
-    async fn reconnect(&mut self, error: SourceError) -> Option<Session> {
+    async fn reconnect(&mut self, error: SourceError, is_outdated: bool) -> Option<Session> {
         let mut error = error;
+        if is_outdated {
+            tracing::info!("{}: looking at it again", chain(&error));
+            match self.open().await {
+                Ok(session) => return Some(session),
+                Err(refused) => error = refused,
+            }
+        }
         let mut backoff = BACKOFF;
         loop {
-            let reason = chain(&error);
-            tracing::warn!(%reason, "cannot watch the event store, connecting again");
             let mut frontier = self.sender.borrow().clone();
+            let mut reason = chain(&error);
+            if error.kind() == SourceErrorKind::Refused {
+                reason += &format!("; it was read up to position {}", frontier.safe);
+            }
+            tracing::warn!(%reason, "cannot watch the event store, connecting again");
             frontier.out_of_reach = Some(reason.clone());
             self.publish(&frontier);
             for request in self.pending.drain(..) {
-                let _ = request.send(Err(SourceError::retry(reason.clone(), Unavailable)));
+                let _ = request
+                    .answer
+                    .send(Err(SourceError::retry(reason.clone(), Unavailable)));
             }
             let jitter = backoff.mul_f64(rand::random_range(0.5..1.0));
             tokio::select! {
@@ -177,7 +217,7 @@ impl Task {
             while let Ok(request) = self.requests.try_recv() {
                 self.pending.push(request);
             }
-            match Session::open(&self.url).await {
+            match self.open().await {
                 Ok(session) => return Some(session),
                 Err(again) => error = again,
             }

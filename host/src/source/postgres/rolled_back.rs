@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use gnomon_model::Position;
 use sqlx::postgres::PgConnection;
 
-/// Positions that one query counts: the next look must not wait for long.
-const COUNT_MAX_POSITIONS: u64 = 10_000;
+/// Events that one query counts: the next look must not wait for long. The holes
+/// between them may be of any size.
+const COUNT_MAX_ROWS: i64 = 10_000;
 /// How often the log may speak of it.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
@@ -49,15 +50,20 @@ impl RolledBack {
         let Some((after, until)) = self.uncounted else {
             return Ok(());
         };
-        let end = after.get().saturating_add(COUNT_MAX_POSITIONS);
-        let end = Position::new(end).map_or(until, |end| end.min(until));
-        let rows: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM events WHERE global_position > $1 AND global_position <= $2",
+        let (rows, last): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT count(*), max(position) FROM (\
+               SELECT global_position::bigint AS position FROM events \
+               WHERE global_position > $1 AND global_position <= $2 \
+               ORDER BY global_position LIMIT $3) AS counted",
         )
         .bind(after.to_sql())
-        .bind(end.to_sql())
+        .bind(until.to_sql())
+        .bind(COUNT_MAX_ROWS)
         .fetch_one(connection)
         .await?;
+        // With fewer rows than that, it has seen everything.
+        let last = last.filter(|_| rows == COUNT_MAX_ROWS);
+        let end = last.and_then(Position::from_sql).unwrap_or(until);
         let positions = end.get().saturating_sub(after.get());
         self.count += positions.saturating_sub(rows.try_into().unwrap_or(0));
         self.uncounted = (end < until).then_some((end, until));
@@ -89,8 +95,10 @@ mod tests {
     use crate::source::{self, Frontier, Source};
     use crate::test_database::{connect, postgres, run};
 
+    const MANY: u64 = COUNT_MAX_ROWS as u64;
     const INSERT: &str = "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, \
-         metadata, version) SELECT gen_random_uuid(), 'S-' || n, 'S', 'T', '{}', '{}', 1 FROM ";
+         metadata, version) SELECT gen_random_uuid(), gen_random_uuid(), 'S', 'T', '{}', '{}', 1 \
+         FROM ";
 
     /// Draws this many positions and rolls them back.
     async fn roll_back(connection: &mut PgConnection, positions: u64) {
@@ -117,15 +125,21 @@ mod tests {
         roll_back(&mut connection, 3).await;
         assert_eq!(wait_for(&*source, 3).await.rolled_back, 3);
         // More than one query counts.
-        roll_back(&mut connection, COUNT_MAX_POSITIONS + 1).await;
+        roll_back(&mut connection, 2).await;
+        let insert = format!("{INSERT} generate_series(1, {MANY} + 5) AS n");
+        run(&mut connection, &insert).await;
+        let counted = wait_for(&*source, 5).await;
+        assert_eq!(counted.rolled_back, 5);
+        let frontier = source.look().await.unwrap();
+        assert_eq!(frontier.safe.get(), 7 + 3 + 2 + MANY + 5);
+        // A hole of any size takes one of them.
         run(
             &mut connection,
-            &format!("{INSERT} generate_series(1, 2) AS n"),
+            "SELECT setval('events_global_position_seq', 1000000000000000000)",
         )
         .await;
-        let counted = wait_for(&*source, COUNT_MAX_POSITIONS + 4).await;
-        assert_eq!(counted.rolled_back, COUNT_MAX_POSITIONS + 4);
-        let frontier = source.look().await.unwrap();
-        assert_eq!(frontier.safe.get(), 7 + 3 + COUNT_MAX_POSITIONS + 1 + 2);
+        let passed = 1_000_000_000_000_000_000 - frontier.safe.get();
+        let counted = wait_for(&*source, 5 + passed).await;
+        assert_eq!(counted.rolled_back, 5 + passed);
     }
 }

@@ -11,11 +11,14 @@ use sqlx::{Acquire as _, AssertSqlSafe, Executor as _, Row as _};
 use super::ALONG_THE_INDEX;
 use super::blockers;
 use super::checks::{DRAWN, Watched, drawn, watched};
+use super::definition::{
+    COMPARE_EVERY, FINGERPRINT, HAS_SCHEMA_VERSION, IS_SAME_SEQUENCE, IS_SAME_TABLE, changed,
+};
 use super::pace::Pace;
 use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
 use crate::database_url::PostgresUrl;
-use crate::event_store::postgres::{CHANNEL, listener, store_error};
+use crate::event_store::postgres::{CHANNEL, Layout, listener, store_error};
 use crate::postgres::sessions;
 use crate::silence::{AnswerTime, Silence};
 use crate::source::{Frontier, SourceError};
@@ -39,6 +42,10 @@ pub(super) struct Session {
     _session: sessions::Session,
     listener: PgListener,
     watched: Watched,
+    /// When the definition of the table is compared again.
+    compare_at: Instant,
+    /// Whether the table or its sequence is another than was looked at.
+    is_outdated: bool,
     samples: Samples,
     head: Position,
     pace: Pace,
@@ -70,12 +77,24 @@ impl Session {
             _session: session,
             listener,
             watched,
+            compare_at: Instant::now() + COMPARE_EVERY,
+            is_outdated: false,
             samples: Samples::default(),
             head: Position::START,
             pace: Pace::start(),
             waiting_since: None,
             explanation: None,
         })
+    }
+
+    /// The columns of the table.
+    pub(super) const fn layout(&self) -> &Layout {
+        &self.watched.layout
+    }
+
+    /// Whether the last look found the table changed.
+    pub(super) const fn is_outdated(&self) -> bool {
+        self.is_outdated
     }
 
     /// How long to wait for a wake-up before the next look.
@@ -120,7 +139,9 @@ impl Session {
     ) -> Result<Frontier, SourceError> {
         let url = self.url.clone();
         let look = self.look_now(safe, rolled_back, explain);
-        patience.wait(&url, look).await
+        let looked = patience.wait(&url, look).await?;
+        self.is_outdated = looked.is_none();
+        looked.ok_or_else(|| changed(&url))
     }
 
     /// Counts some of the positions that were passed without an event.
@@ -137,14 +158,22 @@ impl Session {
         patience.wait(&url, count).await
     }
 
+    /// `None` if the table has changed.
     async fn look_now(
         &mut self,
         safe: Position,
         rolled_back: &mut RolledBack,
         explain: bool,
-    ) -> Result<Frontier, sqlx::Error> {
+    ) -> Result<Option<Frontier>, sqlx::Error> {
+        let compares = Instant::now() >= self.compare_at;
+        if compares {
+            self.compare_at = Instant::now() + COMPARE_EVERY;
+        }
         let connection = self.listener.acquire().await?;
-        let (head, prefix_end) = head_and_prefix_end(connection, &self.watched, safe).await?;
+        let looked = head_and_prefix_end(connection, &self.watched, safe, compares).await?;
+        let Some((head, prefix_end)) = looked else {
+            return Ok(None);
+        };
         let mut frontier = Frontier {
             safe,
             head,
@@ -158,18 +187,25 @@ impl Session {
                  projections, or set the sequence beyond {safe}",
                 self.watched.sequence
             ));
-            return Ok(frontier);
+            return Ok(Some(frontier));
         }
         if head > safe {
             // Where there is no hole, nobody needs to be asked who writes.
             frontier.safe = prefix_end;
             let mut writers = Holders::default();
             if frontier.safe < head {
-                writers = holders(connection, &self.watched).await?;
+                let Some(holders) = holders(connection, &self.watched).await? else {
+                    return Ok(None);
+                };
+                writers = holders;
                 let free = self.samples.look(head, &writers);
                 if let Some(free) = free.filter(|free| *free > frontier.safe) {
                     rolled_back.passed(frontier.safe, free);
-                    let (_, end) = head_and_prefix_end(connection, &self.watched, free).await?;
+                    let looked =
+                        head_and_prefix_end(connection, &self.watched, free, false).await?;
+                    let Some((_, end)) = looked else {
+                        return Ok(None);
+                    };
                     frontier.safe = end.min(head);
                 }
             }
@@ -184,7 +220,7 @@ impl Session {
             self.waiting_since = None;
             self.explanation = None;
         }
-        Ok(frontier)
+        Ok(Some(frontier))
     }
 
     /// Says why the frontier does not move, once that has lasted a while.
@@ -256,23 +292,40 @@ impl Patience {
     }
 }
 
-/// Who may still commit a position that has been handed out.
-async fn holders(connection: &mut PgConnection, watched: &Watched) -> Result<Holders, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT DISTINCT virtualtransaction, pid FROM pg_locks \
-         WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted \
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-           AND relation::bigint = ANY ($1)",
-    )
-    .bind(&watched.relations)
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+/// Who may still commit a position that has been handed out; `None` if the
+/// sequence has changed since it was looked at.
+async fn holders(
+    connection: &mut PgConnection,
+    watched: &Watched,
+) -> Result<Option<Holders>, sqlx::Error> {
+    let query = format!(
+        "SELECT {IS_SAME_SEQUENCE}, l.virtualtransaction, l.pid FROM pg_sequence AS s LEFT JOIN \
+           (SELECT DISTINCT virtualtransaction, pid FROM pg_locks \
+            WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted \
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+              AND relation::bigint = ANY ($1)) AS l ON true \
+         WHERE s.seqrelid = $2::bigint::oid"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(&watched.relations)
+        .bind(watched.sequence_id)
+        .bind(&watched.sequence_written_by)
+        .fetch_all(connection)
+        .await?;
+    let mut holders = Holders::default();
+    for row in &rows {
+        if !row.try_get::<bool, _>(0)? {
+            return Ok(None);
+        }
+        if let Some(transaction) = row.try_get(1)? {
+            holders.insert(transaction, row.try_get(2)?);
+        }
+    }
+    Ok((!rows.is_empty()).then_some(holders))
 }
 
-/// The head, and the last of the rows that follow on `safe` without a hole.
+/// The head, and the last of the rows that follow on `safe` without a hole;
+/// `None` if the table is no longer what it was.
 /// Behind a hole the rows may pile up, so where the first one is missing the
 /// rest is not read.
 ///
@@ -282,30 +335,43 @@ async fn head_and_prefix_end(
     connection: &mut PgConnection,
     watched: &Watched,
     safe: Position,
-) -> Result<(Position, Position), sqlx::Error> {
+    compares: bool,
+) -> Result<Option<(Position, Position)>, sqlx::Error> {
     let query: Arc<str> = format!(
         "SELECT {DRAWN}, (SELECT max(position) FROM (\
            SELECT global_position::bigint AS position, \
              row_number() OVER (ORDER BY global_position) AS place FROM events \
            WHERE global_position > $2 \
              AND EXISTS (SELECT 1 FROM events WHERE global_position = $2 + 1) \
-           ORDER BY global_position LIMIT $3) AS r WHERE position = $2 + place) \
+           ORDER BY global_position LIMIT $3) AS r WHERE position = $2 + place), \
+           {IS_SAME_TABLE} AND {HAS_SCHEMA_VERSION} = $7 AND ($6::text IS NULL OR ({FINGERPRINT} = $6 AND NOT {} \
+             AND (SELECT s.xmin FROM pg_sequence AS s WHERE s.seqrelid = $1::bigint::oid) \
+               = $8::text::xid)) \
          FROM {}",
-        watched.sequence
+        watched.unruly, watched.sequence
     )
     .into();
+    let definition = &watched.definition;
     loop {
         let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
             .bind(watched.sequence_id)
             .bind(safe.to_sql())
             .bind(PREFIX_MAX_ROWS)
+            .bind(definition.table_id)
+            .bind(&definition.written_by)
+            .bind(compares.then_some(&definition.fingerprint))
+            .bind(definition.has_schema_version)
+            .bind(&watched.sequence_written_by)
             .fetch_one(&mut *connection)
             .await?;
+        if !row.try_get::<bool, _>(4)? {
+            return Ok(None);
+        }
         if let Some(head) = drawn(&row)? {
             let end = row.try_get::<Option<i64>, _>(3)?;
             let end = end.and_then(Position::from_sql).unwrap_or(safe);
             // Rows beyond the head are those of a sequence that was set back.
-            return Ok((head, end.min(head).max(safe)));
+            return Ok(Some((head, end.min(head).max(safe))));
         }
     }
 }

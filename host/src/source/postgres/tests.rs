@@ -294,13 +294,6 @@ async fn tables_that_cannot_be_read_without_loss_are_refused() {
           global_position) VALUES (gen_random_uuid(), 'S', 'S', 'T', '1', 1, 7)",
             "setval",
         ),
-        (
-            "DROP INDEX events_global_position; \
-          INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version, \
-          global_position) SELECT gen_random_uuid(), 'S', 'S', 'T', '1', n, 1 \
-          FROM generate_series(1, 2) AS n",
-            "more than once",
-        ),
     ] {
         let url = postgres().await;
         event_store::open(&url).await.unwrap();

@@ -58,6 +58,9 @@ pub(super) async fn parked_streams(
     generation: GenerationId,
     streams: &[&str],
 ) -> sqlx::Result<Vec<String>> {
+    // A stream whose name PostgreSQL cannot hold has none.
+    let is_storable = |stream: &&&str| !stream.contains('\0');
+    let streams: Vec<&str> = streams.iter().filter(is_storable).copied().collect();
     sqlx::query_scalar(
         "SELECT s.stream_id FROM UNNEST($2::text[]) AS s (stream_id)
          WHERE EXISTS (
@@ -196,11 +199,11 @@ async fn park(
     let events = || letters.iter().map(|letter| &letter.event);
     let json = |event: &'_ Event| match &event.data {
         Payload::Json(text) => Some(text.clone()),
-        Payload::Binary(_) => None,
+        Payload::Binary(_) | Payload::Unreadable(_) => None,
     };
     let bytes = |event: &'_ Event| match &event.data {
-        Payload::Json(_) => None,
         Payload::Binary(bytes) => Some(bytes.clone()),
+        Payload::Json(_) | Payload::Unreadable(_) => None,
     };
     sqlx::query(
         "INSERT INTO gnomon.dead_letters (generation, position, event_id, stream_id, event_type,
@@ -258,9 +261,12 @@ fn read(row: &PgRow) -> sqlx::Result<DeadLetter> {
     let position: i64 = row.try_get("position")?;
     let version: i64 = row.try_get("version")?;
     let schema_version: i64 = row.try_get("schema_version")?;
-    let data = match row.try_get::<Option<String>, _>("data_json")? {
-        Some(text) => Payload::Json(text),
-        None => Payload::Binary(row.try_get("data_bytes")?),
+    let error: String = row.try_get("error")?;
+    let data = match (row.try_get("data_json")?, row.try_get("data_bytes")?) {
+        (Some(text), _) => Payload::Json(text),
+        (None, Some(bytes)) => Payload::Binary(bytes),
+        // An event that could not be read has neither.
+        (None, None) => Payload::Unreadable(error.clone()),
     };
     Ok(DeadLetter {
         event: Event {
@@ -276,7 +282,7 @@ fn read(row: &PgRow) -> sqlx::Result<DeadLetter> {
             metadata: row.try_get("metadata")?,
             recorded_at: row.try_get("recorded_at")?,
         },
-        error: row.try_get("error")?,
+        error,
     })
 }
 

@@ -133,6 +133,7 @@ pub(super) fn change(
         let data = match &event.data {
             Payload::Json(text) => ValueRef::Text(text.as_bytes()),
             Payload::Binary(bytes) => ValueRef::Blob(bytes),
+            Payload::Unreadable(_) => UNREADABLE,
         };
         park.execute(params![
             generation,
@@ -186,6 +187,9 @@ pub(super) fn change(
     Ok(())
 }
 
+/// What stands for the data of an event that could not be read.
+const UNREADABLE: ValueRef<'static> = ValueRef::Integer(0);
+
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
     let position: i64 = row.get(0)?;
     let data = match row.get_ref(6)? {
@@ -194,6 +198,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
                 .map_err(FromSqlError::other)?
                 .to_owned(),
         ),
+        UNREADABLE => Payload::Unreadable(row.get(9)?),
         other => Payload::Binary(other.as_blob()?.to_owned()),
     };
     let version: i64 = row.get(4)?;

@@ -1,0 +1,590 @@
+//! Tables of somebody else, with rows that no event has.
+
+use gnomon_model::{Event, Payload, Subscription};
+
+use super::*;
+use crate::event_store::{self, ExpectedVersion, NewEvent, StreamId};
+use crate::test_database;
+
+const ALL: BatchLimits = BatchLimits {
+    events: 1_000,
+    bytes: 1 << 30,
+    until: None,
+};
+/// Of positions that are given by the clock.
+const SNOWFLAKE: u64 = 7_000_000_000_000_000_000;
+
+/// Runs statements on a database of either system.
+async fn run(url: &DatabaseUrl, statements: &str) {
+    match url {
+        DatabaseUrl::Sqlite(file) => {
+            let connection = rusqlite::Connection::open(file).unwrap();
+            connection.execute_batch(statements).unwrap();
+        }
+        DatabaseUrl::Postgres(_) => {
+            let mut connection = test_database::connect(url).await;
+            test_database::run(&mut connection, statements).await;
+        }
+    }
+}
+
+/// A table that takes nearly anything.
+async fn make_table(url: &DatabaseUrl) {
+    let table = match url {
+        DatabaseUrl::Sqlite(_) => {
+            "CREATE TABLE events (id TEXT, stream_id TEXT, event_type TEXT, event_data, \
+               metadata TEXT, version INTEGER, schema_version INTEGER, \
+               global_position INTEGER UNIQUE, created_at TEXT)"
+        }
+        DatabaseUrl::Postgres(_) => {
+            "CREATE TABLE events (id TEXT, stream_id TEXT, event_type TEXT, event_data TEXT, \
+               metadata TEXT, version BIGINT, schema_version INT, \
+               global_position BIGSERIAL UNIQUE, created_at TIMESTAMPTZ); \
+             ALTER TABLE events ALTER global_position DROP NOT NULL"
+        }
+    };
+    run(url, table).await;
+}
+
+/// Inserts an event at a position, with some columns of its own.
+async fn insert(url: &DatabaseUrl, position: u64, changed: &[(&str, &str)]) {
+    let mut columns = vec![
+        ("id", format!("'id-{position}'")),
+        ("stream_id", "'S-1'".to_owned()),
+        ("event_type", "'T'".to_owned()),
+        ("event_data", "'{\"a\": 1}'".to_owned()),
+        ("metadata", "'{}'".to_owned()),
+        ("version", position.to_string()),
+        ("schema_version", "1".to_owned()),
+        ("global_position", position.to_string()),
+        ("created_at", "'2025-01-15T10:30:00Z'".to_owned()),
+    ];
+    for (column, value) in &mut columns {
+        if let Some((_, change)) = changed.iter().find(|(name, _)| name == column) {
+            *value = (*change).to_owned();
+        }
+    }
+    let (names, values): (Vec<&str>, Vec<String>) = columns.into_iter().unzip();
+    let mut insert = format!(
+        "INSERT INTO events ({}) VALUES ({});",
+        names.join(", "),
+        values.join(", ")
+    );
+    if let DatabaseUrl::Postgres(_) = url {
+        insert += &format!("SELECT setval('events_global_position_seq', {position})");
+    }
+    run(url, &insert).await;
+}
+
+/// Everything from the start, and in how many reads.
+async fn read_all(source: &dyn Source, subscription: &Subscription) -> (Vec<Event>, usize) {
+    let (mut checkpoint, mut events, mut reads) = (source.start(), Vec::new(), 0);
+    loop {
+        let batch = source.read(&checkpoint, subscription, ALL).await.unwrap();
+        events.extend(batch.events.iter().map(Event::from));
+        reads += 1;
+        checkpoint = batch.next;
+        if batch.caught_up {
+            return (events, reads);
+        }
+    }
+}
+
+fn positions(events: &[Event]) -> Vec<u64> {
+    events.iter().map(|event| event.position.get()).collect()
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod on_sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let (_directory, url) = test_database::sqlite();
+                super::$name(url).await;
+            })*
+        }
+        mod on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(test_database::postgres().await).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_hole_of_any_size_is_passed_in_one_step
+    an_event_that_cannot_be_read_stands_in_nobodys_way
+    the_own_table_takes_no_event_that_cannot_be_read
+    rows_that_would_never_be_delivered_are_refused
+    a_column_that_comes_later_is_read
+}
+
+async fn a_hole_of_any_size_is_passed_in_one_step(url: DatabaseUrl) {
+    make_table(&url).await;
+    let source = open(&url).await.unwrap();
+    let places = [
+        3,
+        10_000_000_000,
+        10_000_000_001,
+        1_000_000_000_000,
+        SNOWFLAKE,
+    ];
+    for place in places {
+        let kind = if place % 2 == 0 { "'Even'" } else { "'Odd'" };
+        insert(&url, place, &[("event_type", kind)]).await;
+        // Live, each is seen at once.
+        let mut frontier = source.frontier();
+        let reached = frontier.wait_for(|frontier| frontier.safe.get() == place);
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+        drop(reached.expect("the frontier stands still").unwrap());
+    }
+    let (events, reads) = read_all(source.as_ref(), &Subscription::default()).await;
+    assert_eq!(positions(&events), places);
+    assert!(reads <= 2 * places.len(), "{reads} reads");
+    let even = Subscription {
+        event_types: vec!["Even".to_owned()],
+        ..Subscription::default()
+    };
+    let (events, reads) = read_all(source.as_ref(), &even).await;
+    let even = [10_000_000_000, 1_000_000_000_000, SNOWFLAKE];
+    assert_eq!(positions(&events), even);
+    assert!(reads <= 2 * places.len(), "{reads} reads");
+    let none = Subscription {
+        event_types: vec!["None".to_owned()],
+        ..Subscription::default()
+    };
+    let (events, reads) = read_all(source.as_ref(), &none).await;
+    assert_eq!(positions(&events), [0; 0]);
+    assert!(reads <= 2 * places.len(), "{reads} reads");
+}
+
+async fn an_event_that_cannot_be_read_stands_in_nobodys_way(url: DatabaseUrl) {
+    make_table(&url).await;
+    let source = open(&url).await.unwrap();
+    let is_sqlite = matches!(url, DatabaseUrl::Sqlite(_));
+    let time = if is_sqlite {
+        "'15.01.2025 10:30'"
+    } else {
+        "'infinity'"
+    };
+    let bad = [
+        ("created_at", time),
+        ("created_at", "NULL"),
+        ("version", "NULL"),
+        ("version", "-1"),
+        ("schema_version", "NULL"),
+        ("id", "NULL"),
+        ("stream_id", "NULL"),
+        ("event_type", "NULL"),
+        ("event_data", "'{\"a\": 1'"),
+        ("event_data", "'NaN'"),
+    ];
+    let mut expected = Vec::new();
+    for place in 1..=2 * bad.len() as u64 {
+        let change = (place % 2 == 0).then(|| bad[place as usize / 2 - 1]);
+        insert(&url, place, change.as_slice()).await;
+        expected.push(change);
+    }
+    let check = |events: &[Event]| {
+        for (event, change) in events.iter().zip(&expected) {
+            match (&event.data, change) {
+                (Payload::Json(data), None) => {
+                    assert_eq!(
+                        (data.as_str(), event.recorded_at),
+                        ("{\"a\": 1}", 1_736_937_000_000_000)
+                    );
+                }
+                (Payload::Unreadable(reason), Some((column, _))) => {
+                    assert!(reason.contains(&format!("its `{column}`")), "{reason}");
+                }
+                (data, change) => panic!("{change:?}: {data:?}"),
+            }
+        }
+    };
+    let head = expected.len() as u64;
+    source.look().await.unwrap();
+    let (events, _) = read_all(source.as_ref(), &Subscription::default()).await;
+    assert_eq!(positions(&events), (1..=head).collect::<Vec<_>>());
+    check(&events);
+    // Many are not read in the same way as few.
+    insert(&url, head + 1_000, &[]).await;
+    source.look().await.unwrap();
+    let (events, _) = read_all(source.as_ref(), &Subscription::default()).await;
+    assert_eq!(events.len(), expected.len() + 1);
+    check(&events);
+    // Nor is a stream.
+    let store = event_store::open(&url).await.unwrap();
+    check(&store.read_all(Position::START, 1_000).await.unwrap());
+    // A time that is none is no time to show, nor one to look for.
+    let at = async |after| {
+        source
+            .recorded_after(Position::new(after).unwrap())
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        (at(1).await, at(2).await),
+        (None, Some(1_736_937_000_000_000))
+    );
+    assert_eq!(source.position_at(1).await.unwrap(), Position::START);
+}
+
+async fn the_own_table_takes_no_event_that_cannot_be_read(url: DatabaseUrl) {
+    let store = event_store::open(&url).await.unwrap();
+    let event = NewEvent::new("T", "{}").unwrap();
+    let stream = StreamId::new("S-1").unwrap();
+    let appended = store.append(&stream, ExpectedVersion::Any, &[event]).await;
+    appended.unwrap();
+    let changes: &[&str] = match &url {
+        DatabaseUrl::Sqlite(_) => &[
+            "'{\"a\"', '2025-01-15 10:30:00'",
+            "'{}', '15.01.2025'",
+            "'{}', '2025-13-41T00:00:00Z'",
+            "'{}', 20250115",
+            "NULL, '2025-01-15 10:30:00'",
+        ],
+        DatabaseUrl::Postgres(_) => &["'{}', 'infinity'", "'{}', '-infinity'", "NULL, now()"],
+    };
+    let insert = |values: &str| {
+        format!(
+            "INSERT INTO events (id, stream_id, stream_type, event_type, version, event_data, \
+             created_at) VALUES ('0190a5a0-7c00-7000-8000-000000000001', 'S-2', 'S', 'T', 1, {values})"
+        )
+    };
+    for change in changes {
+        let refused = match &url {
+            DatabaseUrl::Sqlite(file) => {
+                let connection = rusqlite::Connection::open(file).unwrap();
+                connection.execute_batch(&insert(change)).is_err()
+            }
+            DatabaseUrl::Postgres(_) => {
+                let mut connection = test_database::connect(&url).await;
+                let insert = sqlx::AssertSqlSafe(insert(change));
+                sqlx::raw_sql(insert)
+                    .execute(&mut connection)
+                    .await
+                    .is_err()
+            }
+        };
+        assert!(refused, "{change} is taken");
+    }
+    run(&url, &insert("'{}', '2025-01-15 10:30:00+00:00'")).await;
+    let events = store.read_all(Position::START, 10).await.unwrap();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1].recorded_at, 1_736_937_000_000_000);
+}
+
+async fn rows_that_would_never_be_delivered_are_refused(url: DatabaseUrl) {
+    make_table(&url).await;
+    insert(&url, 1, &[]).await;
+    let source = open(&url).await.unwrap();
+    for position in ["0", "-7", "NULL"] {
+        // Beside an open source, and before it is opened.
+        insert(&url, 2, &[("global_position", position)]).await;
+        let mut frontier = source.frontier();
+        let refused = frontier.wait_for(|frontier| {
+            (frontier.out_of_reach.as_ref()).is_some_and(|why| why.contains("never be delivered"))
+        });
+        let refused = tokio::time::timeout(std::time::Duration::from_secs(30), refused).await;
+        drop(refused.expect("nothing is said").unwrap());
+        let error = match open(&url).await {
+            Ok(_) => panic!("{position} is not refused"),
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        assert!(error.to_string().contains("never be delivered"), "{error}");
+        run(
+            &url,
+            "DELETE FROM events WHERE coalesce(global_position, 0) <= 0",
+        )
+        .await;
+        let went_on = frontier.wait_for(|frontier| frontier.out_of_reach.is_none());
+        let went_on = tokio::time::timeout(std::time::Duration::from_secs(30), went_on).await;
+        drop(went_on.expect("it stays refused").unwrap());
+    }
+}
+
+async fn a_column_that_comes_later_is_read(url: DatabaseUrl) {
+    event_store::open(&url).await.unwrap();
+    run(&url, "ALTER TABLE events DROP COLUMN stream_type").await;
+    let source = open(&url).await.unwrap();
+    let rename = |from: &str, to: &str| format!("ALTER TABLE events RENAME {from} TO {to}");
+    run(&url, &rename("schema_version", "aside")).await;
+    let insert = |version: u64, column: &str, schema_version: u64| {
+        format!(
+            "INSERT INTO events (id, stream_id, event_type, event_data, version, {column}) VALUES \
+             ('0190a5a0-7c00-7000-8000-00000000000{version}', 'S-2', 'T', '1', {version}, \
+             {schema_version})"
+        )
+    };
+    for (version, column, schema_version, given) in [
+        (1, "aside", 5, 1),
+        (2, "schema_version", 2, 2),
+        (3, "aside", 5, 1),
+        (4, "schema_version", 3, 3),
+    ] {
+        if column == "schema_version" {
+            run(&url, &rename("aside", column)).await;
+        }
+        run(&url, &insert(version, column, schema_version)).await;
+        let mut frontier = source.frontier();
+        let reached = frontier.wait_for(|frontier| frontier.safe.get() >= version);
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+        drop(reached.expect("the frontier stands still").unwrap());
+        let after = source.behind(Position::new(version - 1).unwrap());
+        let batch = source.read(&after, &Subscription::default(), ALL).await;
+        assert_eq!(batch.unwrap().events.get(0).unwrap().schema_version, given);
+        if column == "schema_version" {
+            run(&url, &rename(column, "aside")).await;
+        }
+    }
+}
+
+/// A database whose texts are in another encoding.
+async fn postgres_in(encoding: &str) -> DatabaseUrl {
+    let url = test_database::postgres().await;
+    let mut connection = test_database::connect(&url).await;
+    let name: String = sqlx::query_scalar("SELECT current_database()::text")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let name = format!("{name}_{}", encoding.to_lowercase());
+    for statement in [
+        format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+        format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 \
+             LC_COLLATE 'C' LC_CTYPE 'C'"
+        ),
+    ] {
+        test_database::run(&mut connection, &statement).await;
+    }
+    let DatabaseUrl::Postgres(server) = &url else {
+        panic!("{url} is not a PostgreSQL database");
+    };
+    let mut url = url::Url::parse(server.reveal()).unwrap();
+    url.set_path(&name);
+    url.as_str().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_text_belong_to_one_event() {
+    let url = postgres_in("SQL_ASCII").await;
+    event_store::open(&url).await.unwrap();
+    let source = open(&url).await.unwrap();
+    let streams = ["E'S-\\303\\244'", "E'S-\\377'", "'S-3'"];
+    for (number, stream) in streams.iter().enumerate() {
+        run(
+            &url,
+            &format!(
+                "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version) \
+                 VALUES (gen_random_uuid(), {stream}, 'S', 'T', '1', {})",
+                number + 1
+            ),
+        )
+        .await;
+    }
+    source.look().await.unwrap();
+    let (events, _) = read_all(source.as_ref(), &Subscription::default()).await;
+    assert_eq!(positions(&events), [1, 2, 3]);
+    assert_eq!(events[0].stream_id, "S-ä");
+    assert_eq!(events[2].stream_id, "S-3");
+    match &events[1].data {
+        Payload::Unreadable(reason) => assert!(reason.contains("its `stream_id`"), "{reason}"),
+        data => panic!("{data:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_event_can_have_keeps_nobody_from_the_others() {
+    let url = postgres_in("LATIN1").await;
+    let store = event_store::open(&url).await.unwrap();
+    let source = open(&url).await.unwrap();
+    for kind in ["Größe", "Other"] {
+        let event = NewEvent::new(kind, "{}").unwrap();
+        let stream = StreamId::new("S-1").unwrap();
+        store
+            .append(&stream, ExpectedVersion::Any, &[event])
+            .await
+            .unwrap();
+    }
+    let read = async |types: &[&str], categories: &[&str]| {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+        let subscription = Subscription {
+            event_types: names(types),
+            categories: names(categories),
+            metadata: false,
+        };
+        positions(&read_all(source.as_ref(), &subscription).await.0)
+    };
+    for many in [false, true] {
+        if many {
+            // These are read in another way.
+            run(&url, "SELECT setval('events_global_position_seq', 1000)").await;
+        }
+        source.look().await.unwrap();
+        assert_eq!(read(&["Größe", "注文"], &[]).await, [1]);
+        assert_eq!(read(&["注文"], &[]).await, [0; 0]);
+        assert_eq!(read(&["a\0b"], &[]).await, [0; 0]);
+        assert_eq!(read(&["Other", "Größe"], &["S", "🛒"]).await, [1, 2]);
+        assert_eq!(read(&[], &["🛒"]).await, [0; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_appended_where_versions_may_repeat() {
+    let table = "CREATE TABLE events (id UUID, stream_id TEXT, event_type TEXT, event_data JSONB, \
+        metadata JSONB, version BIGINT, global_position BIGSERIAL, created_at TIMESTAMPTZ)";
+    for (kind, index) in [
+        (
+            "",
+            "CREATE UNIQUE INDEX CONCURRENTLY ON events (stream_id, version)",
+        ),
+        (
+            "PARTITION BY HASH (stream_id)",
+            "CREATE UNIQUE INDEX ON events (stream_id, version)",
+        ),
+    ] {
+        let url = test_database::postgres().await;
+        run(&url, &format!("{table} {kind}")).await;
+        if !kind.is_empty() {
+            run(
+                &url,
+                "CREATE TABLE part PARTITION OF events FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+            )
+            .await;
+        }
+        // None of these guards all rows.
+        run(&url, "CREATE INDEX ON events (stream_id, version)").await;
+        if kind.is_empty() {
+            run(
+                &url,
+                "CREATE UNIQUE INDEX ON events (stream_id, version) WHERE version > 5; \
+                 CREATE UNIQUE INDEX ON events (stream_id, version, id)",
+            )
+            .await;
+        }
+        let stream = StreamId::new("S-1").unwrap();
+        let append = async || {
+            let store = event_store::open(&url).await.unwrap();
+            let event = NewEvent::new("T", "{}").unwrap();
+            store
+                .append(&stream, ExpectedVersion::Exactly(0), &[event])
+                .await
+        };
+        let error = append().await.unwrap_err().to_string();
+        assert!(error.contains("CREATE UNIQUE INDEX"), "{error}");
+        run(&url, index).await;
+        append().await.unwrap();
+        append().await.unwrap_err();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_a_type_that_cannot_be_read_is_refused_with_the_statement_for_it() {
+    for column in ["created_at", "version", "global_position"] {
+        let url = test_database::postgres().await;
+        event_store::open(&url).await.unwrap();
+        run(
+            &url,
+            &format!(
+                "ALTER TABLE events DROP CONSTRAINT IF EXISTS events_version_check, \
+                   DROP CONSTRAINT IF EXISTS events_created_at_check, \
+                   ALTER {column} DROP DEFAULT, ALTER {column} TYPE text"
+            ),
+        )
+        .await;
+        let error = match open(&url).await {
+            Ok(_) => panic!("{column} is not refused"),
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        let message = error.to_string();
+        let statement = message
+            .split('`')
+            .find(|part| part.starts_with("ALTER TABLE"));
+        let default = "ALTER TABLE events ALTER global_position \
+                       SET DEFAULT nextval('events_global_position_seq')";
+        run(&url, statement.expect("no statement is given")).await;
+        run(&url, default).await;
+        open(&url).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_repeats_is_named_when_it_is_read() {
+    for (rows, limits) in [
+        ("(1), (2), (2), (3)", ALL),
+        // The second one would be in the next page.
+        ("(1), (2), (2), (3)", BatchLimits { events: 2, ..ALL }),
+    ] {
+        let url = test_database::postgres().await;
+        event_store::open(&url).await.unwrap();
+        run(
+            &url,
+            &format!(
+                "DROP INDEX events_global_position; \
+                 INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version, \
+                   global_position) SELECT gen_random_uuid(), gen_random_uuid(), 'S', 'T', '1', 1, \
+                   column1 FROM (VALUES {rows}) AS v; \
+                 SELECT setval('events_global_position_seq', 3)"
+            ),
+        )
+        .await;
+        let source = open(&url).await.unwrap();
+        let start = source.start();
+        let read = source.read(&start, &Subscription::default(), limits).await;
+        let error = read.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Refused);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            cause.contains("position 2 occurs more than once"),
+            "{cause}"
+        );
+    }
+}
+
+/// What is said of a partitioned table that lacks an index.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_along_the_positions_can_be_made_on_a_partitioned_table() {
+    for statements in [
+        "CREATE INDEX ON events (global_position)".to_owned(),
+        "CREATE INDEX name ON ONLY events (global_position); \
+         CREATE INDEX part_name ON part (global_position); \
+         ALTER INDEX name ATTACH PARTITION part_name"
+            .to_owned(),
+    ] {
+        let url = test_database::postgres().await;
+        run(
+            &url,
+            "CREATE TABLE events (id UUID, stream_id TEXT, event_type TEXT, event_data JSONB, \
+               metadata JSONB, version BIGINT, global_position BIGSERIAL, \
+               created_at TIMESTAMPTZ) PARTITION BY RANGE (created_at); \
+             CREATE TABLE part PARTITION OF events DEFAULT",
+        )
+        .await;
+        let source = open(&url).await.unwrap();
+        run(&url, &statements).await;
+        insert_plain(&url).await;
+        assert_eq!(source.look().await.unwrap().safe.get(), 1);
+        let mut connection = test_database::connect(&url).await;
+        let is_valid: bool = sqlx::query_scalar(
+            "SELECT bool_and(indisvalid) FROM pg_index WHERE indrelid = 'events'::regclass",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert!(is_valid);
+    }
+}
+
+async fn insert_plain(url: &DatabaseUrl) {
+    run(
+        url,
+        "INSERT INTO events (id, stream_id, event_type, event_data, version, created_at) \
+         VALUES (gen_random_uuid(), 'S-1', 'T', '1', 1, now())",
+    )
+    .await;
+}

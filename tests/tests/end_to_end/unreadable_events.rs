@@ -1,0 +1,172 @@
+//! Events that cannot be read, as somebody else may write them, and events that
+//! cannot even be parked.
+
+use std::time::Duration;
+
+use gnomon_tests::harness::{Installation, System};
+use serde_json::json;
+
+const SYSTEMS: [System; 2] = [System::Sqlite, System::Postgres];
+const LIMIT: Duration = Duration::from_secs(20);
+const NAME: &str = "picky";
+
+fn installation(events: System, read_models: System, policy: &str) -> Installation {
+    Installation::new(events, read_models)
+        .with_guest("picky")
+        .with_configuration(&format!("[projection.picky]\non-error = '{policy}'"))
+}
+
+fn note(installation: &Installation, stream: &str, note: &str) {
+    installation.append(stream, "Noted", &json!({"note": note, "fault": null}));
+}
+
+/// Writes a row past all that keeps the table in order.
+fn write(installation: &Installation, stream: &str, fault: Option<&str>, time: &str) {
+    let data = json!({"note": "b1", "fault": fault});
+    let insert = format!(
+        "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version, created_at)
+         VALUES ('0190a5a0-7c00-7000-8000-000000000001', {stream}, 'Note', 'Noted', '{data}', 1, {time})"
+    );
+    installation
+        .events
+        .execute(&match installation.events.system() {
+            System::Sqlite => format!("PRAGMA ignore_check_constraints = ON; {insert}"),
+            System::Postgres => {
+                format!("ALTER TABLE events DROP CONSTRAINT events_created_at_check; {insert}")
+            }
+        });
+}
+
+/// Writes three events, the second of which has no time that can be read.
+fn write_one_that_cannot_be_read(installation: &Installation) {
+    note(installation, "Note-a", "a1");
+    let time = match installation.events.system() {
+        System::Sqlite => "'15.01.2025 10:30'",
+        System::Postgres => "'infinity'",
+    };
+    write(installation, "'Note-b'", None, time);
+    note(installation, "Note-a", "a2");
+}
+
+/// Gives it one.
+fn correct(installation: &Installation) {
+    let unlock = match installation.events.system() {
+        System::Sqlite => "DROP TRIGGER events_refuse_update",
+        System::Postgres => "DROP TRIGGER events_refuse_change ON events",
+    };
+    installation.events.execute(&format!(
+        "{unlock}; UPDATE events SET created_at = '2025-01-15 10:30:00Z' WHERE global_position = 2"
+    ));
+}
+
+/// The notes that were applied, in order.
+fn applied(installation: &Installation) -> Vec<String> {
+    let table = match installation.read_models.system() {
+        System::Sqlite => "seen",
+        System::Postgres => "picky.seen",
+    };
+    let mut rows = installation
+        .read_models
+        .rows(&format!("SELECT * FROM {table}"));
+    rows.sort_by_key(|row| row[0].as_ref().unwrap().parse::<u64>().unwrap());
+    rows.into_iter()
+        .map(|row| row[3].clone().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_projection_halts_on_an_event_that_cannot_be_read_until_it_can() {
+    for system in SYSTEMS {
+        let installation = installation(system, system, "halt");
+        write_one_that_cannot_be_read(&installation);
+        installation.fail(
+            &["run", "--until-caught-up"],
+            &["event 2", "Note-b", "`created_at`"],
+        );
+        let host = installation.start_host();
+        let status =
+            installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
+        let cause = status["cause"].as_str().unwrap();
+        for fragment in ["event 2", "Noted", "Note-b", "`created_at`"] {
+            assert!(cause.contains(fragment), "`{fragment}` is not in: {cause}");
+        }
+        assert_eq!(status["position"], 1, "{status}");
+        correct(&installation);
+        installation.succeed(&["resume", NAME]);
+        installation.wait_for_status(NAME, LIMIT, |status| status["position"] == 3);
+        assert_eq!(applied(&installation), ["a1", "b1", "a2"]);
+        drop(host);
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_parked_and_applied_when_it_can_be() {
+    for system in SYSTEMS {
+        let installation = installation(system, system, "park");
+        write_one_that_cannot_be_read(&installation);
+        installation.succeed(&["run", "--until-caught-up"]);
+        assert_eq!(applied(&installation), ["a1", "a2"]);
+        let parked = || installation.json_lines(&["dead-letters", "list", NAME]);
+        let check_parked = |when: &str| {
+            let parked = parked();
+            assert_eq!(parked.len(), 1, "{when}: {parked:?}");
+            assert_eq!(parked[0]["global_position"], 2, "{when}");
+            let error = parked[0]["error"].as_str().unwrap();
+            assert!(error.contains("`created_at`"), "{when}: {error}");
+        };
+        check_parked("at first");
+        let host = installation.start_host();
+        installation.wait_for_status(NAME, LIMIT, |status| status["host"].is_string());
+        installation.succeed(&["dead-letters", "retry", NAME]);
+        check_parked("after a retry");
+        correct(&installation);
+        installation.succeed(&["dead-letters", "retry", NAME]);
+        assert!(parked().is_empty(), "{:?}", parked());
+        assert_eq!(applied(&installation), ["a1", "b1", "a2"]);
+        drop(host);
+    }
+}
+
+#[test]
+fn events_are_shown_but_for_those_that_cannot_be_read_which_are_named() {
+    for system in SYSTEMS {
+        let installation = installation(system, system, "halt");
+        write_one_that_cannot_be_read(&installation);
+        let finished = installation.run(&["events", "--json"]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        let lines: Vec<&str> = finished.stdout.lines().collect();
+        assert_eq!(lines.len(), 2, "{finished:?}");
+        assert!(lines[0].contains("\"global_position\": 1"), "{finished:?}");
+        assert!(lines[1].contains("\"global_position\": 3"), "{finished:?}");
+        for fragment in ["event 2", "Note-b", "`created_at`"] {
+            assert!(finished.stderr.contains(fragment), "{finished:?}");
+        }
+        installation.fail(&["events"], &["event 2"]);
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_parked_halts_and_says_so() {
+    for stream in [
+        "'Note-' || char(0) || 'b'",
+        "'Note-' || hex(randomblob(4096))",
+    ] {
+        let installation = installation(System::Sqlite, System::Postgres, "park");
+        note(&installation, "Note-a", "a1");
+        write(
+            &installation,
+            stream,
+            Some("reject"),
+            "'2025-01-15T10:30:00Z'",
+        );
+        note(&installation, "Note-a", "a2");
+        let _host = installation.start_host();
+        let status =
+            installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
+        let cause = status["cause"].as_str().unwrap();
+        for fragment in ["event 2", "asks to be rejected", "cannot be parked"] {
+            assert!(cause.contains(fragment), "`{fragment}` is not in: {cause}");
+        }
+        assert_eq!(status["position"], 1, "{status}");
+    }
+}
