@@ -1,10 +1,10 @@
 //! The command line: one module per command.
 //!
-//! Results go to stdout, everything else to stderr. A command exits with 0 on
-//! success, with 1 when the thing asked for failed, and with 2 on wrong usage.
+//! Results go to stdout, everything else to stderr. A command exits with 0 when
+//! what was asked for has happened, with 1 when it has not, and with 2 on wrong
+//! usage.
 
 use std::cell::OnceCell;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,7 +26,9 @@ mod host;
 mod init;
 mod inspect;
 mod new;
+mod output;
 mod overtaken;
+mod patience;
 mod progress;
 mod promote;
 mod rebuild;
@@ -55,7 +57,10 @@ mod waiting;
   gnomon status
 
 Environment: every key of gnomon.toml can be set as GNOMON_…, as in GNOMON_EVENTS_URL;
-GNOMON_LOG sets the log level (error, warn, info, debug, trace).")]
+GNOMON_LOG sets the log level (error, warn, info, debug, trace).
+
+Exit codes: 0 when what was asked for has happened, 1 when it has not, 2 when the arguments make no
+sense. A reader of the results that leaves early, as in `gnomon events | head -1`, changes nothing.")]
 pub struct CommandLine {
     /// The configuration
     #[arg(
@@ -106,6 +111,9 @@ enum Command {
 pub struct Context {
     /// Whether results are printed as JSON.
     pub json: bool,
+    /// The form of log lines on stderr, which everything else there must not
+    /// break.
+    log_format: LogFormat,
     config: PathBuf,
     configuration: OnceCell<Configuration>,
 }
@@ -116,8 +124,18 @@ impl Context {
     pub const fn new(config: PathBuf, json: bool) -> Self {
         Self {
             json,
+            log_format: LogFormat::Text,
             config,
             configuration: OnceCell::new(),
+        }
+    }
+
+    /// Tells people something that is no result and no log line either; where
+    /// programs read the log, it is a line of that.
+    fn say(&self, text: &str) {
+        match self.log_format {
+            LogFormat::Text => output::say(text),
+            LogFormat::Json => tracing::info!("{text}"),
         }
     }
 
@@ -138,17 +156,17 @@ impl CommandLine {
     /// Runs the command and says how it went.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        match self.try_run() {
+        match self.try_run().and_then(|code| {
+            output::finish()?;
+            Ok(code)
+        }) {
             Ok(code) => code,
-            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                // Nobody is left to be told if stderr is gone as well.
-                let _ = writeln!(
-                    anstream::stderr(),
+                output::say(&format!(
                     "{}: {}",
                     style::error("error"),
                     chain(error.as_ref())
-                );
+                ));
                 ExitCode::FAILURE
             }
         }
@@ -161,7 +179,8 @@ impl CommandLine {
             style::colours_on_stderr(),
         )?;
         process_limits::raise_open_files();
-        let context = Context::new(self.config, self.json);
+        let mut context = Context::new(self.config, self.json);
+        context.log_format = self.log_format;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
@@ -194,14 +213,6 @@ impl CommandLine {
         runtime.shutdown_background();
         code
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ pub use timestamp::{InvalidTimestamp, format_timestamp, parse_timestamp};
 pub enum ExpectedVersion {
     /// Any number.
     Any,
-    /// Exactly this many; zero for a stream that does not exist yet.
+    /// Exactly this many; zero for a stream that does not exist yet. It is the
+    /// version of the last event where versions begin at 1, as they do here.
     Exactly(u64),
 }
 
@@ -119,14 +120,15 @@ pub trait EventStore: Send + Sync {
     ) -> Result<Vec<Appended>, EventStoreError>;
 
     /// Events of a stream with a version above `after`, in order: at most
-    /// `limit`, and fewer if they fill a page ([`PAGE_BYTES`]).
+    /// `limit`, and fewer if they fill a page ([`PAGE_BYTES`]). With `None` from
+    /// the first one on, which may have version 0 where others write.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn read_stream(
         &self,
         stream: &StreamId,
-        after: u64,
+        after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError>;
 

@@ -1,7 +1,7 @@
 //! The word that ends everything: Ctrl-C, SIGTERM, or work that is done.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 pub struct Shutdown {
     sender: Arc<watch::Sender<bool>>,
     flag: Arc<AtomicBool>,
+    signal: Arc<OnceLock<&'static str>>,
 }
 
 impl Default for Shutdown {
@@ -17,6 +18,7 @@ impl Default for Shutdown {
         Self {
             sender: Arc::new(watch::Sender::new(false)),
             flag: Arc::new(AtomicBool::new(false)),
+            signal: Arc::default(),
         }
     }
 }
@@ -26,6 +28,12 @@ impl Shutdown {
     pub fn begin(&self) {
         self.flag.store(true, Ordering::Relaxed);
         self.sender.send_replace(true);
+    }
+
+    /// The signal that said it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<&'static str> {
+        self.signal.get().copied()
     }
 
     /// Whether it was said.
@@ -57,15 +65,17 @@ impl Shutdown {
         let shutdown = self.clone();
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "Ctrl-C",
+                    _ = terminate.recv() => "SIGTERM",
+                };
                 if shutdown.has_begun() {
                     // The status that shells give for Ctrl-C. Nothing is lost:
                     // whatever was not committed is done again.
                     std::process::exit(130);
                 }
+                // Only the first one counts.
+                let _ = shutdown.signal.set(name);
                 shutdown.begin();
             }
         });

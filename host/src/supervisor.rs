@@ -43,7 +43,7 @@ mod runners;
 
 pub use loading::load_module;
 pub use refusal::Refusal;
-pub use runners::Standing;
+pub use runners::{Standing, registry_place};
 
 /// How long a stopping host waits for its runners. What they have not
 /// committed by then is done again by the next host.

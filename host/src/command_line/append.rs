@@ -1,7 +1,8 @@
 //! `gnomon append`: events into the store, one from the arguments or many
 //! from a file.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Context;
+use super::{Context, output};
 use crate::event_store::{
     self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, NewEvent, OnProgress,
     Progress, StreamId,
@@ -22,18 +23,19 @@ use crate::readable::name;
 /// An import that takes longer shows how far it has got.
 const QUIET_FOR: Duration = Duration::from_secs(2);
 
-/// Appends one event, or imports a file of events.
+/// Appends one event, or imports a file of events
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   gnomon append --stream Order-7 --type OrderPlaced --data '{\"total_cents\": 1200}'
   gnomon append --stream Order-7 --type PaymentReceived --data '{}' --expected-version 1
-  gnomon append --file events.ndjson
+  gnomon append --file events.ndjson.gz
   gnomon events --json | GNOMON_EVENTS_URL=postgres://localhost/events gnomon append --file -
 
 A file has one event per line, as `gnomon events --json` prints them; version, schema version,
-metadata, time and position may be left out. It is appended as a whole or not at all. Events whose
-ids are there already are skipped, so running the same command again is harmless.")]
+metadata, time and position may be left out. It may be a pipe, and may be compressed (gzip). It is
+appended as a whole or not at all. Events whose ids are there already are skipped, so running the
+same command again is harmless; one that is there with other content is an error.")]
 pub(super) struct Append {
     /// The stream to append to, normally {Category}-{id}
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
@@ -50,7 +52,8 @@ pub(super) struct Append {
     /// A JSON object: correlation and causation ids, user, …
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
-    /// How many events the stream must have; 0 for a new stream [default: any number]
+    /// How many events the stream must have, which is its version where versions begin at 1; 0 for
+    /// a new stream [default: any number]
     #[arg(long, value_name = "N")]
     expected_version: Option<u64>,
     /// Import a file of events, one per line; - is the standard input
@@ -69,7 +72,7 @@ impl Append {
     /// When the events are not what they must be, or cannot be appended;
     /// nothing was appended then.
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        self.run_into(context, &mut anstream::stdout()).await
+        self.run_into(context, &mut output::stdout()).await
     }
 
     async fn run_into(self, context: &Context, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
@@ -121,11 +124,15 @@ async fn import(context: &Context, file: &Path) -> anyhow::Result<Imported> {
     let bar = ProgressBar::hidden();
     let on_progress = show_progress(bar.clone());
     let from_stdin = file == Path::new("-");
-    // The file is read twice, so what can be read only once is written down.
-    let spooled = if from_stdin {
-        Some(tokio::task::spawn_blocking(spool).await??)
-    } else {
+    // The file is read twice, so what can be read only once, a pipe or the like,
+    // is written down. What cannot be looked at cannot be opened either.
+    let is_file = !from_stdin && std::fs::metadata(file).is_ok_and(|data| data.is_file());
+    let is_missing = !from_stdin && !file.exists();
+    let spooled = if is_file || is_missing {
         None
+    } else {
+        let file = (!from_stdin).then(|| file.to_owned());
+        Some(tokio::task::spawn_blocking(move || spool(file.as_deref())).await??)
     };
     let path = spooled
         .as_ref()
@@ -146,10 +153,26 @@ async fn import(context: &Context, file: &Path) -> anyhow::Result<Imported> {
     Ok(imported?)
 }
 
-fn spool() -> anyhow::Result<tempfile::NamedTempFile> {
+/// Copies a file, or the standard input, to a temporary file.
+fn spool(from: Option<&Path>) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-    std::io::copy(&mut std::io::stdin().lock(), &mut file)
-        .context("cannot copy the standard input to a temporary file")?;
+    let (mut input, name): (Box<dyn Read>, String) = match from {
+        None => (
+            Box::new(std::io::stdin().lock()),
+            "standard input".to_owned(),
+        ),
+        Some(from) => {
+            let name = from.display().to_string();
+            let opened = File::open(from).with_context(|| format!("cannot read {name}"))?;
+            (Box::new(opened), name)
+        }
+    };
+    std::io::copy(&mut input, &mut file).with_context(|| {
+        format!(
+            "cannot copy {name} to the temporary file {}, from which it is imported",
+            file.path().display()
+        )
+    })?;
     file.flush()?;
     Ok(file)
 }
@@ -216,6 +239,7 @@ fn print_imported(
         let shown = json!({
             "imported": done.imported,
             "skipped": done.skipped,
+            "last_position": done.last_position,
             "seconds": took.as_secs_f64(),
         });
         writeln!(out, "{shown}")?;
@@ -226,9 +250,12 @@ fn print_imported(
             done.imported,
             took.as_secs_f64()
         )?;
-        match done.skipped {
-            0 => writeln!(out)?,
-            skipped => writeln!(out, "; {skipped} were there already")?,
+        if done.skipped > 0 {
+            write!(out, "; {} were there already", done.skipped)?;
+        }
+        match done.last_position {
+            Some(last) => writeln!(out, "; the last is at position {last}")?,
+            None => writeln!(out)?,
         }
     }
     out.flush()
@@ -347,8 +374,10 @@ mod tests {
         std::fs::write(&file, format!("{}\n{}\n", line(1), line(2))).unwrap();
         let shown = run(&context, &["--file", name]).await.unwrap();
         assert!(shown.starts_with("imported 2 events in "), "{shown}");
+        assert!(shown.contains("; the last is at position 2\n"), "{shown}");
         let shown = run(&context, &["--file", name]).await.unwrap();
         assert!(shown.contains("; 2 were there already"), "{shown}");
+        assert!(shown.contains("; the last is at position 2\n"), "{shown}");
         std::fs::write(&file, format!("{}\n{{\n", line(3))).unwrap();
         let error = run(&context, &["--file", name])
             .await

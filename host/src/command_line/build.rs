@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use gnomon_model::Description;
 use serde_json::json;
 
-use super::{Context, host, style};
+use super::{Context, host, output, style};
 use crate::supervisor::load_module;
 use crate::{module_file, toolchain};
 
@@ -37,7 +37,7 @@ impl Build {
         let guest = load_module(&host::engine()?, &module, &limits)
             .with_context(|| format!("{file} is built, but a host would refuse it"))?;
         let description = guest.description();
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "file": built.path,

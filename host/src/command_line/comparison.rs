@@ -10,15 +10,16 @@ use anyhow::Context as _;
 use gnomon_model::Position;
 use serde::Serialize;
 
+use super::patience::Patience;
 use super::shown_comparison::{Sides, write_comparison};
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
-use super::{Context, host};
+use super::{Context, host, output, wait};
 use crate::comparison::Meeting;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::shutdown::Shutdown;
 use crate::source;
 use crate::supervisor::{Scope, Supervisor};
-use crate::target::{Comparison, NewGeneration, TableComparison, Target};
+use crate::target::{Comparison, NewGeneration, TableComparison, Target, in_time};
 
 /// Differing rows of each table that are shown.
 const SAMPLES: usize = 20;
@@ -37,6 +38,9 @@ const ATTENDED_FOR: Duration = Duration::from_secs(15);
 pub(super) struct Diff {
     /// The projection
     name: String,
+    /// How long to wait at most [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = wait::duration)]
+    timeout: Option<Duration>,
 }
 
 /// Rebuilds a read model apart and compares it with the live one
@@ -49,6 +53,9 @@ pub(super) struct Diff {
 pub(super) struct Verify {
     /// The projection
     name: String,
+    /// How long to wait at most [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = wait::duration)]
+    timeout: Option<Duration>,
 }
 
 impl Diff {
@@ -65,7 +72,7 @@ impl Diff {
         let live = own
             .live()
             .with_context(|| format!("{name} has no live generation to compare with"))?;
-        let comparison = compare_with_help(context, &target, live, candidate).await?;
+        let comparison = compare_with_help(context, &target, live, candidate, self.timeout).await?;
         say(
             context,
             name,
@@ -102,7 +109,7 @@ impl Verify {
                 start: &source::start(&configuration.events),
             })
             .await?;
-        let verified = verify(context, &target, live, &rebuilt).await;
+        let verified = verify(context, &target, live, &rebuilt, self.timeout).await;
         // A host drops it later where this fails.
         if let Err(error) = target.drop_generation(rebuilt.id).await {
             tracing::debug!("generation {} is dropped later: {error}", rebuilt.id);
@@ -118,11 +125,12 @@ async fn verify(
     target: &Arc<dyn Target>,
     live: &Generation,
     rebuilt: &Generation,
+    limit: Option<Duration>,
 ) -> anyhow::Result<Comparison> {
     target
         .attend(rebuilt.id, Some(live.position), ATTENDED_FOR)
         .await?;
-    compare_with_help(context, target, live, rebuilt).await
+    compare_with_help(context, target, live, rebuilt, limit).await
 }
 
 /// Compares the two, and does what a host would do where none is there, or
@@ -132,13 +140,28 @@ async fn compare_with_help(
     target: &Arc<dyn Target>,
     live: &Generation,
     other: &Generation,
+    limit: Option<Duration>,
 ) -> anyhow::Result<Comparison> {
+    let time_is_up = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(time_is_up);
     let mut helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
     loop {
         let nobody_else_works = helper.is_some();
         let compared = tokio::select! {
             compared = compare(target, live, other, nobody_else_works) => Some(compared),
             () = all_hosts_gone(&**target), if !nobody_else_works => None,
+            () = &mut time_is_up => Some(Err(anyhow::anyhow!(
+                "{}: generations {} and {} were not compared within {:?}",
+                live.projection,
+                live.id,
+                other.id,
+                limit.unwrap_or_default()
+            ))),
         };
         if let Some(compared) = compared {
             Helper::stop(helper).await;
@@ -169,10 +192,14 @@ async fn compare(
     wait_for_build(&**target, live.position, other, stop_at).await?;
     if stop_at.is_some() && !nobody_else_works {
         // The live one may have gone on meanwhile; this one follows.
-        target.attend(other.id, None, ATTENDED_FOR).await?;
+        Patience::new(None)
+            .ask(async || target.attend(other.id, None, ATTENDED_FOR).await)
+            .await?;
     }
     let meeting = Meeting::new(Arc::clone(target), live.id, other.id);
-    Ok(meeting.compare(SAMPLES).await?)
+    Patience::new(None)
+        .ask(async || meeting.compare(SAMPLES).await)
+        .await
 }
 
 /// Waits until a generation has got as far as the live one was.
@@ -189,11 +216,14 @@ async fn wait_for_build(
         projection: name,
         limit: None,
         goal: goal.get(),
+        needs_host: false,
     };
     let attending = async {
         loop {
             if stop_at.is_some() {
-                target.attend(other.id, stop_at, ATTENDED_FOR).await?;
+                Patience::new(None)
+                    .ask(async || target.attend(other.id, stop_at, ATTENDED_FOR).await)
+                    .await?;
             }
             tokio::time::sleep(ATTENDED_FOR / 4).await;
         }
@@ -246,7 +276,7 @@ fn say(
     comparison: &Comparison,
     sides: Sides,
 ) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         // Not by way of a value: cells would be rounded there.
         let shown = Shown {
@@ -291,10 +321,14 @@ impl Helper {
         let started = Instant::now();
         let mut refused_since = None;
         loop {
-            if has_host(&**target).await? {
+            let mut patience = Patience::new(None);
+            let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
+            if !hosts.is_empty() {
                 // A host that was killed seems to be there for some seconds, and
                 // then nothing would move.
-                let known = target.generations().await?;
+                let known = patience
+                    .ask(async || in_time(target.generations()).await)
+                    .await?;
                 let is_held = known
                     .iter()
                     .any(|known| generations.contains(&known.id) && known.host.is_some());

@@ -1,9 +1,11 @@
 //! `gnomon completions`: completions for the user's shell.
 
+use std::io::Write as _;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::CommandLine;
+use super::{CommandLine, output};
 
 /// Prints completions for a shell
 #[derive(Debug, clap::Args)]
@@ -26,7 +28,7 @@ impl Completions {
             "gnomon",
             &mut script,
         );
-        std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+        output::stdout().write_all(&script)?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Context, host};
+use super::{Context, host, output};
 
 /// Makes a projection stand still
 ///
@@ -47,7 +47,7 @@ impl Resume {
 }
 
 fn say(context: &Context, name: &str, desired: &str) -> anyhow::Result<ExitCode> {
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         writeln!(
             stdout,

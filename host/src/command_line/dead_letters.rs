@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gnomon_model::Position;
 
 use super::waiting::Own;
-use super::{Context, host, style};
+use super::{Context, host, output, style};
 use crate::dead_letter::PageLimits;
 use crate::event_store::write_dead_letter;
 use crate::generation::Generation;
@@ -80,7 +80,7 @@ async fn list(
             .ok_or_else(|| anyhow::anyhow!("{name} has no candidate"))?,
         false => shown(&own, name)?,
     };
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     let mut table = style::table(&["position", "stream", "event", "why it waits"]);
     let mut after = Position::START;
     loop {
@@ -88,6 +88,9 @@ async fn list(
             .dead_letters(generation.id, after, PageLimits::USUAL)
             .await?;
         let Some(last) = page.last() else { break };
+        if stdout.is_closed() {
+            break;
+        }
         after = last.event.position;
         for letter in &page {
             if context.json {

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::overtaken::{Overtaken, rollbacks};
 use super::promote::wait_until_live;
-use super::waiting::has_host;
-use super::{Context, host, wait};
+use super::waiting::{Own, has_host};
+use super::{Context, host, output, wait};
 use crate::deployment::{Deployed, deploy};
 use crate::generation::{Generation, GenerationId, Goal, Module};
 use crate::supervisor::load_module;
+use crate::target::Target;
 use crate::{module_file, source, target};
 
 /// Deploys a module
@@ -37,7 +38,7 @@ pub(super) struct Deploy {
     /// Waits until readers see it
     #[arg(long, conflicts_with = "hold")]
     wait: bool,
-    /// How long to wait at most
+    /// How long to wait at most [default: as long as it takes, but for a host 30s]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
     timeout: Option<Duration>,
 }
@@ -66,13 +67,30 @@ impl Deploy {
             .with_context(|| format!("{file} is refused"))?;
         let has_host = has_host(&*target).await?;
         say(context, &module, &deployed, self.hold, has_host, &own)?;
-        if let Deployed::Building(generation) = deployed
-            && self.wait
+        if self.wait
+            && let Some(generation) = awaited(&*target, &module, &deployed).await?
         {
             wait_until_live(context, &*target, name, generation, self.timeout).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The generation that readers are to see. A module that was deployed before
+/// may be one that is still being built.
+async fn awaited(
+    target: &dyn Target,
+    module: &Module,
+    deployed: &Deployed,
+) -> anyhow::Result<Option<GenerationId>> {
+    if let Deployed::Building(generation) = deployed {
+        return Ok(Some(*generation));
+    }
+    let own = Own::read(target, &module.description.name).await?;
+    Ok(own
+        .candidate()
+        .filter(|candidate| candidate.module == module.hash)
+        .map(|candidate| candidate.id))
 }
 
 fn say(
@@ -96,7 +114,7 @@ fn say(
         Deployed::Reloaded(generations) => ("reloaded", generations.clone()),
         Deployed::Building(generation) => ("building", vec![*generation]),
     };
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         let shown = json!({
             "name": name,

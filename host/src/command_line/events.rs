@@ -8,6 +8,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
+use super::output::{self, Output};
 use crate::event_store::{self, EventStore, StreamId, format_timestamp, write_envelope};
 use crate::guest::describe_event;
 use crate::readable::name;
@@ -54,7 +55,7 @@ impl Events {
     /// # Errors
     /// When the store cannot be read.
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut out = anstream::stdout();
+        let mut out = output::stdout();
         let follow = self.follow;
         let shown = self.run_into(context, &mut out);
         if !follow {
@@ -66,7 +67,11 @@ impl Events {
         }
     }
 
-    async fn run_into(self, context: &Context, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    async fn run_into<W: Write + Send>(
+        self,
+        context: &Context,
+        out: &mut Output<W>,
+    ) -> anyhow::Result<()> {
         let stream = self.stream.clone().map(StreamId::new).transpose()?;
         let limit = match self.limit {
             Some(limit) => limit,
@@ -92,30 +97,29 @@ impl Events {
         Position::new(self.after).unwrap_or(Position::MAX)
     }
 
-    async fn show(
+    async fn show<W: Write + Send>(
         &self,
         context: &Context,
         stream: Option<StreamId>,
         mut printer: Printer,
-        out: &mut (dyn Write + Send),
+        out: &mut Output<W>,
     ) -> anyhow::Result<()> {
         let store = event_store::open_to_read(&context.configuration()?.events).await?;
         let mut pages = Pages {
             store,
             stream,
             after: self.after(),
-            version: 0,
+            version: None,
         };
         loop {
             let events = pages.next().await?;
             if printer.left == 0 {
                 printer.finish()?;
                 if !events.is_empty() && self.limit.is_none() {
-                    writeln!(
-                        anstream::stderr(),
+                    output::say(&format!(
                         "there are more events; go on with --after {}, or give a --limit",
                         printer.last
-                    )?;
+                    ));
                 }
                 return Ok(());
             }
@@ -123,15 +127,18 @@ impl Events {
                 return printer.finish();
             }
             printer.print(out, &events)?;
+            if out.is_closed() {
+                return Ok(());
+            }
         }
     }
 
-    async fn follow(
+    async fn follow<W: Write + Send>(
         &self,
         context: &Context,
         stream: Option<StreamId>,
         mut printer: Printer,
-        out: &mut (dyn Write + Send),
+        out: &mut Output<W>,
     ) -> anyhow::Result<()> {
         let source = source::open(&context.configuration()?.events).await?;
         let subscription = Subscription {
@@ -143,7 +150,7 @@ impl Events {
             ..Subscription::default()
         };
         let mut follow = Follow::new(source, Checkpoint::behind(self.after()), subscription);
-        while printer.left > 0 {
+        while printer.left > 0 && !out.is_closed() {
             let mut events = follow.next().await?;
             if let Some(stream) = &stream {
                 events.retain(|event| event.stream_id == stream.as_str());
@@ -159,7 +166,7 @@ struct Pages {
     store: Arc<dyn EventStore>,
     stream: Option<StreamId>,
     after: Position,
-    version: u64,
+    version: Option<u64>,
 }
 
 impl Pages {
@@ -175,7 +182,7 @@ impl Pages {
             let Some(last) = events.last() else {
                 return Ok(events);
             };
-            self.version = last.version;
+            self.version = Some(last.version);
             events.retain(|event| event.position > self.after);
             if !events.is_empty() {
                 return Ok(events);
@@ -307,7 +314,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::command_line::is_broken_pipe;
     use crate::command_line::tests::context;
     use crate::event_store::{Envelope, ExpectedVersion, NewEvent};
 
@@ -319,9 +325,9 @@ mod tests {
 
     async fn run(context: &Context, arguments: &[&str]) -> String {
         let line = Line::try_parse_from(["events"].iter().chain(arguments)).unwrap();
-        let mut out = Vec::new();
+        let mut out = Output::new(Vec::new());
         line.events.run_into(context, &mut out).await.unwrap();
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out.into_inner()).unwrap()
     }
 
     async fn append(context: &Context, count: usize) {
@@ -407,8 +413,9 @@ mod tests {
         append(&context, 1).await;
         for arguments in [&["events"][..], &["events", "--follow"]] {
             let line = Line::try_parse_from(arguments).unwrap();
-            let ended = line.events.run_into(&context, &mut Closed).await;
-            assert!(is_broken_pipe(&ended.unwrap_err()));
+            let mut out = Output::new(Closed);
+            line.events.run_into(&context, &mut out).await.unwrap();
+            assert!(out.is_closed());
         }
     }
 }

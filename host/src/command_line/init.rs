@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, output};
 use crate::configuration;
 use crate::event_store;
 
@@ -48,7 +48,7 @@ impl Init {
         fs::create_dir_all(&projections)
             .with_context(|| format!("cannot make the directory {}", projections.display()))?;
         write_new(&configuration)?;
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let made = json!({ "configuration": configuration, "projections": projections });
             writeln!(stdout, "{made}")?;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use gnomon_model::{Description, Table};
 use serde_json::json;
 
-use super::{Context, host, style};
+use super::{Context, host, output, style};
 use crate::guest::GuestEngine;
 use crate::module_file;
 use crate::readable::name;
@@ -36,7 +36,7 @@ impl Inspect {
         let limits = host::loading_limits(context)?;
         let guest = load_module(&engine, &bytes, &limits).with_context(refused)?;
         let description = guest.description();
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": description.name,

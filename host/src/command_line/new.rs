@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
-use super::Context;
+use super::{Context, output};
 use crate::toolchain::{self, Content, Language, ProjectName};
 
 /// Makes a projection that builds, with its test
@@ -47,7 +47,7 @@ impl New {
                 Content::Example
             },
         )?;
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let made = json!({
                 "directory": self.name.as_str(),
@@ -61,10 +61,9 @@ impl New {
             writeln!(stdout, "made {}", file.display())?;
         }
         let name = self.name;
-        writeln!(
-            anstream::stderr(),
+        output::say(&format!(
             "next: cd {name} && gnomon test && gnomon build; README.md says what it needs"
-        )?;
+        ));
         Ok(())
     }
 }

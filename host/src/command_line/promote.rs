@@ -8,14 +8,17 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::overtaken::{Overtaken, rollbacks};
+use super::patience::Patience;
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
-use super::{Context, host, wait};
+use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
-use crate::target::{Promotion, Target};
+use crate::target::{Promotion, Target, in_time};
 
 /// Lets readers see the generation that was built
 ///
-/// A candidate that has not caught up is promoted when it has.
+/// A candidate that has not caught up is promoted when it has. Exits with 1
+/// if readers do not see it when the time is up, or if no host is there to bring
+/// it that far; the promotion stays wanted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon promote order_summary
@@ -31,7 +34,9 @@ pub(super) struct Promote {
 ///
 /// It catches up first, while readers see what they see now. A candidate that
 /// would be promoted by itself is held from now on; whatever is promoted,
-/// deployed or rebuilt before the rollback is done ends it.
+/// deployed or rebuilt before the rollback is done ends it. Exits with 1 if
+/// readers do not see it when the time is up, or if no host is there to bring it
+/// that far; the rollback stays wanted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon rollback order_summary
@@ -113,7 +118,7 @@ async fn cancel(
     for generation in &wanted {
         target.set_goal(*generation, Goal::Rest).await?;
     }
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         writeln!(stdout, "{}", json!({"name": name, "cancelled": wanted}))?;
         return Ok(ExitCode::SUCCESS);
@@ -138,22 +143,13 @@ async fn switch(
     target.set_goal(generation.id, how.goal()).await?;
     let overtaken = Overtaken::by_promotion(&own.all, generation.id);
     if !context.json {
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         for sentence in overtaken.sentences(name) {
             writeln!(stdout, "{sentence}")?;
         }
     }
     if has_host(target).await? {
-        if generation.state == GenerationState::Building {
-            say(
-                context,
-                generation,
-                "building",
-                "it is promoted when it has caught up",
-            )?;
-        } else {
-            wait_until_live(context, target, name, generation.id, Some(how.timeout)).await?;
-        }
+        wait_until_live(context, target, name, generation.id, Some(how.timeout)).await?;
         return Ok(ExitCode::SUCCESS);
     }
     // Nobody moves it, so this process may switch as well as a host.
@@ -164,21 +160,27 @@ async fn switch(
         Promotion::Behind
     };
     match promotion {
-        Promotion::Done => say(context, generation, "live", "readers see it now")?,
+        Promotion::Done => {
+            say(context, generation, "live", "readers see it now")?;
+            Ok(ExitCode::SUCCESS)
+        }
         Promotion::Refused(reason) => anyhow::bail!(refused(name, &reason)),
         Promotion::NotWanted => anyhow::bail!(
             "{name}: generation {} is no longer to be promoted: somebody wants something else by \
              now, and `gnomon status {name}` shows what",
             generation.id
         ),
-        Promotion::Behind => say(
-            context,
-            generation,
-            generation.state.name(),
-            "it has to catch up first; no host is running, so that happens with `gnomon run`",
-        )?,
+        // It stays wanted, but readers do not see it.
+        Promotion::Behind => {
+            say(
+                context,
+                generation,
+                generation.state.name(),
+                "it has to catch up first; no host is running, so that happens with `gnomon run`",
+            )?;
+            Ok(ExitCode::FAILURE)
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Waits until readers see a generation, and says so.
@@ -189,8 +191,8 @@ pub(super) async fn wait_until_live(
     generation: GenerationId,
     limit: Option<Duration>,
 ) -> anyhow::Result<()> {
-    let goal = target
-        .generations()
+    let goal = Patience::new(limit)
+        .ask(async || in_time(target.generations()).await)
         .await?
         .iter()
         .filter(|known| known.projection == name)
@@ -202,6 +204,7 @@ pub(super) async fn wait_until_live(
         projection: name,
         limit,
         goal: goal.unwrap_or_default(),
+        needs_host: true,
     };
     let live = waiting
         .wait(|found| {
@@ -238,7 +241,7 @@ fn say(context: &Context, generation: &Generation, state: &str, words: &str) -> 
         ..
     } = generation;
     let version = description.version;
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         let shown = json!({
             "name": projection,

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::overtaken::Overtaken;
 use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
-use super::{Context, host, wait};
+use super::{Context, host, output, wait};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, Goal};
 use crate::source;
@@ -43,7 +43,7 @@ pub(super) struct Rebuild {
     /// Waits until readers see it
     #[arg(long, conflicts_with = "hold")]
     wait: bool,
-    /// How long to wait at most
+    /// How long to wait at most [default: as long as it takes, but for a host 30s]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
     timeout: Option<Duration>,
 }
@@ -117,7 +117,7 @@ impl Rebuild {
             })
             .await?;
         let has_host = has_host(&*target).await?;
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": projection,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::waiting::Own;
-use super::{Context, host};
+use super::{Context, host, output};
 
 /// Stops a projection, or its candidate
 ///
@@ -55,7 +55,7 @@ impl Remove {
             target.remove(name).await?;
             "removed"
         };
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({"name": name, "done": done, "generation": generation});
             writeln!(stdout, "{shown}")?;

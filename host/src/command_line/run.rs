@@ -1,27 +1,32 @@
 //! `gnomon run`: the host.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
 use indicatif::ProgressBar;
-use serde_json::json;
 
-use super::{Context, host, progress, style};
-use crate::generation::{Generation, GenerationId, GenerationState, Goal, RunState};
-use crate::runner::Progress;
+use super::patience::Patience;
+use super::{Context, host, progress};
+use crate::generation::{GenerationId, GenerationState, Goal, RunState};
 use crate::shutdown::Shutdown;
-use crate::supervisor::{Parts, Scope, Standing, Supervisor};
+use crate::supervisor::{Parts, Scope, Standing, Supervisor, registry_place};
+use crate::target::{Target, in_time};
 
 mod opening;
+mod report;
+
+use report::Ended;
 
 /// How often progress is looked at, while somebody waits for it or sees it.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often whether there is anything to see.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
+/// How long the end waits for a database that is out of reach, to say how
+/// everything stands.
+const REPORT_TIME: Duration = Duration::from_secs(10);
 /// How far behind a generation is before a bar is drawn for it.
 const BAR_FROM: u64 = 1_000;
 
@@ -32,23 +37,36 @@ const BAR_FROM: u64 = 1_000;
 /// changed is deployed when it is complete. A database that cannot be reached
 /// is waited for. Ctrl-C or SIGTERM ends it; a batch that is under way is
 /// finished or dropped, and nothing is lost.
+///
+/// With --until-caught-up it exits with 0 only if every projection, and every
+/// generation that is being built, has reached the event that was the last one at
+/// the start. It exits with 1 if one has halted, is paused before that event, or
+/// was not promoted, if a module or file is refused, if no projection is there, if
+/// a database cannot be reached at the start, or after Ctrl-C or SIGTERM. A
+/// projection that was removed, and a candidate that you hold, count as done.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon run                        until Ctrl-C
   gnomon run --until-caught-up      until every projection has reached the end of the events")]
 pub(super) struct Run {
     /// Ends when every projection has reached the event that was the last one
-    /// at the start; exits with 1 if one of them cannot, or if a database
-    /// cannot be reached at the start
+    /// at the start; exits with 1 if one of them cannot
     #[arg(long)]
     until_caught_up: bool,
 }
 
-/// How a generation stood when the host ended.
+/// A generation that runs, or has run, in this process.
 struct Outcome {
     standing: Standing,
     /// From the start of the host to the goal, or to its end.
     time: Duration,
+}
+
+/// What was seen of the projections until the host ended.
+struct Watched {
+    outcomes: BTreeMap<GenerationId, Outcome>,
+    /// Whether all of them have got as far as they can.
+    has_settled: bool,
 }
 
 impl Run {
@@ -58,12 +76,13 @@ impl Run {
         let configuration = context.configuration()?.clone();
         let waits = !self.until_caught_up;
         let Some(opened) = opening::open(&configuration, waits, &shutdown).await? else {
+            self.say_stopped(context, &shutdown);
             return Ok(ExitCode::from(u8::from(self.until_caught_up)));
         };
         let goal = opened.head;
-        let directory = configuration.projections_directory.clone();
+        let target = Arc::clone(&opened.target);
         let parts = Parts {
-            configuration,
+            configuration: configuration.clone(),
             source: opened.source,
             target: opened.target,
             engine: Arc::new(host::engine()?),
@@ -74,15 +93,18 @@ impl Run {
         if self.until_caught_up {
             supervisor.deploy_all().await;
         }
-        let has_work = supervisor
+        let projections: Vec<String> = supervisor
             .controls()
             .iter()
-            .any(|control| control.is_active());
+            .filter(|control| control.is_active())
+            .map(|control| control.projection.clone())
+            .collect();
+        let has_work = !projections.is_empty();
         let leftovers = supervisor.leftovers();
         let advice = if leftovers.is_empty() {
             format!(
                 "no projection to run; build one with `gnomon build`, and put its .wasm into {}",
-                directory.display()
+                configuration.projections_directory.display()
             )
         } else {
             format!("no projection to run: {}", leftovers.join("; "))
@@ -91,20 +113,35 @@ impl Run {
             supervisor.stop().await;
             anyhow::bail!(advice);
         }
+        context.say(&report::serving(&configuration, projections));
         if !has_work {
             tracing::warn!("{advice}");
         }
-        let outcomes = self.watch(&supervisor, goal, started, &shutdown).await;
-        let refused = supervisor.refusals().len();
-        supervisor.stop().await;
+        let watched = self.watch(&supervisor, goal, started, &shutdown).await;
         if !self.until_caught_up {
+            supervisor.stop().await;
+            self.say_stopped(context, &shutdown);
             return Ok(ExitCode::SUCCESS);
         }
-        report(context, &outcomes)?;
-        let behind = outcomes
-            .iter()
-            .any(|outcome| !is_done(&outcome.standing, goal));
-        Ok(ExitCode::from(u8::from(behind || refused > 0)))
+        let all = ended(&supervisor, &*target, goal, &watched).await;
+        let refused = supervisor.refusals().len();
+        let has_settled = watched.has_settled;
+        supervisor.stop().await;
+        let all = all?;
+        report::print(context, &all)?;
+        let signal = (!has_settled).then(|| shutdown.signal().unwrap_or("a signal"));
+        let (text, is_done) = report::ended(&all, goal, refused, signal);
+        context.say(&text);
+        Ok(ExitCode::from(u8::from(!is_done)))
+    }
+
+    fn say_stopped(&self, context: &Context, shutdown: &Shutdown) {
+        let signal = shutdown.signal().unwrap_or("a signal");
+        context.say(&if self.until_caught_up {
+            format!("ended: {signal} came before everything had caught up")
+        } else {
+            format!("ended by {signal}; the next start goes on from here")
+        });
     }
 
     /// Shows progress until the host ends: at a signal, or with
@@ -115,9 +152,12 @@ impl Run {
         goal: Position,
         started: Instant,
         shutdown: &Shutdown,
-    ) -> Vec<Outcome> {
+    ) -> Watched {
         let mut bars: BTreeMap<GenerationId, ProgressBar> = BTreeMap::new();
-        let mut outcomes: BTreeMap<GenerationId, Outcome> = BTreeMap::new();
+        let mut watched = Watched {
+            outcomes: BTreeMap::new(),
+            has_settled: false,
+        };
         loop {
             let standings = supervisor.standings();
             let running = |id: &GenerationId| standings.iter().any(|now| now.generation.id == *id);
@@ -131,23 +171,18 @@ impl Run {
             for standing in &standings {
                 draw(&mut bars, standing, goal);
                 let id = standing.generation.id;
-                let has_arrived = outcomes
+                let has_arrived = watched
+                    .outcomes
                     .get(&id)
                     .is_some_and(|known: &Outcome| is_done(&known.standing, goal));
                 if !has_arrived {
                     let standing = standing.clone();
                     let time = started.elapsed();
-                    outcomes.insert(id, Outcome { standing, time });
+                    watched.outcomes.insert(id, Outcome { standing, time });
                 }
             }
             if self.until_caught_up && all_are_settled(supervisor, &standings, goal) {
-                let controls = supervisor.controls();
-                // One that was replaced meanwhile is of no interest.
-                outcomes.retain(|id, _| {
-                    controls
-                        .iter()
-                        .any(|control| control.generation == *id && control.is_active())
-                });
+                watched.has_settled = true;
                 break;
             }
             let look = if self.until_caught_up || !bars.is_empty() {
@@ -162,8 +197,49 @@ impl Run {
         for bar in bars.values() {
             bar.finish_and_clear();
         }
-        outcomes.into_values().collect()
+        watched
     }
+}
+
+/// How every generation stands that is wanted. One that was replaced meanwhile
+/// is of no interest.
+async fn ended(
+    supervisor: &Supervisor,
+    target: &dyn Target,
+    goal: Position,
+    watched: &Watched,
+) -> anyhow::Result<Vec<Ended>> {
+    let stored = Patience::new(Some(REPORT_TIME))
+        .ask(async || in_time(target.generations()).await)
+        .await?;
+    let refusals = supervisor.refusals();
+    let controls = supervisor.controls();
+    let wanted = controls.iter().filter(|control| control.is_active());
+    Ok(wanted
+        .filter_map(|control| {
+            let id = control.generation;
+            let generation = stored.iter().find(|stored| stored.id == id)?.clone();
+            let outcome = watched.outcomes.get(&id);
+            let refusal = refusals
+                .iter()
+                .find(|refused| refused.place == registry_place(id));
+            let cause = match (refusal, outcome) {
+                (Some(refusal), _) => Some(refusal.reason.clone()),
+                // Its promotion was refused, and it is held since.
+                _ if generation.obstacle.is_some() => generation.obstacle.clone(),
+                (None, Some(outcome)) => outcome.standing.progress.report.cause.clone(),
+                (None, None) => Some("it was not started".to_owned()),
+            };
+            let has_arrived = outcome.is_some_and(|outcome| is_done(&outcome.standing, goal));
+            Some(Ended {
+                is_done: has_arrived && refusal.is_none() && generation.obstacle.is_none(),
+                progress: outcome.map(|outcome| outcome.standing.progress.clone()),
+                time: outcome.map_or(Duration::ZERO, |outcome| outcome.time),
+                generation,
+                cause,
+            })
+        })
+        .collect())
 }
 
 /// Draws how far a generation is that has some way to go.
@@ -228,59 +304,4 @@ fn has_stopped(standing: &Standing) -> bool {
         standing.progress.report.state,
         RunState::Halted | RunState::Paused
     )
-}
-
-fn report(context: &Context, outcomes: &[Outcome]) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout();
-    for Outcome { standing, time } in outcomes {
-        let Standing {
-            generation,
-            progress,
-            ..
-        } = standing;
-        if context.json {
-            writeln!(stdout, "{}", as_json(generation, progress, *time))?;
-            continue;
-        }
-        let name = &generation.projection;
-        let events = style::grouped(progress.events);
-        match &progress.report.cause {
-            Some(cause) => writeln!(stdout, "{name}: {cause}")?,
-            None if progress.report.state == RunState::Paused => writeln!(
-                stdout,
-                "{name}: paused at position {}; `gnomon resume {name}` lets it go on",
-                style::grouped(progress.position.get())
-            )?,
-            None => writeln!(
-                stdout,
-                "{name}: at position {}, {events} events in {:.2} s{}",
-                style::grouped(progress.position.get()),
-                time.as_secs_f64(),
-                rate(progress.events, *time)
-            )?,
-        }
-    }
-    Ok(())
-}
-
-fn as_json(generation: &Generation, progress: &Progress, time: Duration) -> serde_json::Value {
-    json!({
-        "name": generation.projection,
-        "version": generation.description.version,
-        "generation": generation.id,
-        "state": progress.report.state,
-        "cause": progress.report.cause,
-        "position": progress.position,
-        "events": progress.events,
-        "seconds": time.as_secs_f64(),
-    })
-}
-
-fn rate(events: u64, time: Duration) -> String {
-    let milliseconds = time.as_millis().max(1);
-    let rate = u128::from(events) * 1_000 / milliseconds;
-    match u64::try_from(rate) {
-        Ok(rate) if rate > 0 => format!(" ({} events/s)", style::grouped(rate)),
-        _ => String::new(),
-    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use gnomon_model::Position;
 
-use super::{Context, host, style};
+use super::{Context, host, output, style};
 use crate::generation::GenerationState;
 use crate::source;
 use crate::status::{
@@ -47,7 +47,7 @@ impl Status {
                 anyhow::bail!("there is no projection `{name}`; `gnomon status` lists all");
             }
         }
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             for status in &statuses {
                 writeln!(stdout, "{}", serde_json::to_string(status)?)?;

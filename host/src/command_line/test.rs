@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use self::subject::Subject;
 use self::watch::Watch;
-use super::{Context, host, style};
+use super::{Context, host, output, style};
 use crate::configuration::Limits;
 use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault, without_places};
 use crate::guest::GuestEngine;
@@ -74,13 +74,13 @@ impl Test {
                 return tested;
             };
             if let Err(error) = tested {
-                shown::say(&format!(
+                output::say(&format!(
                     "{}: {}",
                     style::error("error"),
                     chain(error.as_ref())
                 ));
             }
-            shown::say("waiting for changes");
+            output::say("waiting for changes");
             watch.changed().await?;
         }
     }

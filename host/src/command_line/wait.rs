@@ -1,34 +1,44 @@
 //! `gnomon wait`: until the read model holds an event.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gnomon_model::Position;
 use serde_json::json;
 
-use super::Context;
-use super::waiting::has_host;
-use crate::generation::{Generation, GenerationState, RunState};
-use crate::{status, target};
+use super::patience::Patience;
+use super::waiting::{HostLook, has_host, unknown};
+use super::{Context, output};
+use crate::configuration::Configuration;
+use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
+use crate::target::{PresentHost, Target, in_time};
+use crate::{source, status, target};
 
 /// How often the read-model database is asked.
 const POLL: Duration = Duration::from_millis(20);
+/// How often the projections directory is looked at, as long as nobody knows the
+/// projection.
+const DIRECTORY_POLL: Duration = Duration::from_millis(250);
 
 /// Waits until a read model holds an event
 ///
-/// Exits with 1 when the time is up, or when the projection has halted before
-/// that event.
+/// Without --position, until it has caught up: until it holds the event that is
+/// the last one when the command starts. Exits with 1 when the time is up, when
+/// the projection has halted before that event, and at once when there is no such
+/// projection and no new file in the projections directory could be it. A
+/// database that is out of reach is asked again until the time is up.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  gnomon wait order_summary --position 50000
+  gnomon wait order_summary
   gnomon wait order_summary --position 50000 --timeout 2m")]
 pub(super) struct Wait {
     /// The projection
     name: String,
-    /// The event's position
+    /// The event's position [default: that of the last event]
     #[arg(long, value_name = "N", value_parser = position)]
-    position: Position,
+    position: Option<Position>,
     /// How long to wait at most
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -51,49 +61,94 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 impl Wait {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let started = Instant::now();
-        // A host that is just starting makes the registry.
+        let mut patience = Patience::new(Some(self.timeout));
         let target = loop {
-            match target::open_existing(&configuration.read_models).await? {
+            let found = patience
+                .ask(async || target::open_existing(&configuration.read_models).await)
+                .await?;
+            match found {
                 Some(target) => break target,
-                None if started.elapsed() < self.timeout => tokio::time::sleep(POLL).await,
+                // A host that is just starting makes the registry.
+                None if !patience.is_over() && modules(configuration).next().is_some() => {
+                    tokio::time::sleep(DIRECTORY_POLL).await;
+                }
                 None => anyhow::bail!(target::no_registry(&configuration.read_models)),
             }
         };
+        let goal = match self.position {
+            Some(position) => position,
+            None => {
+                patience
+                    .ask(async || {
+                        let source = source::open(&configuration.events).await?;
+                        Ok::<_, source::SourceError>(source.look().await?.head)
+                    })
+                    .await?
+            }
+        };
+        let mut hosts = HostLook::default();
+        let mut has_told = false;
         loop {
-            let generations = target.generations().await?;
+            let generations = patience
+                .ask(async || in_time(target.generations()).await)
+                .await?;
             let own: Vec<&Generation> = generations
                 .iter()
                 .filter(|generation| generation.projection == self.name)
                 .collect();
             let shown = status::shown(&own);
+            let goal = self.goal_of(shown, goal)?;
             if let Some(shown) = shown
                 && shown.state == GenerationState::Live
-                && shown.position >= self.position
+                && shown.position >= goal
             {
-                self.say(context, shown.position, started.elapsed())?;
+                self.say(context, shown.position, patience.elapsed())?;
                 return Ok(ExitCode::SUCCESS);
             }
             if let Some(halted) = shown.and_then(|shown| shown.report.as_ref())
                 && halted.state == RunState::Halted
             {
                 anyhow::bail!(
-                    "{} halted before event {}: {}",
+                    "{} halted before event {goal}: {}",
                     self.name,
-                    self.position,
                     halted.cause.as_deref().unwrap_or("no reason was recorded")
                 );
             }
-            if started.elapsed() >= self.timeout {
-                let has_hosts = has_host(&*target).await?;
-                anyhow::bail!(self.too_late(shown, has_hosts));
+            if own.is_empty() {
+                let deployment = Deployment::look(configuration, &*target, &mut patience).await?;
+                let file = deployment.may_bring(&self.name, &generations)?;
+                if !std::mem::replace(&mut has_told, true) {
+                    output::say(&format!(
+                        "there is no projection `{}` yet; waiting for a host to deploy {file}",
+                        self.name
+                    ));
+                }
             }
-            tokio::time::sleep(POLL).await;
+            if patience.is_over() {
+                let has_hosts = has_host(&*target).await?;
+                anyhow::bail!(self.too_late(shown, goal, has_hosts));
+            }
+            hosts.look(&*target, &mut patience, false).await?;
+            let poll = if own.is_empty() { DIRECTORY_POLL } else { POLL };
+            tokio::time::sleep(poll).await;
         }
     }
 
+    /// Where it is to get to. A copy ends for good at its last event.
+    fn goal_of(&self, shown: Option<&Generation>, goal: Position) -> anyhow::Result<Position> {
+        let Some(until) = shown.and_then(|shown| shown.until) else {
+            return Ok(goal);
+        };
+        anyhow::ensure!(
+            self.position.is_none() || goal <= until,
+            "{} is a copy that ends at event {until}, so it never holds event {goal}",
+            self.name
+        );
+        Ok(goal.min(until))
+    }
+
     fn say(&self, context: &Context, position: Position, waited: Duration) -> anyhow::Result<()> {
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": self.name,
@@ -107,22 +162,100 @@ impl Wait {
         Ok(())
     }
 
-    fn too_late(&self, shown: Option<&Generation>, has_hosts: bool) -> String {
+    fn too_late(&self, shown: Option<&Generation>, goal: Position, has_hosts: bool) -> String {
         let Some(shown) = shown else {
             return format!(
                 "there was no projection `{}` within {:?}; `gnomon status` lists all",
                 self.name, self.timeout
             );
         };
-        let (_, cause) = status::state_of(shown, has_hosts);
-        let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+        let (state, cause) = status::state_of(shown, has_hosts);
+        let cause = match cause {
+            Some(cause) => format!(": {cause}"),
+            None if state == RunState::Paused => {
+                format!(
+                    ": it is paused, and `gnomon resume {}` lets it go on",
+                    self.name
+                )
+            }
+            None => String::new(),
+        };
         format!(
-            "{} is at position {} ({}) and did not reach {} within {:?}{cause}",
+            "{} is at position {} ({}) and did not reach {goal} within {:?}{cause}",
             self.name,
             shown.position,
             shown.state.name(),
-            self.position,
             self.timeout
         )
+    }
+}
+
+/// The files of the projections directory; none where it cannot be read, as
+/// that of another machine.
+fn modules(configuration: &Configuration) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(&configuration.projections_directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
+        // A pipe or a device is no module, and reading it may never end.
+        .filter(|path| path.is_file())
+}
+
+/// What hosts have made of the projections directory.
+struct Deployment {
+    hosts: Vec<PresentHost>,
+    /// A file that no host has dealt with yet.
+    new_file: Option<String>,
+}
+
+impl Deployment {
+    async fn look(
+        configuration: &Configuration,
+        target: &dyn Target,
+        patience: &mut Patience,
+    ) -> anyhow::Result<Self> {
+        let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
+        let noted = patience
+            .ask(async || in_time(target.noted_files()).await)
+            .await?;
+        let is_refused = |name: &str| {
+            let refused = hosts.iter().flat_map(|host| &host.notes.refused);
+            refused
+                .map(|refused| Path::new(&refused.place))
+                .any(|place| place.file_name().is_some_and(|file| file == name))
+        };
+        let is_dealt_with = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let (Some(name), Ok(bytes)) = (name, std::fs::read(path)) else {
+                return true;
+            };
+            let hash = ModuleHash::of(&bytes);
+            is_refused(name)
+                || noted
+                    .iter()
+                    .any(|(file, known)| file == name && *known == hash)
+        };
+        let new_file = modules(configuration)
+            .find(|path| !is_dealt_with(path))
+            .map(|path| path.display().to_string());
+        Ok(Self { hosts, new_file })
+    }
+
+    /// The file that may bring a projection that nobody knows.
+    ///
+    /// # Errors
+    /// When it will not come by itself, with the reason.
+    fn may_bring(&self, name: &str, known: &[Generation]) -> anyhow::Result<&str> {
+        let mut refused = self.hosts.iter().flat_map(|host| &host.notes.refused);
+        if let Some(refused) = refused.find(|refused| refused.projection.as_deref() == Some(name)) {
+            anyhow::bail!("there is no projection `{name}`: {}", refused.reason);
+        }
+        let file = self.new_file.as_deref();
+        file.ok_or_else(|| anyhow::anyhow!(unknown(name, known)))
     }
 }

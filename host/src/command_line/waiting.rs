@@ -4,15 +4,23 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::progress;
+use super::patience::Patience;
+use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
+use crate::spelling::near;
 use crate::status;
-use crate::target::Target;
+use crate::target::{Target, in_time};
 
 /// How often the read-model database is asked.
 pub(super) const POLL: Duration = Duration::from_millis(50);
 /// Nothing is drawn about what is over by then.
 const DRAWN_AFTER: Duration = Duration::from_secs(1);
+/// How often it is looked whether a host is there to do the work.
+const HOST_LOOK: Duration = Duration::from_secs(1);
+/// How often it is said at most why a generation stands still.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// How long a host may take to come where the user has set no limit.
+const HOST_COMES: Duration = Duration::from_secs(30);
 
 /// The generations of one projection that commands act on.
 pub(super) struct Own {
@@ -23,12 +31,11 @@ impl Own {
     /// Reads them.
     pub(super) async fn read(target: &dyn Target, name: &str) -> anyhow::Result<Self> {
         let mut all = target.generations().await?;
-        all.retain(|generation| generation.projection == name);
-        anyhow::ensure!(
-            !all.is_empty(),
-            "there is no projection `{name}`; `gnomon status` lists all"
-        );
-        Ok(Self { all })
+        let (own, others): (Vec<_>, Vec<_>) = all
+            .drain(..)
+            .partition(|generation| generation.projection == name);
+        anyhow::ensure!(!own.is_empty(), unknown(name, &others));
+        Ok(Self { all: own })
     }
 
     /// The live one, or the first that is built.
@@ -64,6 +71,21 @@ impl Own {
     }
 }
 
+/// What to say of a projection that nobody knows.
+pub(super) fn unknown(name: &str, generations: &[Generation]) -> String {
+    let known = generations
+        .iter()
+        .map(|generation| generation.projection.as_str());
+    near(name, known).map_or_else(
+        || format!("there is no projection `{name}`; `gnomon status` lists all"),
+        |near| {
+            format!(
+                "there is no projection `{name}`; did you mean `{near}`? `gnomon status` lists all"
+            )
+        },
+    )
+}
+
 /// Whether some host is there to do the work.
 pub(super) async fn has_host(target: &dyn Target) -> anyhow::Result<bool> {
     Ok(!target.hosts().await?.is_empty())
@@ -86,19 +108,24 @@ pub(super) struct Waiting<'a> {
     pub(super) limit: Option<Duration>,
     /// Where it is going, for the progress bar.
     pub(super) goal: u64,
+    /// Whether a host has to do the work, rather than this process.
+    pub(super) needs_host: bool,
 }
 
 impl Waiting<'_> {
     /// Waits for `judge` to say that it is over. It is given `None` when the
-    /// generation is gone.
+    /// generation is gone. A lost connection is waited out.
     pub(super) async fn wait<T>(
         &self,
         mut judge: impl FnMut(Option<&Generation>) -> anyhow::Result<Verdict<T>>,
     ) -> anyhow::Result<T> {
-        let started = Instant::now();
+        let mut patience = Patience::new(self.limit);
+        let mut hosts = HostLook::default();
         let mut bar: Option<ProgressBar> = None;
         loop {
-            let generations = self.target.generations().await?;
+            let generations = patience
+                .ask(async || in_time(self.target.generations()).await)
+                .await?;
             let found = generations
                 .iter()
                 .find(|generation| generation.id == self.generation);
@@ -109,13 +136,19 @@ impl Waiting<'_> {
                 return Ok(result);
             }
             if let Some(found) = found
-                && started.elapsed() > DRAWN_AFTER
+                && patience.elapsed() > DRAWN_AFTER
             {
                 bar.get_or_insert_with(|| progress::bar(self.projection, self.goal))
                     .set_position(found.position.get());
+                hosts.say_if_it_stands(found);
             }
-            if self.limit.is_some_and(|limit| started.elapsed() >= limit) {
+            if patience.is_over() {
                 anyhow::bail!("{}", self.too_late(found).await?);
+            }
+            if self.needs_host {
+                hosts
+                    .look(self.target, &mut patience, self.limit.is_none())
+                    .await?;
             }
             tokio::time::sleep(POLL).await;
         }
@@ -140,6 +173,79 @@ impl Waiting<'_> {
         ))
     }
 }
+
+/// Looks whether a host is there to do what is waited for, and says if none is.
+#[derive(Default)]
+pub(super) struct HostLook {
+    looked: Option<Instant>,
+    /// Since when none is there.
+    absent: Option<Instant>,
+    /// The last cause that was told, and when.
+    said: Option<(String, Instant)>,
+}
+
+impl HostLook {
+    /// Looks once a second. Where nobody set a limit, the wait for a host has
+    /// one all the same.
+    ///
+    /// # Errors
+    /// When no host has come.
+    pub(super) async fn look(
+        &mut self,
+        target: &dyn Target,
+        patience: &mut Patience,
+        must_come: bool,
+    ) -> anyhow::Result<()> {
+        if self.looked.is_some_and(|last| last.elapsed() < HOST_LOOK) {
+            return Ok(());
+        }
+        let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
+        self.looked = Some(Instant::now());
+        if !hosts.is_empty() {
+            self.absent = None;
+            return Ok(());
+        }
+        let absent = *self.absent.get_or_insert_with(|| {
+            output::say(NO_HOST);
+            Instant::now()
+        });
+        anyhow::ensure!(
+            !must_come || absent.elapsed() < HOST_COMES,
+            "no host has come within {HOST_COMES:?}; start one with `gnomon run`, and what was \
+             asked for happens: it stays wanted"
+        );
+        Ok(())
+    }
+
+    /// Says why a generation stands still, where waiting alone may not help.
+    fn say_if_it_stands(&mut self, found: &Generation) {
+        if found.host.is_none() {
+            return;
+        }
+        let name = &found.projection;
+        let (state, cause) = status::state_of(found, true);
+        let cause = match state {
+            RunState::Paused => Some(
+                cause.unwrap_or_else(|| format!("paused; `gnomon resume {name}` lets it go on")),
+            ),
+            RunState::Retrying | RunState::Waiting => cause,
+            RunState::Running | RunState::Halted => None,
+        };
+        let is_news = |cause: &String| {
+            self.said
+                .as_ref()
+                .is_none_or(|(said, when)| said != cause && when.elapsed() > SAY_EVERY)
+        };
+        if let Some(cause) = cause.filter(is_news) {
+            output::say(&format!("{name}: {cause}"));
+            self.said = Some((cause, Instant::now()));
+        }
+    }
+}
+
+/// What to say of work that nobody does.
+pub(super) const NO_HOST: &str =
+    "no host is running, so nothing happens yet; start one with `gnomon run`";
 
 /// Ends a wait for a generation that has halted.
 pub(super) fn ensure_it_moves(found: &Generation) -> anyhow::Result<()> {

@@ -54,6 +54,22 @@ pub enum EventStoreError {
         /// The position of that event.
         position: Position,
     },
+    /// An id is taken, in the place of the append, by an event of other content.
+    #[error(
+        "event {id} is already version {version} of stream {stream}, with other content: \
+         {difference}; give a new event an id of its own, and repeat an append only with the same \
+         events"
+    )]
+    OtherContent {
+        /// The id.
+        id: Uuid,
+        /// The stream.
+        stream: String,
+        /// The version under which it has it.
+        version: u64,
+        /// What differs, as a clause.
+        difference: String,
+    },
     /// An id occurs twice in one append.
     #[error("event {id} occurs twice in the same append; give each event an id of its own")]
     Repeated {
@@ -94,7 +110,9 @@ impl EventStoreError {
     pub const fn kind(&self) -> EventStoreErrorKind {
         match self {
             Self::Conflict { .. } => EventStoreErrorKind::Conflict,
-            Self::Duplicate { .. } | Self::Repeated { .. } => EventStoreErrorKind::Duplicate,
+            Self::Duplicate { .. } | Self::OtherContent { .. } | Self::Repeated { .. } => {
+                EventStoreErrorKind::Duplicate
+            }
             Self::Invalid(_) => EventStoreErrorKind::Invalid,
             Self::Line { kind, .. } | Self::Other { kind, .. } => *kind,
         }

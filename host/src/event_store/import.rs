@@ -3,11 +3,16 @@
 //! A file is read twice: once to check every line, and once more to append,
 //! in chunks, inside one transaction. So a fault in any line leaves the store
 //! as it was, and memory is bounded by a chunk, whatever the size of the file.
+//! A file that is compressed (gzip) is told by its first bytes.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use flate2::bufread::MultiGzDecoder;
+use gnomon_model::Position;
 use tokio::sync::mpsc;
 
 use super::new_event::Found;
@@ -23,6 +28,9 @@ const CHUNK_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that one line may have: data and metadata, and room for how they are
 /// written.
 const LINE_MAX_BYTES: usize = 4 * EVENT_BYTES_MAX;
+/// How a gzip file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A file every line of which is an envelope, or empty.
 #[derive(Clone, Debug)]
@@ -59,6 +67,9 @@ pub struct Imported {
     pub imported: u64,
     /// Events that were there already.
     pub skipped: u64,
+    /// The highest position that an event of the file has, new or not; `None`
+    /// for a file without events.
+    pub last_position: Option<Position>,
 }
 
 /// A line with its number, from 1.
@@ -92,18 +103,15 @@ impl CheckedFile {
         };
         file.bytes = file.open()?.metadata().map_or(0, |data| data.len());
         let mut events = 0;
-        let mut read = 0;
         for chunk in file.chunks()? {
             let chunk = chunk?;
             events += count(chunk.lines.len());
-            read = chunk.read;
             on_progress(Progress::Checking {
                 bytes: chunk.read,
                 of: file.bytes,
             });
         }
         file.events = events;
-        file.bytes = read;
         Ok(file)
     }
 
@@ -114,13 +122,7 @@ impl CheckedFile {
     }
 
     fn open(&self) -> Result<File, EventStoreError> {
-        File::open(&self.path).map_err(|error| {
-            EventStoreError::caused(
-                EventStoreErrorKind::Refused,
-                format!("cannot read {}", self.name),
-                error,
-            )
-        })
+        File::open(&self.path).map_err(|error| self.unreadable(error))
     }
 
     /// The lines again, a chunk at a time, parsed on a thread of their own
@@ -145,14 +147,43 @@ impl CheckedFile {
     }
 
     fn chunks(&self) -> Result<Chunks<'_>, EventStoreError> {
+        let mut file = self.open()?;
+        let mut begins = Vec::new();
+        let is_gzip = io::Read::by_ref(&mut file)
+            .take(count(GZIP.len()))
+            .read_to_end(&mut begins)
+            .and_then(|_| file.rewind())
+            .map(|()| begins == GZIP)
+            .map_err(|error| self.unreadable(error))?;
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let counted = Counted {
+            file,
+            bytes: Arc::clone(&bytes_read),
+        };
+        let counted = BufReader::with_capacity(BUFFER_BYTES, counted);
+        let reader: Box<dyn BufRead + Send> = if is_gzip {
+            let text = MultiGzDecoder::new(counted);
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, text))
+        } else {
+            Box::new(counted)
+        };
         Ok(Chunks {
             file: self,
-            reader: BufReader::with_capacity(256 * 1024, self.open()?),
+            reader,
+            bytes_read,
             number: 0,
-            read: 0,
+            text_read: 0,
             text: Vec::new(),
             ended: false,
         })
+    }
+
+    fn unreadable(&self, error: io::Error) -> EventStoreError {
+        EventStoreError::caused(
+            EventStoreErrorKind::Refused,
+            format!("cannot read {}", self.name),
+            error,
+        )
     }
 
     /// The version that an event gets in a stream that is at `current`.
@@ -190,9 +221,12 @@ impl CheckedFile {
 /// An iterator over the chunks of a file.
 struct Chunks<'a> {
     file: &'a CheckedFile,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead + Send>,
+    /// Bytes of the file, compressed where it is, that were read.
+    bytes_read: Arc<AtomicU64>,
     number: u64,
-    read: u64,
+    /// Bytes of its text.
+    text_read: u64,
     text: Vec<u8>,
     ended: bool,
 }
@@ -207,7 +241,7 @@ impl Chunks<'_> {
                 return Ok(None);
             }
             self.number += 1;
-            self.read += count(length);
+            self.text_read += count(length);
             let invalid = |problem: String| {
                 self.file
                     .line_error(self.number, EventStoreErrorKind::Invalid, problem)
@@ -232,15 +266,10 @@ impl Chunks<'_> {
     }
 
     fn read_line(&mut self) -> Result<usize, EventStoreError> {
-        use std::io::Read as _;
         let mut limited = self.reader.by_ref().take(count(LINE_MAX_BYTES));
-        let length = limited.read_until(b'\n', &mut self.text).map_err(|error| {
-            EventStoreError::caused(
-                EventStoreErrorKind::Refused,
-                format!("cannot read {}", self.file.name),
-                error,
-            )
-        })?;
+        let length = limited
+            .read_until(b'\n', &mut self.text)
+            .map_err(|error| self.file.unreadable(error))?;
         if length == LINE_MAX_BYTES {
             return Err(self.file.line_error(
                 self.number + 1,
@@ -262,11 +291,11 @@ impl Iterator for Chunks<'_> {
         let mut lines = Vec::new();
         let mut bytes = 0;
         while lines.len() < CHUNK_MAX_EVENTS && bytes < count(CHUNK_MAX_BYTES) {
-            let start = self.read;
+            let start = self.text_read;
             match self.line() {
                 Ok(Some(line)) => {
                     // Numbers get longer where an exponent is written out.
-                    bytes += (self.read - start).max(count(line.envelope.event.size()));
+                    bytes += (self.text_read - start).max(count(line.envelope.event.size()));
                     lines.push(line);
                 }
                 Ok(None) => {
@@ -281,14 +310,29 @@ impl Iterator for Chunks<'_> {
         }
         (!lines.is_empty()).then_some(Ok(Chunk {
             lines,
-            read: self.read,
+            read: self.bytes_read.load(Ordering::Relaxed),
         }))
+    }
+}
+
+/// Counts the bytes that are read of a file.
+struct Counted {
+    file: File,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.bytes.fetch_add(count(length), Ordering::Relaxed);
+        Ok(length)
     }
 }
 
 /// Counts what an import does, and tells the caller.
 pub(super) struct Counter {
     done: Imported,
+    events: u64,
     bytes: u64,
     on_progress: OnProgress,
 }
@@ -297,19 +341,26 @@ impl Counter {
     pub(super) fn new(file: &CheckedFile, on_progress: &OnProgress) -> Self {
         Self {
             done: Imported::default(),
+            events: file.events,
             bytes: file.bytes,
             on_progress: OnProgress::clone(on_progress),
         }
     }
 
+    /// Counts a new event.
     pub(super) const fn imported(&mut self) {
         self.done.imported += 1;
+    }
+
+    /// Takes note of where an event stands.
+    pub(super) fn stands_at(&mut self, position: Position) {
+        self.done.last_position = self.done.last_position.max(Some(position));
     }
 
     /// Counts an event that is there already.
     ///
     /// # Errors
-    /// If it is there in another stream.
+    /// If it is there in another stream, or is another event.
     pub(super) fn skip(
         &mut self,
         file: &CheckedFile,
@@ -326,7 +377,25 @@ impl Counter {
                 ),
             ));
         }
+        let given = line.envelope.version;
+        let difference = found.difference.clone().or_else(|| {
+            given
+                .filter(|given| *given != found.version)
+                .map(|given| format!("its version is {} there, and {given} here", found.version))
+        });
+        if let Some(difference) = difference {
+            return Err(file.line_error(
+                line.number,
+                EventStoreErrorKind::Duplicate,
+                format!(
+                    "event {} is already version {} of stream {}, with other content: {difference}; \
+                     give a new event an id of its own",
+                    found.id, found.version, found.stream
+                ),
+            ));
+        }
         self.done.skipped += 1;
+        self.stands_at(found.position);
         Ok(())
     }
 
@@ -337,8 +406,20 @@ impl Counter {
         });
     }
 
-    pub(super) fn finish(self) -> Imported {
-        self.done
+    /// What was done, before it is committed.
+    ///
+    /// # Errors
+    /// If the file has changed since it was checked.
+    pub(super) fn finish(self, file: &CheckedFile) -> Result<Imported, EventStoreError> {
+        let found = self.done.imported + self.done.skipped;
+        if found != self.events {
+            return Err(EventStoreError::refused(format!(
+                "{} changed while it was imported: it had {} events first and {found} later; \
+                 nothing was imported",
+                file.name, self.events
+            )));
+        }
+        Ok(self.done)
     }
 }
 

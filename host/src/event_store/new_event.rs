@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use gnomon_model::json::{self, InvalidJson};
-use gnomon_model::{Position, category};
+use gnomon_model::{Event, Payload, Position, category};
 use uuid::Uuid;
 
-use super::{Appended, EventStoreError};
+use super::{Appended, EventStoreError, format_timestamp};
 
 /// Characters that a stream id or an event type may have.
 const NAME_MAX_CHARACTERS: usize = 255;
@@ -251,6 +251,91 @@ pub(crate) struct Found {
     pub(crate) stream: String,
     pub(crate) version: u64,
     pub(crate) position: Position,
+    /// What its content differs in from the new one's, if it does.
+    pub(crate) difference: Option<String>,
+}
+
+/// What of an event's content is other than that of the event which has its id,
+/// as the end of a sentence; `None` if nothing is. What was not given of it is
+/// not compared.
+pub(crate) fn difference(event: &NewEvent, stored: &Event) -> Option<String> {
+    let data = match &stored.data {
+        Payload::Json(text) => text.as_str(),
+        Payload::Binary(_) => return Some("its data is no JSON there".to_owned()),
+        Payload::Unreadable(reason) => {
+            return Some(format!("it cannot be read there: {reason}"));
+        }
+    };
+    if event.event_type != stored.event_type {
+        return Some(format!(
+            "its type is `{}` there, and `{}` here",
+            stored.event_type, event.event_type
+        ));
+    }
+    if i64::from(event.schema_version) != i64::from(stored.schema_version) {
+        return Some(format!(
+            "its schema version is {} there, and {} here",
+            stored.schema_version, event.schema_version
+        ));
+    }
+    for (what, new, old) in [
+        ("data", event.data.as_str(), data),
+        (
+            "metadata",
+            event.metadata.as_str(),
+            stored.metadata.as_str(),
+        ),
+    ] {
+        if !is_same_json(new, old) {
+            return Some(format!(
+                "its {what} is `{}` there, and `{}` here",
+                around(old, new),
+                around(new, old)
+            ));
+        }
+    }
+    let time = event.recorded_at?;
+    (!is_same_time(time, stored.recorded_at)).then(|| {
+        format!(
+            "it was recorded at {} there, and at {} here",
+            format_timestamp(stored.recorded_at),
+            format_timestamp(time)
+        )
+    })
+}
+
+/// Whether a text in normal form and one of any form are the same JSON.
+fn is_same_json(new: &str, stored: &str) -> bool {
+    new == stored || json::normalise(stored, EVENT_BYTES_MAX).is_ok_and(|stored| stored == new)
+}
+
+/// Whether a time may be what a column has kept of another one: some keep
+/// milliseconds or seconds only.
+fn is_same_time(given: i64, stored: i64) -> bool {
+    let unit = match stored {
+        stored if stored % 1_000_000 == 0 => 1_000_000,
+        stored if stored % 1_000 == 0 => 1_000,
+        _ => 1,
+    };
+    given.abs_diff(stored) < unit
+}
+
+/// The part of a text where it begins to differ from another one.
+fn around(text: &str, other: &str) -> String {
+    const BEFORE: usize = 20;
+    const SHOWN: usize = 60;
+    let same = text
+        .chars()
+        .zip(other.chars())
+        .take_while(|(one, other)| one == other)
+        .count();
+    let start = same.saturating_sub(BEFORE);
+    let mut shown: String = if start > 0 { "…" } else { "" }.to_owned();
+    shown.extend(text.chars().skip(start).take(SHOWN));
+    if text.chars().nth(start + SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Decides whether an append was done before, given the events in the store
@@ -278,6 +363,14 @@ pub(crate) fn already_there(
                 if found.stream == stream.as_str()
                     && next.is_none_or(|next| next == found.version) =>
             {
+                if let Some(difference) = found.difference.clone() {
+                    return Err(EventStoreError::OtherContent {
+                        id: event.id,
+                        stream: found.stream.clone(),
+                        version: found.version,
+                        difference,
+                    });
+                }
                 appended.push(Appended {
                     id: event.id,
                     version: found.version,

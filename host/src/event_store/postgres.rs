@@ -132,7 +132,7 @@ impl EventStore for PostgresEventStore {
     async fn read_stream(
         &self,
         stream: &StreamId,
-        after: u64,
+        after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError> {
         let query = format!(
@@ -141,7 +141,7 @@ impl EventStore for PostgresEventStore {
         );
         let query = sqlx::query(AssertSqlSafe(query))
             .bind(stream.as_str().to_owned())
-            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX)))
             .bind(sql_limit(limit));
         self.page(query)
             .await

@@ -186,7 +186,7 @@ impl EventStore for SqliteEventStore {
     async fn read_stream(
         &self,
         stream: &StreamId,
-        after: u64,
+        after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError> {
         let stream = stream.clone();
@@ -196,7 +196,7 @@ impl EventStore for SqliteEventStore {
                  ORDER BY version LIMIT ?3",
                 event_columns(layout, true)
             ))?;
-            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
             Ok(page(
                 statement.query(params![stream.as_str(), after, sql_limit(limit)])?,
                 layout,

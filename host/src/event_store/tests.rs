@@ -51,6 +51,10 @@ on_both! {
     a_file_is_imported_once
     a_bad_line_leaves_everything_as_it_was
     versions_in_a_file_must_be_the_next_ones
+    an_id_that_is_there_with_other_content_is_an_error
+    a_line_that_repeats_an_id_with_other_content_is_an_error
+    a_compressed_file_is_imported
+    a_file_that_changes_meanwhile_is_not_imported
 }
 
 async fn many_can_open_a_new_store_at_the_same_time(url: DatabaseUrl) {
@@ -91,15 +95,21 @@ async fn appended_events_can_be_read(url: DatabaseUrl) {
         .await
         .unwrap();
 
-    let events = store.read_stream(&order, 0, 10).await.unwrap();
+    let events = store.read_stream(&order, None, 10).await.unwrap();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].id, first.id().to_string());
     assert_eq!(events[0].metadata, r#"{"user_id": "u"}"#);
     assert_eq!(events[0].data, Payload::Json(r#"{"n": 1}"#.to_owned()));
     assert_eq!((events[0].schema_version, events[0].recorded_at), (3, -1));
     assert_eq!((events[1].version, events[1].metadata.as_str()), (2, "{}"));
-    assert_eq!(store.read_stream(&order, 1, 10).await.unwrap(), events[1..]);
-    assert_eq!(store.read_stream(&order, 0, 1).await.unwrap(), events[..1]);
+    assert_eq!(
+        store.read_stream(&order, Some(1), 10).await.unwrap(),
+        events[1..]
+    );
+    assert_eq!(
+        store.read_stream(&order, None, 1).await.unwrap(),
+        events[..1]
+    );
 
     let all = store.read_all(Position::START, 10).await.unwrap();
     assert_eq!(all.len(), 3);
@@ -210,7 +220,7 @@ async fn of_concurrent_appends_at_the_same_version_one_wins(url: DatabaseUrl) {
         for error in results.into_iter().filter_map(Result::err) {
             assert_eq!(error.kind(), EventStoreErrorKind::Conflict, "{error}");
         }
-        assert_eq!(store.read_stream(&order, 0, 100).await.unwrap().len(), 2);
+        assert_eq!(store.read_stream(&order, None, 100).await.unwrap().len(), 2);
     }
 }
 
@@ -231,7 +241,7 @@ async fn concurrent_appends_at_any_version_all_succeed(url: DatabaseUrl) {
         });
     }
     tasks.join_all().await;
-    let events = store.read_stream(&order, 0, 1_000).await.unwrap();
+    let events = store.read_stream(&order, None, 1_000).await.unwrap();
     let versions: Vec<u64> = events.iter().map(|event| event.version).collect();
     assert_eq!(versions, (1..=120).collect::<Vec<_>>());
 }
@@ -346,7 +356,8 @@ async fn a_file_is_imported_once(url: DatabaseUrl) {
         done,
         Imported {
             imported: 4_500,
-            skipped: 1
+            skipped: 1,
+            last_position: Position::new(4_500),
         }
     );
     let done = import(&store, &text).await.unwrap();
@@ -354,7 +365,8 @@ async fn a_file_is_imported_once(url: DatabaseUrl) {
         done,
         Imported {
             imported: 0,
-            skipped: 4_501
+            skipped: 4_501,
+            last_position: Position::new(4_500),
         }
     );
     let events = store.read_all(Position::START, 10_000).await.unwrap();
@@ -363,9 +375,136 @@ async fn a_file_is_imported_once(url: DatabaseUrl) {
         assert_eq!(event.id, Uuid::from_u128(number).to_string());
         assert_eq!(event.recorded_at, 1_736_937_000_000_000);
     }
-    let one = store.read_stream(&stream("S-3"), 0, 10_000).await.unwrap();
+    let one = store
+        .read_stream(&stream("S-3"), None, 10_000)
+        .await
+        .unwrap();
     let versions: Vec<u64> = one.iter().map(|event| event.version).collect();
     assert_eq!(versions, (1..=643).collect::<Vec<_>>());
+}
+
+/// Each part of an event's content, changed; and what is said of it.
+const OTHER_CONTENT: [(&str, &str, &str); 6] = [
+    (r#""T""#, r#""U""#, "its type is `T` there, and `U` here"),
+    (
+        r#""data":{"n":7}"#,
+        r#""data":{"n":8}"#,
+        r#"its data is `{"n": 7}` there, and `{"n": 8}` here"#,
+    ),
+    (
+        r#""user_id":"a""#,
+        r#""user_id":"b""#,
+        r#"its metadata is `{"user_id": "a"}` there, and `{"user_id": "b"}` here"#,
+    ),
+    (
+        r#""schema_version":2"#,
+        r#""schema_version":3"#,
+        "its schema version is 2 there, and 3 here",
+    ),
+    (
+        "2025-01-15T10:30:00.123456Z",
+        "2025-01-15T10:30:00.123457Z",
+        "recorded at 2025-01-15T10:30:00.123456Z there, and at 2025-01-15T10:30:00.123457Z here",
+    ),
+    (
+        r#""version":1"#,
+        r#""version":2"#,
+        "its version is 1 there, and 2 here",
+    ),
+];
+
+fn full_line() -> String {
+    let rest = r#","version":1,"schema_version":2,"metadata":{"user_id":"a"},"recorded_at":"2025-01-15T10:30:00.123456Z""#;
+    line("S-1", 7, rest)
+}
+
+async fn an_id_that_is_there_with_other_content_is_an_error(url: DatabaseUrl) {
+    let store = open(&url).await.unwrap();
+    let full = full_line();
+    import(&store, &full).await.unwrap();
+    // The same in another form.
+    let spaced = full.replace(r#"{"n":7}"#, r#"{ "n" : 7 }"#);
+    assert_eq!(import(&store, &spaced).await.unwrap().skipped, 1);
+    for (part, other, said) in OTHER_CONTENT {
+        let changed = full.replacen(part, other, 1);
+        assert_ne!(changed, full);
+        let error = import(&store, &format!("\n{changed}")).await.unwrap_err();
+        assert_eq!(error.kind(), EventStoreErrorKind::Duplicate);
+        let error = error.to_string();
+        let id = Uuid::from_u128(7).to_string();
+        for said in ["events.ndjson, line 2: ", &id, said] {
+            assert!(error.contains(said), "not said: {said}: {error}");
+        }
+    }
+    // An append takes nothing else for its repetition either.
+    let event = Envelope::parse(&full).unwrap().event;
+    let order = stream("S-1");
+    let append = async |event| store.append(&order, ExpectedVersion::Any, &[event]).await;
+    assert_eq!(append(event.clone()).await.unwrap()[0].version, 1);
+    let other = NewEvent::new("T", "{}").unwrap().with_id(event.id());
+    let error = append(other).await.unwrap_err();
+    assert_eq!(error.kind(), EventStoreErrorKind::Duplicate);
+    assert!(
+        error.to_string().contains("its schema version is 2"),
+        "{error}"
+    );
+    assert_eq!(store.read_all(Position::START, 10).await.unwrap().len(), 1);
+}
+
+async fn a_line_that_repeats_an_id_with_other_content_is_an_error(url: DatabaseUrl) {
+    let store = open(&url).await.unwrap();
+    let full = full_line();
+    for (part, other, said) in OTHER_CONTENT {
+        let changed = full.replacen(part, other, 1);
+        let error = import(&store, &format!("{full}\n{changed}")).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains(said), "not said: {said}: {error}");
+        assert!(store.read_all(Position::START, 1).await.unwrap().is_empty());
+    }
+    let done = import(&store, &format!("{full}\n{full}")).await.unwrap();
+    assert_eq!((done.imported, done.skipped), (1, 1));
+}
+
+fn compressed(text: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(text.as_bytes()).unwrap();
+    writer.finish().unwrap()
+}
+
+async fn a_compressed_file_is_imported(url: DatabaseUrl) {
+    let store = open(&url).await.unwrap();
+    let text: String = (1..=3_000).map(|id| line("S-1", id, "") + "\n").collect();
+    let (first, second) = text.split_at(text.len() / 2);
+    // Two compressed files behind each other are one.
+    let bytes = [compressed(first), compressed(second)].concat();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let quiet: OnProgress = Arc::new(|_| {});
+    // Cut off in the middle, it is no file.
+    std::fs::write(file.path(), &bytes[..bytes.len() - 10]).unwrap();
+    let error = CheckedFile::check(file.path(), "events.gz", &quiet).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot read events.gz"),
+        "{error}"
+    );
+    std::fs::write(file.path(), &bytes).unwrap();
+    let checked = CheckedFile::check(file.path(), "events.gz", &quiet).unwrap();
+    let done = store.import(checked, quiet).await.unwrap();
+    assert_eq!(done.imported, 3_000);
+    assert_eq!(done.last_position, Position::new(3_000));
+}
+
+async fn a_file_that_changes_meanwhile_is_not_imported(url: DatabaseUrl) {
+    let store = open(&url).await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let quiet: OnProgress = Arc::new(|_| {});
+    std::fs::write(file.path(), [line("S", 1, ""), line("S", 2, "")].join("\n")).unwrap();
+    let checked = CheckedFile::check(file.path(), "events.ndjson", &quiet).unwrap();
+    std::fs::write(file.path(), line("S", 1, "")).unwrap();
+    let error = store.import(checked, quiet).await.unwrap_err().to_string();
+    assert!(error.contains("changed while it was imported"), "{error}");
+    assert!(store.read_all(Position::START, 1).await.unwrap().is_empty());
 }
 
 async fn a_bad_line_leaves_everything_as_it_was(url: DatabaseUrl) {

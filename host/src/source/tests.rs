@@ -344,7 +344,7 @@ async fn a_table_without_schema_version_can_be_read(url: DatabaseUrl) {
         append(store.as_ref(), "Order-1", "Packed").await;
         let stream = StreamId::new("Order-1").unwrap();
         assert_eq!(
-            store.read_stream(&stream, 2, 9).await.unwrap()[0].version,
+            store.read_stream(&stream, Some(2), 9).await.unwrap()[0].version,
             3
         );
         let later = NewEvent::new("T", "1")

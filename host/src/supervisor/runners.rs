@@ -259,8 +259,9 @@ impl Reconciler {
     }
 }
 
-/// Under what name a refusal of a registered module is kept.
-pub(super) fn registry_place(generation: GenerationId) -> String {
+/// Under what place a refusal of a registered module is listed.
+#[must_use]
+pub fn registry_place(generation: GenerationId) -> String {
     format!("the registry, generation {generation}")
 }
 

@@ -163,7 +163,16 @@ impl Installation {
     /// # Panics
     /// When it hangs.
     pub fn run(&self, arguments: &[&str]) -> Finished {
-        let mut child = self.spawn(arguments);
+        self.run_command(self.command(arguments))
+    }
+
+    /// Runs a command of this installation to its end.
+    ///
+    /// # Panics
+    /// When it hangs.
+    pub fn run_command(&self, command: Command) -> Finished {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut child = self.start(command);
         let started = Instant::now();
         while child.0.try_wait().unwrap().is_none() {
             child.measure();

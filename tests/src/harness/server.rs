@@ -77,8 +77,9 @@ impl Server {
     /// When it does not start.
     pub fn start(&self) {
         let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off",
-            self.port
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c fsync=off",
+            self.port,
+            self.directory.path().display()
         );
         let log = self.data().join("log");
         let log = log.to_str().unwrap();
@@ -98,6 +99,19 @@ impl Server {
     pub fn url(&self) -> Url {
         let url = format!("postgres://postgres:none@127.0.0.1:{}/postgres", self.port);
         Url::parse(&url).unwrap()
+    }
+
+    /// A URL of this server's, through its Unix socket.
+    ///
+    /// # Panics
+    /// When it is not one.
+    #[must_use]
+    pub fn socket_url(&self, database: &str) -> String {
+        let mut url = Url::parse(database).unwrap();
+        url.set_host(Some("localhost")).unwrap();
+        let directory = self.directory.path().to_str().unwrap();
+        url.query_pairs_mut().append_pair("host", directory);
+        url.to_string()
     }
 
     /// Makes a directory in which it may write.

@@ -18,6 +18,7 @@ mod commands;
 mod comparisons;
 mod decisions;
 mod deployments;
+mod exit_codes;
 mod falling_behind;
 mod faults;
 mod faulty;

@@ -145,9 +145,17 @@ fn a_candidate_that_is_promoted_too_early_is_live_when_it_has_caught_up() {
             site.wait_for(|status| status["state"] == "paused");
         }
         let candidate = site.json(&["rebuild", NAME, "--hold"])["generation"].clone();
-        let promoted = site.json(&["promote", NAME]);
-        assert_eq!(promoted["state"], "building", "{promoted}");
-        assert_eq!(promoted["generation"], candidate, "{promoted}");
+        // Readers do not see it, so this has not happened; it stays wanted.
+        let promoted = site
+            .installation
+            .run(&["promote", NAME, "--timeout", "200ms"]);
+        assert_eq!(promoted.code, Some(1), "{promoted:?}");
+        let said = format!("{}{}", promoted.stdout, promoted.stderr);
+        assert!(said.contains(&format!("generation {candidate} ")), "{said}");
+        assert!(
+            said.contains("stays wanted") || said.contains("`gnomon run`"),
+            "{said}"
+        );
         site.installation.succeed(&["resume", NAME]);
         site.catch_up();
         site.wait_for(|status| status["generation"] == candidate);
@@ -163,13 +171,18 @@ fn a_rollback_catches_up_before_readers_see_it() {
         site.note(2);
         site.follow();
         assert_eq!(site.status()["retired"]["position"], 3);
-        let said = site.json(&["rollback", NAME, "--timeout", "120s"]);
+        let ended = site
+            .installation
+            .run(&["rollback", NAME, "--timeout", "120s", "--json"]);
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!(said["generation"], first, "{said}");
         if site.host.is_some() {
             assert_eq!(said["state"], "live", "{said}");
+            assert_eq!(ended.code, Some(0), "{ended:?}");
         } else {
             // Nobody is there to catch it up.
             assert_eq!(said["state"], "retired", "{said}");
+            assert_eq!(ended.code, Some(1), "{ended:?}");
             assert_eq!(site.live(), second);
             site.assert_rows();
             site.catch_up();
@@ -265,10 +278,11 @@ fn people_read_what_json_says_in_a_sentence() {
         &["rebuild", NAME, "--hold"],
         &["generation 2", "begins with `gnomon run`"],
     );
-    said(
-        &["promote", NAME],
-        &["generation 2", "has to catch up first", "`gnomon run`"],
-    );
+    let promoted = site.installation.run(&["promote", NAME]);
+    assert_eq!(promoted.code, Some(1), "{promoted:?}");
+    for fragment in ["generation 2", "has to catch up first", "`gnomon run`"] {
+        assert!(promoted.stdout.contains(fragment), "{promoted:?}");
+    }
     site.catch_up();
     said(
         &["rollback", NAME],

@@ -9,7 +9,7 @@ use gnomon_model::{Event, Position, Subscription};
 use serde_json::json;
 
 use super::super::waiting::Own;
-use super::super::{Context, style};
+use super::super::{Context, output, style};
 use super::retrying::{late_since, wait_until};
 use super::{order_advice, shown};
 use crate::dead_letter::{self, Decided, PageLimits};
@@ -218,7 +218,7 @@ async fn decide(
     let own = Own::read(target, name).await?;
     let after = shown(&own, name)?;
     let late = late_since(before, after);
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         let mut shown = envelope(&skip);
         let of_command = json!({
@@ -297,7 +297,7 @@ impl Discard {
         .await?;
         let own = Own::read(target, name).await?;
         let after = shown(&own, name)?;
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": name,
@@ -355,7 +355,7 @@ impl Skips {
     ) -> anyhow::Result<ExitCode> {
         let own = Own::read(target, &self.name).await?;
         let decided_by = decided_by(shown(&own, &self.name)?);
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         let mut table = style::table(&["position", "stream", "event", "when", "who", "why"]);
         let mut after = Position::START;
         loop {
@@ -404,7 +404,7 @@ impl Unskip {
              skips"
         );
         let is_passed = shown.position >= position;
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": name,

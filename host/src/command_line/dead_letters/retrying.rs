@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::Context;
 use super::super::waiting::{Own, POLL};
+use super::super::{Context, output};
 use super::{order_advice, shown};
 use crate::generation::Generation;
 use crate::target::Target;
@@ -53,7 +53,7 @@ impl Retry {
         let own = Own::read(target, name).await?;
         let after = shown(&own, name)?;
         let late = late_since(before, after);
-        let mut stdout = anstream::stdout();
+        let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
                 "name": name,

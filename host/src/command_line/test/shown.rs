@@ -6,22 +6,16 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::{Context, style};
+use super::super::{Context, output, style};
 use super::{Tried, shown_path};
 use crate::trial::{Change, Finding, RowDifference};
 
 /// Rows of a finding that are shown to people.
 const ROWS_SHOWN: usize = 20;
 
-/// Tells people something that is no result.
-pub(super) fn say(text: &str) {
-    // Nobody is left to be told if stderr is gone.
-    let _ = writeln!(anstream::stderr(), "{text}");
-}
-
 /// Shows what became of a fixture.
 pub(super) fn show(tried: &Tried, context: &Context) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         writeln!(stdout, "{}", serde_json::to_string(&json(tried)?)?)?;
         return Ok(());
@@ -42,7 +36,7 @@ pub(super) fn show(tried: &Tried, context: &Context) -> anyhow::Result<()> {
 
 /// Says how many failed.
 pub(super) fn sum_up(fixtures: usize, failed: usize) {
-    say(&match (fixtures, failed) {
+    output::say(&match (fixtures, failed) {
         (1, 0) => "the fixture passed".to_owned(),
         (_, 0) => format!("all {fixtures} fixtures passed"),
         _ => format!("{failed} of {fixtures} fixtures failed"),

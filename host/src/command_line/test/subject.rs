@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
-use super::{shown, shown_path};
+use super::super::output;
+use super::shown_path;
 use crate::toolchain;
 
 /// Folders of a project that hold no source.
@@ -60,7 +61,7 @@ impl Subject {
             }
             _ => return Ok(component),
         };
-        shown::say(&format!("building {}: {why}", shown_path(&component)));
+        output::say(&format!("building {}: {why}", shown_path(&component)));
         let directory = self.path.clone();
         let built = spawn_blocking(move || toolchain::build(&directory, None)).await??;
         Ok(built.path)

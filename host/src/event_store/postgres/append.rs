@@ -1,15 +1,16 @@
 //! Appending to a stream in PostgreSQL.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use gnomon_model::Position;
+use gnomon_model::{Event, Position};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::connection::sql_state;
-use super::{Layout, PostgresEventStore};
-use crate::event_store::new_event::{Found, already_there};
+use super::{Cells as _, Layout, PostgresEventStore, Scratch, event_columns, read_event};
+use crate::event_store::new_event::{Found, already_there, difference};
 use crate::event_store::{
     Appended, EventStoreError, EventStoreErrorKind, ExpectedVersion, NewEvent, StreamId,
     format_timestamp,
@@ -79,19 +80,27 @@ async fn attempt_on(
         Err(error) => return Ok(Err(error)),
     }
     if let ExpectedVersion::Exactly(expected) = expected
-        && i64::try_from(expected).ok() != Some(actual)
+        && i64::try_from(expected).ok() != Some(actual.events)
     {
         return Ok(Err(EventStoreError::Conflict {
             stream: stream.clone(),
             expected,
-            actual: actual.try_into().unwrap_or(0),
+            actual: actual.events.try_into().unwrap_or(0),
         }));
     }
     let mut rows = Rows::default();
-    for (event, version) in events.iter().zip(actual + 1..) {
+    for (event, version) in events.iter().zip(actual.last + 1..) {
         rows.push(stream, version, event);
     }
     rows.insert(connection, layout).await.map(Ok)
+}
+
+/// How far a stream has got.
+struct StreamVersion {
+    /// The version of its last event; zero without one.
+    last: i64,
+    /// How many events it has. Other writers may count from zero.
+    events: i64,
 }
 
 /// The version of a stream, and the events that have one of the new ids.
@@ -100,41 +109,82 @@ async fn look(
     layout: &Layout,
     stream: &StreamId,
     events: &[NewEvent],
-) -> Result<(i64, Vec<Found>), sqlx::Error> {
+) -> Result<(StreamVersion, Vec<Found>), sqlx::Error> {
     let query = format!(
-        "SELECT s.version::bigint, e.id::text, e.stream_id::text, e.version::bigint, \
-           e.global_position::bigint \
-         FROM (SELECT coalesce(max(version), 0) AS version FROM events WHERE stream_id = $1) AS s \
+        "SELECT {}, s.last::bigint, s.first::bigint \
+         FROM (SELECT coalesce(max(version), 0) AS last, coalesce(min(version), 1) AS first \
+           FROM events WHERE stream_id = $1) AS s \
          LEFT JOIN events AS e ON e.id = ANY ($2::text[]::{}[])",
+        event_columns(layout, true),
         layout.id_type
     );
-    let ids: Vec<String> = events.iter().map(|event| event.id().to_string()).collect();
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(stream.as_str())
-        .bind(ids)
+        .bind(ids(events.iter()))
         .fetch_all(connection)
         .await?;
-    let version = match rows.first() {
-        Some(row) => row.try_get(0)?,
-        None => 0,
+    let (last, first): (i64, i64) = match rows.first() {
+        Some(row) => (row.try_get(FOUND_COLUMNS)?, row.try_get(FOUND_COLUMNS + 1)?),
+        None => (0, 1),
     };
-    let mut found = Vec::new();
-    for row in &rows {
-        if row.try_get::<Option<&str>, _>(1)?.is_some() {
-            found.push(read_found(row, 1)?);
-        }
-    }
+    let version = StreamVersion {
+        last,
+        events: if first == 0 { last + 1 } else { last },
+    };
+    let is_found = |row: &&PgRow| row.cell(0).is_ok_and(|position| position.is_some());
+    let found = read_found(rows.iter().filter(is_found), layout, events.iter())?;
     Ok((version, found))
 }
 
-/// Reads id, stream, version and position, from this column on.
-pub(super) fn read_found(row: &PgRow, column: usize) -> Result<Found, sqlx::Error> {
-    Ok(Found {
-        id: Uuid::try_parse(row.try_get(column)?).unwrap_or_default(),
-        stream: row.try_get(column + 1)?,
-        version: row.try_get::<i64, _>(column + 2)?.try_into().unwrap_or(0),
-        position: Position::from_sql(row.try_get(column + 3)?).unwrap_or_default(),
+/// How many columns [`event_columns`] has.
+const FOUND_COLUMNS: usize = 9;
+
+fn ids<'a>(events: impl Iterator<Item = &'a NewEvent>) -> Vec<String> {
+    events.map(|event| event.id().to_string()).collect()
+}
+
+/// The events of the store that have one of the new ones' ids.
+pub(super) async fn found_events<'a>(
+    connection: &mut PgConnection,
+    layout: &Layout,
+    events: impl Iterator<Item = &'a NewEvent> + Clone,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let query = format!(
+        "SELECT {} FROM events WHERE id = ANY ($1::text[]::{}[])",
+        event_columns(layout, true),
+        layout.id_type
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(ids(events.clone()))
+        .fetch_all(connection)
+        .await?;
+    read_found(rows.iter(), layout, events)
+}
+
+/// Reads events, and compares each with the new one that has its id.
+fn read_found<'r, 'e>(
+    rows: impl Iterator<Item = &'r PgRow>,
+    layout: &Layout,
+    events: impl Iterator<Item = &'e NewEvent>,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let new: HashMap<Uuid, &NewEvent> = events.map(|event| (event.id(), event)).collect();
+    let mut scratch = Scratch::default();
+    rows.map(|row| {
+        let stored = Event::from(read_event(row, layout, &mut scratch)?);
+        let id = Uuid::try_parse(&stored.id).unwrap_or_default();
+        Ok(Found {
+            id,
+            difference: new.get(&id).and_then(|new| difference(new, &stored)),
+            stream: stored.stream_id,
+            version: stored.version,
+            position: stored.position,
+        })
     })
+    .collect()
 }
 
 /// Rows of `events`, a list per column.

@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use gnomon_model::{Event, Payload, Position};
+use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::append::{Rows, read_found};
+use super::append::{Rows, found_events};
 use super::connection::sql_state;
 use super::{PostgresEventStore, store_error};
-use crate::event_store::import::{Chunk, Counter};
-use crate::event_store::new_event::Found;
+use crate::event_store::import::{Chunk, Counter, Line};
+use crate::event_store::new_event::{Found, difference};
 use crate::event_store::{
     CheckedFile, EventStoreError, EventStoreErrorKind, Imported, OnProgress, StreamId,
 };
@@ -35,9 +36,11 @@ pub(super) async fn import(
         let chunk = chunk?;
         let events = chunk.lines.iter().map(|line| &line.envelope.event);
         store.layout.can_hold(events)?;
-        let mut found = found(store, &mut transaction, &chunk)
+        let found = found(store, &mut transaction, &chunk)
             .await
             .map_err(importing)?;
+        // A later line with the same id is the same event again.
+        let mut in_chunk: HashMap<Uuid, Earlier<'_>> = HashMap::new();
         let mut versions = versions(&mut transaction, &chunk)
             .await
             .map_err(importing)?;
@@ -49,6 +52,18 @@ pub(super) async fn import(
                 counter.skip(&file, line, found)?;
                 continue;
             }
+            if let Some(earlier) = in_chunk.get(&id) {
+                // It has no position yet; that of the earlier line counts.
+                let earlier = Found {
+                    id,
+                    stream: earlier.line.envelope.stream.as_str().to_owned(),
+                    version: earlier.version,
+                    position: Position::START,
+                    difference: difference_of_lines(earlier.line, line),
+                };
+                counter.skip(&file, line, &earlier)?;
+                continue;
+            }
             let version = versions.entry(&envelope.stream).or_default();
             *version = file.next_version(line, *version)?;
             rows.push(
@@ -56,27 +71,47 @@ pub(super) async fn import(
                 i64::try_from(*version).unwrap_or(i64::MAX),
                 &envelope.event,
             );
-            // A later line with the same id is the same event again.
-            found.insert(
-                id,
-                Found {
-                    id,
-                    stream: envelope.stream.as_str().to_owned(),
-                    version: *version,
-                    position: Default::default(),
-                },
-            );
+            let version = *version;
+            in_chunk.insert(id, Earlier { line, version });
             counter.imported();
         }
         if !rows.is_empty() {
-            rows.insert(&mut transaction, &store.layout)
-                .await
-                .map_err(importing)?;
+            let appended = rows.insert(&mut transaction, &store.layout).await;
+            if let Some(last) = appended.map_err(importing)?.last() {
+                counter.stands_at(last.position);
+            }
         }
         counter.chunk_done(&chunk);
     }
+    let imported = counter.finish(&file)?;
     transaction.commit().await.map_err(importing)?;
-    Ok(counter.finish())
+    Ok(imported)
+}
+
+/// A line of the chunk that is about to be written.
+struct Earlier<'a> {
+    line: &'a Line,
+    version: u64,
+}
+
+/// What two lines with one id differ in.
+fn difference_of_lines(earlier: &Line, later: &Line) -> Option<String> {
+    let (earlier, later) = (&earlier.envelope.event, &later.envelope.event);
+    let as_stored = Event {
+        position: Position::START,
+        id: String::new(),
+        stream_id: String::new(),
+        event_type: earlier.event_type().to_owned(),
+        version: 0,
+        schema_version: earlier.schema_version().try_into().unwrap_or_default(),
+        data: Payload::Json(earlier.data().to_owned()),
+        metadata: earlier.metadata().to_owned(),
+        recorded_at: earlier
+            .recorded_at()
+            .or(later.recorded_at())
+            .unwrap_or_default(),
+    };
+    difference(later, &as_stored)
 }
 
 /// The events of the store that have an id of the chunk.
@@ -85,19 +120,9 @@ async fn found(
     connection: &mut PgConnection,
     chunk: &Chunk,
 ) -> Result<HashMap<Uuid, Found>, sqlx::Error> {
-    let query = format!(
-        "SELECT id::text, stream_id::text, version::bigint, global_position::bigint FROM events \
-         WHERE id = ANY ($1::text[]::{}[])",
-        store.layout.id_type
-    );
-    let ids = chunk.lines.iter().map(|line| line.envelope.event.id());
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(ids.map(|id| id.to_string()).collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| read_found(row, 0).map(|found| (found.id, found)))
-        .collect()
+    let events = chunk.lines.iter().map(|line| &line.envelope.event);
+    let found = found_events(connection, &store.layout, events).await?;
+    Ok(found.into_iter().map(|found| (found.id, found)).collect())
 }
 
 /// The versions of the chunk's streams.

@@ -1,11 +1,11 @@
 //! Appending to a stream in SQLite.
 
-use gnomon_model::Position;
+use gnomon_model::{Event, Position};
 use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, TransactionBehavior};
 use uuid::Uuid;
 
-use super::{Failure, Layout, now};
-use crate::event_store::new_event::{Found, already_there};
+use super::{Failure, Layout, Scratch, event_columns, now, read_event};
+use crate::event_store::new_event::{Found, already_there, difference};
 use crate::event_store::{
     Appended, EventStoreError, ExpectedVersion, NewEvent, StreamId, format_timestamp,
 };
@@ -22,9 +22,9 @@ pub(super) fn append(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut found = Vec::new();
     {
-        let mut statement = transaction.prepare_cached(BY_ID)?;
+        let mut statement = transaction.prepare_cached(&by_id(layout))?;
         for event in events {
-            found.extend(find(&mut statement, event.id())?);
+            found.extend(find(&mut statement, layout, event)?);
         }
     }
     if let Some(appended) = already_there(stream, events, &found)? {
@@ -35,18 +35,18 @@ pub(super) fn append(
         version(&mut statement, stream)?
     };
     if let ExpectedVersion::Exactly(expected) = expected
-        && expected != actual
+        && expected != actual.events
     {
         return Err(Failure::Store(EventStoreError::Conflict {
             stream: stream.clone(),
             expected,
-            actual,
+            actual: actual.events,
         }));
     }
     let mut appended = Vec::with_capacity(events.len());
     {
         let mut statement = transaction.prepare_cached(&insert(layout))?;
-        let mut version = actual;
+        let mut version = actual.last;
         for event in events {
             version += 1;
             appended.push(write(&mut statement, stream, version, event, now())?);
@@ -56,30 +56,61 @@ pub(super) fn append(
     Ok(appended)
 }
 
-pub(super) const BY_ID: &str =
-    "SELECT stream_id, version, global_position FROM events WHERE id = ?1";
+/// The event with an id.
+pub(super) fn by_id(layout: Layout) -> String {
+    format!(
+        "SELECT {} FROM events WHERE id = ?1",
+        event_columns(layout, true)
+    )
+}
 
 pub(super) const VERSION: &str =
-    "SELECT coalesce(max(version), 0) FROM events WHERE stream_id = ?1";
+    "SELECT coalesce(max(version), 0), coalesce(min(version), 1) FROM events WHERE stream_id = ?1";
 
-/// The event with an id, if there is one.
-pub(super) fn find(statement: &mut Statement<'_>, id: Uuid) -> rusqlite::Result<Option<Found>> {
+/// The event that has a new one's id, if there is one.
+pub(super) fn find(
+    statement: &mut Statement<'_>,
+    layout: Layout,
+    event: &NewEvent,
+) -> rusqlite::Result<Option<Found>> {
+    let id = event.id();
     statement
         .query_row([text(&id, &mut Uuid::encode_buffer())], |row| {
+            let mut scratch = Scratch::default();
+            let stored = read_event(row, layout, &mut scratch)?;
             Ok(Found {
                 id,
-                stream: row.get(0)?,
-                version: row.get::<_, i64>(1)?.try_into().unwrap_or(0),
-                position: Position::from_sql(row.get(2)?).unwrap_or_default(),
+                stream: stored.stream_id.to_owned(),
+                version: stored.version,
+                position: stored.position,
+                difference: difference(event, &Event::from(stored)),
             })
         })
         .optional()
 }
 
-/// The version of a stream; zero without events.
-pub(super) fn version(statement: &mut Statement<'_>, stream: &StreamId) -> rusqlite::Result<u64> {
-    let version: i64 = statement.query_row([stream.as_str()], |row| row.get(0))?;
-    Ok(version.try_into().unwrap_or(0))
+/// How far a stream has got.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamVersion {
+    /// The version of its last event; zero without one.
+    pub(super) last: u64,
+    /// How many events it has. Other writers may count from zero.
+    pub(super) events: u64,
+}
+
+/// The version of a stream.
+pub(super) fn version(
+    statement: &mut Statement<'_>,
+    stream: &StreamId,
+) -> rusqlite::Result<StreamVersion> {
+    statement.query_row([stream.as_str()], |row| {
+        let (last, first): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let last = last.try_into().unwrap_or(0);
+        Ok(StreamVersion {
+            last,
+            events: if first == 0 { last + 1 } else { last },
+        })
+    })
 }
 
 /// The statement that [`write`] runs.

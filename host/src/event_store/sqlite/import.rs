@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::append::{BY_ID, VERSION, find, insert, version, write};
+use super::append::{VERSION, by_id, find, insert, version, write};
 use super::{Failure, Layout, now};
 use crate::event_store::import::Counter;
 use crate::event_store::{CheckedFile, Imported, OnProgress, StreamId};
@@ -34,7 +34,7 @@ fn import_chunks(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut counter = Counter::new(file, on_progress);
     {
-        let mut by_id = transaction.prepare(BY_ID)?;
+        let mut by_id = transaction.prepare(&by_id(layout))?;
         let mut by_stream = transaction.prepare(VERSION)?;
         let mut inserting = transaction.prepare(&insert(layout))?;
         let now = now();
@@ -47,22 +47,24 @@ fn import_chunks(
             for line in &chunk.lines {
                 let envelope = &line.envelope;
                 layout.can_hold(std::slice::from_ref(&envelope.event))?;
-                if let Some(found) = find(&mut by_id, envelope.event.id())? {
+                if let Some(found) = find(&mut by_id, layout, &envelope.event)? {
                     counter.skip(file, line, &found)?;
                     continue;
                 }
                 let current = match versions.get(&envelope.stream) {
                     Some(version) => *version,
-                    None => version(&mut by_stream, &envelope.stream)?,
+                    None => version(&mut by_stream, &envelope.stream)?.last,
                 };
                 let next = file.next_version(line, current)?;
-                write(&mut inserting, &envelope.stream, next, &envelope.event, now)?;
+                let appended = write(&mut inserting, &envelope.stream, next, &envelope.event, now)?;
+                counter.stands_at(appended.position);
                 versions.insert(&envelope.stream, next);
                 counter.imported();
             }
             counter.chunk_done(&chunk);
         }
     }
+    let imported = counter.finish(file)?;
     transaction.commit()?;
-    Ok(counter.finish())
+    Ok(imported)
 }
