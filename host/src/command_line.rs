@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::configuration::Configuration;
+use crate::configuration::{self, Configuration};
 use crate::process_limits;
 use crate::telemetry::{self, LogFormat, chain};
 
@@ -62,15 +62,9 @@ GNOMON_LOG sets the log level (error, warn, info, debug, trace).
 Exit codes: 0 when what was asked for has happened, 1 when it has not, 2 when the arguments make no
 sense. A reader of the results that leaves early, as in `gnomon events | head -1`, changes nothing.")]
 pub struct CommandLine {
-    /// The configuration
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "gnomon.toml",
-        env = "GNOMON_CONFIG",
-        global = true
-    )]
-    config: PathBuf,
+    /// The configuration [default: gnomon.toml here, or in the nearest directory above]
+    #[arg(long, value_name = "FILE", env = "GNOMON_CONFIG", global = true)]
+    config: Option<PathBuf>,
     /// Prints results as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -114,7 +108,8 @@ pub struct Context {
     /// The form of log lines on stderr, which everything else there must not
     /// break.
     log_format: LogFormat,
-    config: PathBuf,
+    /// The file that was named, if one was.
+    config: Option<PathBuf>,
     configuration: OnceCell<Configuration>,
 }
 
@@ -125,7 +120,7 @@ impl Context {
         Self {
             json,
             log_format: LogFormat::Text,
-            config,
+            config: Some(config),
             configuration: OnceCell::new(),
         }
     }
@@ -147,8 +142,30 @@ impl Context {
         if let Some(configuration) = self.configuration.get() {
             return Ok(configuration);
         }
-        let configuration = Configuration::load(&self.config)?;
+        let file = match &self.config {
+            Some(file) => file.clone(),
+            None => self.nearest_file(),
+        };
+        let configuration = Configuration::load(&file)?;
         Ok(self.configuration.get_or_init(|| configuration))
+    }
+}
+
+impl Context {
+    /// The configuration of the working directory, or of the nearest directory
+    /// above that has one.
+    fn nearest_file(&self) -> PathBuf {
+        let here = PathBuf::from(configuration::FILE_NAME);
+        if here.exists() {
+            return here;
+        }
+        let above = std::env::current_dir()
+            .ok()
+            .and_then(|directory| configuration::nearest(&directory));
+        above.map_or(here, |file| {
+            self.say(&format!("using {}", file.display()));
+            file
+        })
     }
 }
 
@@ -179,8 +196,12 @@ impl CommandLine {
             style::colours_on_stderr(),
         )?;
         process_limits::raise_open_files();
-        let mut context = Context::new(self.config, self.json);
-        context.log_format = self.log_format;
+        let context = Context {
+            json: self.json,
+            log_format: self.log_format,
+            config: self.config,
+            configuration: OnceCell::new(),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;

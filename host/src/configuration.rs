@@ -6,6 +6,9 @@
 //! GNOMON_… ─────┘                                       └──> every mistake at once
 //! ```
 //!
+//! A command that is not told which file to read takes `gnomon.toml` in the working
+//! directory, or in the nearest directory above that has one.
+//!
 //! The environment wins over the file. Relative paths, those of SQLite files
 //! too, are relative to the directory of the configuration file, so that a
 //! command does the same from any working directory. The file may be missing
@@ -115,6 +118,19 @@ impl Default for Limits {
             lease_time: Duration::from_secs(5),
         }
     }
+}
+
+/// The name of a configuration file.
+pub const FILE_NAME: &str = "gnomon.toml";
+
+/// The configuration file of a directory, or of the nearest one above it that has
+/// one.
+#[must_use]
+pub fn nearest(directory: &Path) -> Option<PathBuf> {
+    directory
+        .ancestors()
+        .map(|directory| directory.join(FILE_NAME))
+        .find(|file| file.is_file())
 }
 
 impl Configuration {

@@ -201,7 +201,8 @@ pub enum RunState {
     Halted,
     /// Something outside failed; it tries again.
     Retrying,
-    /// It waits for a gap to close, for its lease, or for a host.
+    /// It waits for a gap to close, for its lease, or for a host; or it has got to
+    /// where it ends for good.
     Waiting,
 }
 

@@ -30,6 +30,10 @@ pub struct ProjectionStatus {
     pub cause: Option<String>,
     /// How far the read model has got.
     pub position: Position,
+    /// Where it ends for good; null where it follows the event store.
+    pub until: Option<Position>,
+    /// Whether it has got there.
+    pub complete: bool,
     /// The newest position of the event store, or where the read model ends;
     /// null where the store cannot be read.
     pub head: Option<Position>,
@@ -211,6 +215,7 @@ impl ProjectionStatus {
         self.refused.dedup();
         if self.host.is_none()
             && self.state == RunState::Waiting
+            && !self.complete
             && let Some(refused) = self.refused.first()
         {
             self.cause = Some(refused.reason.clone());
@@ -251,6 +256,8 @@ fn unknown_files(refused: &[RefusedFile], known: &[&str]) -> Vec<ProjectionStatu
             state: RunState::Halted,
             cause: Some(refused.reason.clone()),
             position: Position::START,
+            until: None,
+            complete: false,
             head: None,
             lag_events: None,
             lag_seconds: None,
@@ -316,6 +323,8 @@ fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
         state,
         cause: cause.or_else(|| shown.obstacle.clone()),
         position: shown.position,
+        until: shown.until,
+        complete: is_complete(shown),
         head: None,
         lag_events: None,
         lag_seconds: None,
@@ -381,6 +390,14 @@ fn retired_status(retired: &Generation, has_hosts: bool) -> RetiredStatus {
     }
 }
 
+/// Whether a copy holds everything that it is ever to hold.
+fn is_complete(generation: &Generation) -> bool {
+    generation.state == GenerationState::Live
+        && generation
+            .until
+            .is_some_and(|until| generation.position >= until)
+}
+
 /// What a generation does; `has_hosts` is whether there are any. Without a host, only a stop that lasts is still
 /// true of what the last host said.
 #[must_use]
@@ -392,6 +409,13 @@ pub fn state_of(generation: &Generation, has_hosts: bool) -> (RunState, Option<S
              `gnomon resume {name}` brings it back"
         );
         return (RunState::Paused, Some(cause));
+    }
+    if is_complete(generation) {
+        let cause = format!(
+            "complete: it holds all events up to {}, where it ends for good",
+            generation.until.unwrap_or(generation.position)
+        );
+        return (RunState::Waiting, Some(cause));
     }
     let said = generation.report.as_ref();
     let lasts = |state| matches!(state, RunState::Halted | RunState::Paused);

@@ -68,7 +68,7 @@ impl Init {
 async fn make_event_store(context: &Context) -> anyhow::Result<()> {
     let url = &context.configuration()?.events;
     event_store::open(url).await?;
-    let mut stdout = anstream::stdout();
+    let mut stdout = output::stdout();
     if context.json {
         writeln!(stdout, "{}", json!({ "events": url.to_string() }))?;
     } else {

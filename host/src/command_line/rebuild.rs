@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gnomon_model::Position;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::overtaken::Overtaken;
@@ -13,6 +14,7 @@ use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
 use crate::configuration::Configuration;
+use crate::event_store::format_timestamp;
 use crate::generation::{Generation, Goal};
 use crate::source;
 use crate::target::NewGeneration;
@@ -26,7 +28,7 @@ use crate::target::NewGeneration;
 #[command(after_help = "Examples:
   gnomon rebuild order_summary
   gnomon rebuild order_summary --hold                then gnomon diff, gnomon promote
-  gnomon rebuild order_summary --until 2026-01-31T23:59:59Z --as orders_in_january
+  gnomon rebuild order_summary --until 2026-02-01 --as orders_in_january
   gnomon rebuild order_summary --until 120000 --as orders_before_the_incident")]
 pub(super) struct Rebuild {
     /// The projection
@@ -34,8 +36,9 @@ pub(super) struct Rebuild {
     /// Leaves the promotion to `gnomon promote`
     #[arg(long, conflicts_with = "copy")]
     hold: bool,
-    /// The last event of the copy: a position, or a time in RFC 3339
-    #[arg(long, value_name = "POSITION|TIME", requires = "copy", value_parser = until)]
+    /// The last event of the copy: a position, a time in RFC 3339, or a date, which is the start
+    /// of that day in UTC
+    #[arg(long, value_name = "POSITION|TIME|DATE", requires = "copy", value_parser = until)]
     until: Option<Until>,
     /// The name of the copy
     #[arg(long = "as", id = "copy", value_name = "NAME", requires = "until")]
@@ -60,9 +63,17 @@ fn until(text: &str) -> Result<Until, String> {
     if let Some(position) = text.parse().ok().and_then(Position::new) {
         return Ok(Until::Position(position));
     }
-    text.parse::<jiff::Timestamp>()
-        .map(|time| Until::Time(time.as_microsecond()))
-        .map_err(|_| "it is neither a position nor a time such as 2026-01-31T23:59:59Z".to_owned())
+    let time = text.parse::<jiff::Timestamp>().or_else(|error| {
+        // The start of that day in UTC.
+        let date: jiff::civil::Date = text.parse().map_err(|_| error)?;
+        Ok::<_, jiff::Error>(date.to_zoned(TimeZone::UTC)?.timestamp())
+    });
+    time.map(|time| Until::Time(time.as_microsecond()))
+        .map_err(|_| {
+            "it is neither a position, nor a date such as 2026-02-01, nor a time such as \
+         2026-01-31T23:59:59Z"
+                .to_owned()
+        })
 }
 
 impl Rebuild {
@@ -175,7 +186,15 @@ async fn last_position(configuration: &Configuration, until: Until) -> anyhow::R
     let head = source.look().await?.head;
     let position = match until {
         Until::Position(position) => position,
-        Until::Time(time) => source.position_at(time).await?,
+        Until::Time(time) => {
+            let now = jiff::Timestamp::now();
+            anyhow::ensure!(
+                time <= now.as_microsecond(),
+                "{} is in the future, whose events nobody knows yet; it is {now:.0} now",
+                format_timestamp(time)
+            );
+            source.position_at(time).await?
+        }
     };
     anyhow::ensure!(
         position <= head,
@@ -200,4 +219,30 @@ fn check_copy_name(name: &str) -> anyhow::Result<()> {
          letter, and has at most {NAME_BYTES_MAX} characters"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_ends_at_a_position_a_time_or_the_start_of_a_day() {
+        let time = |text: &str| {
+            Ok(Until::Time(
+                text.parse::<jiff::Timestamp>().unwrap().as_microsecond(),
+            ))
+        };
+        assert_eq!(
+            until("120000"),
+            Ok(Until::Position(Position::new(120_000).unwrap()))
+        );
+        assert_eq!(until("2025-01-15"), time("2025-01-15T00:00:00Z"));
+        assert_eq!(
+            until("2025-01-15T10:30:00+01:00"),
+            time("2025-01-15T09:30:00Z")
+        );
+        for wrong in ["yesterday", "2025-02-30", "-1", "2025-01"] {
+            assert!(until(wrong).is_err(), "{wrong}");
+        }
+    }
 }

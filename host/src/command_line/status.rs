@@ -3,25 +3,38 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use gnomon_model::Position;
 
-use super::{Context, host, output, style};
-use crate::generation::GenerationState;
+use super::{Context, host, output, style, wait};
+use crate::generation::{GenerationState, RunState};
 use crate::source;
 use crate::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
 
 /// Shows how far every projection is, and why it is not moving
+///
+/// With --check it exits with 1 if one of them has halted, has a refused module,
+/// is run by no host, or has a candidate that stopped, and says so on stderr; with
+/// --max-lag also if one is further behind. One that somebody paused or removed,
+/// and a copy that is complete, need no host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon status
   gnomon status order_summary
+  gnomon status --check --max-lag 30s > /dev/null
   gnomon status --json | jq -c 'select(.lag_events > 0)'")]
 pub(super) struct Status {
     /// Only this projection
     name: Option<String>,
+    /// Exits with 1 if something does not work
+    #[arg(long)]
+    check: bool,
+    /// With --check: how old the first event may be that is not in a read model
+    #[arg(long, value_name = "TIME", requires = "check", value_parser = wait::duration)]
+    max_lag: Option<Duration>,
 }
 
 impl Status {
@@ -57,8 +70,69 @@ impl Status {
         } else {
             write_table(&mut stdout, &statuses)?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(self.verdict(&statuses))
     }
+
+    /// With `--check`, whether everything works.
+    fn verdict(&self, statuses: &[ProjectionStatus]) -> ExitCode {
+        if !self.check {
+            return ExitCode::SUCCESS;
+        }
+        let mut code = ExitCode::SUCCESS;
+        for status in statuses {
+            for problem in problems(status, self.max_lag) {
+                output::say(&match &status.name {
+                    Some(name) => format!("{name}: {problem}"),
+                    // Its reason names the file.
+                    None => problem,
+                });
+                code = ExitCode::FAILURE;
+            }
+        }
+        code
+    }
+}
+
+/// What does not work.
+fn problems(status: &ProjectionStatus, max_lag: Option<Duration>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let cause = status.cause.as_deref().unwrap_or("no reason was recorded");
+    let rests = status.complete || status.state == RunState::Paused;
+    let has_nobody = status.host.is_none() && !rests;
+    if status.state == RunState::Halted || has_nobody {
+        problems.push(cause.to_owned());
+    }
+    for refused in &status.refused {
+        if !problems.contains(&refused.reason) {
+            problems.push(refused.reason.clone());
+        }
+    }
+    if let Some(candidate) = &status.candidate
+        && candidate.state == CandidateState::Failed
+    {
+        problems.push(format!(
+            "generation {} cannot be built: {}",
+            candidate.generation,
+            candidate
+                .cause
+                .as_deref()
+                .unwrap_or("no reason was recorded")
+        ));
+    }
+    if let Some(limit) = max_lag
+        && status.version.is_some()
+    {
+        match status.lag_seconds {
+            None => problems.push("its lag is unknown: the event store cannot be read".to_owned()),
+            Some(lag) if lag > limit.as_secs_f64() => problems.push(format!(
+                "it is {} behind, more than {}",
+                style::duration(lag),
+                style::duration(limit.as_secs_f64())
+            )),
+            Some(_) => {}
+        }
+    }
+    problems
 }
 
 /// What to do where there is no projection.
@@ -221,7 +295,7 @@ fn describe(name: &str, candidate: &CandidateStatus, head: Option<Position>) -> 
         text.push_str(&format!(", {}", rate(candidate.rate)));
     }
     if let Some(left) = candidate.seconds_left {
-        text.push_str(&format!(", {left:.0} s left"));
+        text.push_str(&format!(", {} left", style::duration(left.round())));
     }
     if candidate.hold {
         text.push_str(&format!(", held until `gnomon promote {name}`"));
@@ -240,6 +314,9 @@ fn text(value: Option<impl ToString>) -> String {
 
 /// What it does; before readers see anything, that it is being built.
 fn state(status: &ProjectionStatus) -> String {
+    if status.complete {
+        return "complete".to_owned();
+    }
     match status.generation_state {
         Some(state @ (GenerationState::Building | GenerationState::Ready)) => {
             format!("{} ({})", status.state.name(), state.name())
@@ -249,7 +326,7 @@ fn state(status: &ProjectionStatus) -> String {
 }
 
 fn rate(rate: Option<f64>) -> String {
-    rate.map_or_else(String::new, |rate| format!("{rate:.0}/s"))
+    rate.map_or_else(String::new, |rate| format!("{rate:.0} positions/s"))
 }
 
 fn lag(status: &ProjectionStatus) -> String {
@@ -257,9 +334,9 @@ fn lag(status: &ProjectionStatus) -> String {
         (None, _) => "unknown".to_owned(),
         (Some(0), _) => "0".to_owned(),
         (Some(events), seconds) => format!(
-            "{} ({:.1} s)",
+            "{} ({})",
             style::grouped(events),
-            seconds.unwrap_or_default()
+            style::duration(seconds.unwrap_or_default())
         ),
     }
 }

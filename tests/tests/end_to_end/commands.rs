@@ -309,6 +309,69 @@ fn init_makes_what_the_other_commands_need() {
 }
 
 #[test]
+fn a_configuration_is_found_in_a_directory_above() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite);
+    installation.append("A-1", "T", &json!({}));
+    let below = installation.path("projections/deep");
+    fs::create_dir_all(&below).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = installation.command(arguments);
+        command.current_dir(&below);
+        installation.run_command(command)
+    };
+    let found = run(&["events", "--json"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert_eq!(lines(&found.stdout)[0]["stream_id"], "A-1");
+    let file = installation.path("gnomon.toml").canonicalize().unwrap();
+    let said = format!("using {}", file.display());
+    assert!(found.stderr.contains(&said), "{found:?}");
+    // The nearest one counts, and one that is named is not looked for.
+    fs::write(below.join("gnomon.toml"), "[evnts]\n").unwrap();
+    let nearest = run(&["events"]);
+    assert_eq!(nearest.code, Some(1), "{nearest:?}");
+    assert!(nearest.stderr.contains("evnts"), "{nearest:?}");
+    let named = run(&["events", "--config", "nowhere.toml"]);
+    assert_eq!(named.code, Some(1), "{named:?}");
+    assert!(named.stderr.contains("nowhere.toml"), "{named:?}");
+    let here = installation.run(&["events"]);
+    assert!(!here.stderr.contains("using"), "{here:?}");
+}
+
+#[test]
+fn a_wait_for_a_name_that_nobody_knows_ends_at_once() {
+    for system in SYSTEMS {
+        let installation = Installation::new(system, system).with_example("order-summary");
+        installation.append_orders(10, 6);
+        // The file may bring any name: it is waited for until a host has it.
+        let coming = installation.run(&["wait", "order_summry", "--timeout", "300ms"]);
+        assert_eq!(coming.code, Some(1), "{coming:?}");
+        installation.succeed(&["run", "--until-caught-up"]);
+        installation.succeed(&["wait", "order_summary"]);
+        let started = std::time::Instant::now();
+        installation.fail(
+            &["wait", "order_summry", "--timeout", "10m"],
+            &[
+                "no projection `order_summry`",
+                "did you mean `order_summary`?",
+            ],
+        );
+        assert!(started.elapsed().as_secs() < 300);
+        // A file that is new is waited for, and said.
+        let waiting = installation.start_command(&["wait", "customer_value", "--timeout", "120s"]);
+        let ended = waiting.finish();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let example = gnomon_tests::harness::example("customer-value");
+        installation.put_module("customer-value.wasm", &example);
+        let waiting = installation.start_command(&["wait", "customer_value", "--timeout", "120s"]);
+        let host = installation.start_host();
+        let ended = waiting.finish();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stderr.contains("customer-value.wasm"), "{ended:?}");
+        drop(host);
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let installation = Installation::new(System::Sqlite, System::Sqlite);
     for arguments in [&["nonsense"][..], &["append", "--stream", "A-1"], &["wait"]] {

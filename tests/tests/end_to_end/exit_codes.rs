@@ -371,6 +371,69 @@ fn catching_up_has_happened_only_if_everything_has_caught_up() {
 }
 
 #[test]
+fn a_check_of_the_status_finds_what_does_not_work() {
+    for system in SYSTEMS {
+        let installation = installation(system);
+        let check = |more: &[&str], code: i32, said: &str| {
+            let ended = installation.run(&[&["status", "--check"], more].concat());
+            assert_eq!(ended.code, Some(code), "{system:?}: {ended:?}");
+            assert!(ended.stderr.contains(said), "{system:?}: {ended:?}");
+            assert!(ended.stdout.contains(NAME), "{system:?}: {ended:?}");
+        };
+        check(&[], 1, "picky: no host runs it");
+        assert_eq!(installation.run(&["status"]).code, Some(0));
+        let host = installation.start_host();
+        let is_running =
+            |status: &serde_json::Value| status["state"] == "running" && status["host"].is_string();
+        installation.wait_for_status(NAME, PATIENCE, is_running);
+        check(&["--max-lag", "1s"], 0, "");
+        // A copy that has got to its end needs nobody.
+        installation.succeed(&["rebuild", NAME, "--until", "2", "--as", "early"]);
+        installation.succeed(&["wait", "early", "--timeout", "60s"]);
+        let early = installation.status("early");
+        assert_eq!(early["complete"], true, "{early}");
+        assert_eq!(early["state"], "waiting", "{early}");
+        assert!(
+            early["cause"]
+                .as_str()
+                .unwrap()
+                .contains("complete: it holds all events up to 2"),
+            "{early}"
+        );
+        check(&["--max-lag", "1s"], 0, "");
+        // Paused, it needs no host, but it falls behind.
+        installation.succeed(&["pause", NAME]);
+        let is_paused = |status: &serde_json::Value| status["state"] == "paused";
+        installation.wait_for_status(NAME, PATIENCE, is_paused);
+        let old = event_file(&installation, 7);
+        let line = fs::read_to_string(&old).unwrap();
+        let line = line.replace(
+            "\"data\"",
+            "\"recorded_at\": \"2020-01-01T00:00:00Z\", \"data\"",
+        );
+        fs::write(&old, line).unwrap();
+        installation.succeed(&["append", "--file", old.to_str().unwrap()]);
+        check(&[], 0, "");
+        check(&["--max-lag", "30s"], 1, "behind, more than 30.0 s");
+        installation.succeed(&["resume", NAME]);
+        installation.succeed(&["wait", NAME]);
+        installation.put_module("junk.wasm", b"junk");
+        says(&host, "junk.wasm");
+        let started = Instant::now();
+        while installation.run(&["status", "--check"]).code == Some(0) {
+            assert!(started.elapsed() < PATIENCE);
+        }
+        check(&[], 1, "junk.wasm is refused");
+        fs::remove_file(installation.path("projections").join("junk.wasm")).unwrap();
+        note(&installation, 9, Some("reject"));
+        let is_halted = |status: &serde_json::Value| status["state"] == "halted";
+        installation.wait_for_status(NAME, PATIENCE, is_halted);
+        check(&[NAME], 1, "picky: halted on event");
+        drop(host);
+    }
+}
+
+#[test]
 fn a_host_says_what_it_serves_and_why_it_ends() {
     let installation = installation(System::Sqlite);
     let host = installation.start_host();

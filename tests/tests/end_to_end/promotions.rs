@@ -362,6 +362,10 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
             &["ends at position 3"],
         );
         fail(
+            &["rebuild", NAME, "--until", "2999-01-01", "--as", "later"],
+            &["2999-01-01T00:00:00", "in the future"],
+        );
+        fail(
             &["rebuild", NAME, "--until", "1", "--as", NAME],
             &["a projection `picky` already"],
         );
