@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use gnomon_model::Position;
 
-use super::{Context, host, output, style, wait};
+use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
-use crate::source;
 use crate::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
+use crate::{source, target};
 
 /// Shows how far every projection is, and why it is not moving
 ///
 /// With --check it exits with 1 if one of them has halted, has a refused module,
-/// is run by no host, or has a candidate that stopped, and says so on stderr; with
+/// is run by no host, or has a candidate that stopped, or if no host has ever run
+/// on the read-model database, and says so on stderr; with
 /// --max-lag also if one is further behind. One that somebody paused or removed,
 /// and a copy that is complete, need no host.
 #[derive(Debug, clap::Args)]
@@ -40,13 +41,24 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = host::registry(context).await?;
-        // What the hosts said of themselves is worth showing without a source.
-        let source = source::open(&configuration.events)
-            .await
-            .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
-            .ok();
-        let mut statuses = status::projections(source.as_deref(), &*target).await?;
+        let mut statuses = match target::open_existing(&configuration.read_models).await? {
+            Some(target) => {
+                // What the hosts said of themselves is worth showing without a source.
+                let source = source::open(&configuration.events)
+                    .await
+                    .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
+                    .ok();
+                status::projections(source.as_deref(), &*target).await?
+            }
+            // As before the first `gnomon run`.
+            None => {
+                output::say(&target::no_registry(&configuration.read_models));
+                if self.check {
+                    return Ok(ExitCode::FAILURE);
+                }
+                Vec::new()
+            }
+        };
         let known: Vec<&str> = statuses
             .iter()
             .filter_map(|found| found.name.as_deref())
