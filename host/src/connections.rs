@@ -150,6 +150,8 @@ async fn close_resting(pool: &Pool<Maker>, longer_than: Duration) {
 /// A connection of a pool.
 struct Pooled {
     connection: Connection,
+    /// Whether no work has come to its end on it.
+    is_new: bool,
     rests_since: Instant,
 }
 
@@ -165,6 +167,7 @@ impl Maker {
         let connect = async {
             Ok(Pooled {
                 connection: self.server.connect().await?,
+                is_new: true,
                 rests_since: Instant::now(),
             })
         };
@@ -221,6 +224,11 @@ impl Lent {
         self.pooled().connection.process()
     }
 
+    /// Whether no work has come to its end on it.
+    pub(crate) fn is_new(&self) -> bool {
+        self.pooled().is_new
+    }
+
     fn pooled(&self) -> &Pooled {
         match &self.0 {
             Some(pooled) => pooled,
@@ -238,6 +246,7 @@ impl Lent {
     pub(crate) fn end(mut self) {
         if let Some(mut pooled) = self.0.take() {
             pooled.rests_since = Instant::now();
+            pooled.is_new = false;
         }
     }
 

@@ -156,6 +156,13 @@ impl EventPage {
         Some(self.records.get(place)?.position)
     }
 
+    /// The last event at or below a position.
+    #[must_use]
+    pub fn last_up_to(&self, position: Position) -> Option<EventRef<'_>> {
+        let behind = (self.records).partition_point(|record| record.position <= position);
+        self.get(behind.checked_sub(1)?)
+    }
+
     /// The events.
     pub fn iter(&self) -> impl Iterator<Item = EventRef<'_>> {
         let event = |record| self.event(record);

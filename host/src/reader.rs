@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::event_list::EventList;
-use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
+use crate::source::{Batch, BatchLimits, Checkpoint, KnownEvent, Source, SourceError};
 
 mod asking;
 mod convoy;
@@ -36,6 +36,8 @@ pub struct Portion {
     pub next: Checkpoint,
     /// The position of `next`.
     pub position: Position,
+    /// The last event up to there that was read, whoever wants it.
+    pub last: Option<KnownEvent>,
     /// Whether it reached to the frontier as it was when it was read, or to the
     /// end that was set.
     pub caught_up: bool,
@@ -113,6 +115,9 @@ async fn read(
         let caught_up = batch.caught_up;
         let has_moved = batch.next != checkpoint;
         let mut divided = Vec::new();
+        if let Some(last) = last_read(&batch, batch.position) {
+            source.history().note(last);
+        }
         if has_moved || (caught_up && !said_caught_up) {
             divided = divide(source.as_ref(), &batch, position, &reading);
             said_caught_up = caught_up;
@@ -170,6 +175,7 @@ fn divide(source: &dyn Source, batch: &Batch, after: Position, reading: &Reading
                 events,
                 next: source.behind(position),
                 position,
+                last: last_read(batch, position),
                 caught_up: false,
             }),
             None => {
@@ -177,6 +183,7 @@ fn divide(source: &dyn Source, batch: &Batch, after: Position, reading: &Reading
                     events,
                     next: batch.next.clone(),
                     position: batch.position,
+                    last: last_read(batch, batch.position),
                     caught_up: batch.caught_up,
                 });
                 return divided;
@@ -184,4 +191,11 @@ fn divide(source: &dyn Source, batch: &Batch, after: Position, reading: &Reading
         }
         events = rest;
     }
+}
+
+fn last_read(batch: &Batch, up_to: Position) -> Option<KnownEvent> {
+    batch.events.last_up_to(up_to).map(|event| KnownEvent {
+        position: event.position,
+        id: event.id.to_owned(),
+    })
 }

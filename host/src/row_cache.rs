@@ -24,8 +24,8 @@ use self::cache::Cache;
 use self::patience::Patience;
 use self::window::Window;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, PageLimits, RetryRequest, Skip};
-use crate::source::Checkpoint;
-use crate::target::{Commit, TargetError, Writer};
+use crate::source::{Checkpoint, KnownEvent};
+use crate::target::{Commit, KeptHistory, TargetError, Writer};
 
 mod cache;
 mod patience;
@@ -54,6 +54,8 @@ pub struct Step<'a> {
     pub next: &'a Checkpoint,
     /// The position of `next`.
     pub position: Position,
+    /// The last event up to there that the source has shown, if it is news.
+    pub event: Option<&'a KnownEvent>,
     /// Positions passed per second.
     pub rate: f64,
 }
@@ -135,11 +137,12 @@ impl GenerationRows {
         fold: impl FnOnce(&mut Rows) -> Result<(), E>,
         next: Checkpoint,
         position: Position,
+        event: Option<KnownEvent>,
         rate: f64,
     ) -> Result<(), E> {
         let mut rows = self.lock();
         fold(&mut rows)?;
-        rows.window.reached(next, position, rate);
+        rows.window.reached(next, position, event, rate);
         Ok(())
     }
 
@@ -147,6 +150,26 @@ impl GenerationRows {
     /// with it.
     pub fn leave_out(&self, left_out: LeftOut) {
         self.lock().window.leave_out(left_out);
+    }
+
+    /// What is kept beside the checkpoint of the history of the source.
+    ///
+    /// # Errors
+    /// As [`Writer::history`].
+    pub fn history(&self) -> Result<KeptHistory, TargetError> {
+        let mut rows = self.lock();
+        let patience = rows.patience.clone();
+        patience.wait(rows.writer.history())
+    }
+
+    /// Changes what is kept.
+    ///
+    /// # Errors
+    /// As [`Writer::keep_history`].
+    pub fn keep_history(&self, kept: &KeptHistory) -> Result<(), TargetError> {
+        let mut rows = self.lock();
+        let patience = rows.patience.clone();
+        patience.wait(rows.writer.keep_history(kept))
     }
 
     /// Bytes that are folded, and since when.
@@ -188,8 +211,7 @@ impl GenerationRows {
         rows.commit(
             step.writes.into(),
             step.dead_letters,
-            step.next,
-            step.position,
+            (step.next, step.position, step.event),
             step.rate,
         )?;
         for writes in step.writes {
@@ -371,8 +393,7 @@ impl Rows {
         &mut self,
         writes: Cow<'_, [TableWrites]>,
         dead_letters: DeadLetterChanges<'_>,
-        next: &Checkpoint,
-        position: Position,
+        (next, position, event): (&Checkpoint, Position, Option<&KnownEvent>),
         rate: f64,
     ) -> Result<(), TargetError> {
         let stay_empty = self.are_empty && writes.iter().all(|of| of.upserts.is_empty());
@@ -381,6 +402,7 @@ impl Rows {
             expected: &self.checkpoint,
             next,
             position,
+            event,
             dead_letters,
             rate,
             into_empty: self.are_empty,
@@ -403,8 +425,7 @@ impl Rows {
         self.commit(
             writes,
             folded.left_out.changes(),
-            &folded.next,
-            folded.position,
+            (&folded.next, folded.position, folded.event.as_ref()),
             folded.rate,
         )?;
         if fit {

@@ -5,6 +5,7 @@
 //!                        v                                      │
 //!  start ──> Acquiring ──┴──> Following ──> (apply, commit) ────┤ fenced
 //!                ^            │  │ │ └── policy halt ──> Halted ──> resume, reload
+//!                │            │  │ │ └── another store > OtherHistory ──> resume, its own store
 //!                │  time is up│  │ └──── pause ────────> Paused ──> resume
 //!                └─ BackingOff<  └────── nothing to do ─> Stopped
 //! ```
@@ -35,6 +36,7 @@ mod attempt;
 mod controls;
 mod folding;
 mod heartbeat;
+mod history;
 mod pace;
 mod parking;
 mod session;
@@ -48,6 +50,7 @@ pub use heartbeat::Heartbeats;
 pub use thread::{RunnerHandle, start};
 
 use heartbeat::Heartbeat;
+use history::Refusal;
 use parking::ParkingLog;
 use session::{Approach, Blamed, End, Session};
 
@@ -73,6 +76,8 @@ enum Phase {
     /// The lease is the one that was held at the failure, if any.
     BackingOff(Option<Lease>, String),
     Halted(Lease, Blamed),
+    /// The event store is not the one that was read.
+    OtherHistory(Lease, Refusal),
     Paused(Lease),
     Stopped,
 }
@@ -96,6 +101,8 @@ struct Runner {
     /// As of which change of its skips the projection was run last.
     skips: i64,
     parking_log: ParkingLog,
+    /// The last alarm of the source that this generation has dealt with.
+    alarms_heeded: u64,
 }
 
 impl Runner {
@@ -113,6 +120,7 @@ impl Runner {
                     Phase::Following(lease, approach) => self.follow(lease, approach),
                     Phase::BackingOff(lease, cause) => self.back_off(lease, cause),
                     Phase::Halted(lease, blamed) => self.stay_halted(lease, blamed),
+                    Phase::OtherHistory(lease, refusal) => self.stay_refused(lease, refusal),
                     Phase::Paused(lease) => self.stay_paused(lease),
                     Phase::Stopped => Phase::Stopped,
                 }
@@ -146,6 +154,7 @@ impl Runner {
                     )),
                 );
                 self.follow_holder();
+                self.alarms_heeded = self.assignment.source.history().last_alarm();
                 self.sleep(LEASE_POLL.min(remaining.max(BACKOFF_MIN)));
                 Phase::Acquiring
             }
@@ -182,6 +191,7 @@ impl Runner {
             End::Retry(cause) => Phase::BackingOff(Some(lease), cause),
             End::Again(approach) => Phase::Following(lease, approach),
             End::Blamed(blamed) => Phase::Halted(lease, blamed),
+            End::OtherHistory(refusal) => Phase::OtherHistory(lease, refusal),
             End::Fenced => {
                 // It may have been dropped, which is no news to anybody.
                 let known = self.runtime.block_on(self.controls.refresh());
@@ -235,6 +245,21 @@ impl Runner {
         })
     }
 
+    /// Stands until somebody decides which history is right, or the source finds
+    /// that it is another one again.
+    fn stay_refused(&mut self, lease: Lease, refusal: Refusal) -> Phase {
+        let Refusal { cause, resumes } = refusal;
+        tracing::error!(
+            projection = self.assignment.generation.projection,
+            "{cause}"
+        );
+        let history = Arc::clone(self.assignment.source.history());
+        let news = history.alarm_after(self.alarms_heeded);
+        self.stand_or(lease, RunState::Halted, Some(cause), news, |control| {
+            control.resumes > resumes
+        })
+    }
+
     /// Stands until somebody says `resume`.
     fn stay_paused(&mut self, lease: Lease) -> Phase {
         self.stand(lease, RunState::Paused, None, |control| {
@@ -250,6 +275,18 @@ impl Runner {
         cause: Option<String>,
         until: impl Fn(&Control) -> bool,
     ) -> Phase {
+        self.stand_or(lease, state, cause, std::future::pending(), until)
+    }
+
+    /// As [`Self::stand`], or until there is news.
+    fn stand_or(
+        &mut self,
+        lease: Lease,
+        state: RunState,
+        cause: Option<String>,
+        news: impl Future<Output = ()>,
+        until: impl Fn(&Control) -> bool,
+    ) -> Phase {
         let heartbeat = self.heartbeat(lease);
         self.report(lease, state, cause);
         let generation = self.assignment.generation.id;
@@ -257,6 +294,7 @@ impl Runner {
             tokio::select! {
                 () = self.shutdown.begun() => {}
                 () = heartbeat.lost() => {}
+                () = news => {}
                 // Another module may be one that can go on.
                 Ok(()) = self.assignment.guest.changed() => {}
                 () = self.controls.wait_for(generation, |control| {
@@ -264,6 +302,8 @@ impl Runner {
                 }) => {}
             }
         });
+        // What was noticed meanwhile was about what was read before.
+        self.alarms_heeded = self.assignment.source.history().last_alarm();
         // A new lease costs little, and finds out who else is there.
         self.release(lease);
         Phase::Acquiring
@@ -294,6 +334,7 @@ impl Runner {
         self.parking_log.say(&self.assignment.generation.projection);
         if let Phase::Following(lease, _)
         | Phase::Halted(lease, _)
+        | Phase::OtherHistory(lease, _)
         | Phase::Paused(lease)
         | Phase::BackingOff(Some(lease), _) = phase
         {

@@ -20,6 +20,7 @@ use crate::event_store::{EventStoreError, EventStoreErrorKind};
 
 mod batch;
 mod follow;
+mod history;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod strange_tables;
 mod tests;
 
 pub use follow::Follow;
+pub use history::{Alarm, History, KnownEvent};
 pub use postgres::PostgresSource;
 pub use sqlite::SqliteSource;
 
@@ -231,6 +233,16 @@ pub trait Source: Send + Sync {
         subscription: &Subscription,
         limits: BatchLimits,
     ) -> Result<Batch, SourceError>;
+
+    /// What it remembers of the events that it showed, and what has shown it
+    /// since that the store is another.
+    fn history(&self) -> &Arc<History>;
+
+    /// The last event at or below a position; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError>;
 
     /// When the first event after this position was recorded, in microseconds
     /// since the Unix epoch; `None` at the end.

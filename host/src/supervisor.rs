@@ -35,6 +35,7 @@ use crate::target::{Control, RefusedFile, Target, TargetError, TargetErrorKind};
 
 mod directory;
 mod files;
+mod late;
 mod leftovers;
 mod loading;
 mod presence;
@@ -190,6 +191,7 @@ impl Supervisor {
             let _ = tokio::time::timeout(FIRST_LOOK_TIME, settled).await;
             tasks.push(tokio::spawn(presence::tidy(Arc::clone(&shared))));
         }
+        tasks.push(tokio::spawn(late::watch(Arc::clone(&shared))));
         tasks.push(tokio::spawn(runners::reconcile(Arc::clone(&shared))));
         Ok(Self {
             shared,

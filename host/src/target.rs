@@ -21,11 +21,12 @@ use gnomon_model::{Description, Floats, FoundRows, Key, Position, Row, TableWrit
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, Decided, PageLimits, RetryRequest, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
-use crate::source::Checkpoint;
+use crate::source::{Checkpoint, KnownEvent};
 
 mod compared;
 mod desired;
 mod failure;
+mod history;
 mod identifier;
 mod postgres;
 mod registry;
@@ -38,6 +39,7 @@ pub use compared::{
 };
 pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, RefusedFile};
 pub use failure::{TargetError, TargetErrorKind};
+pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
 pub use sqlite::SqliteTarget;
 
@@ -67,6 +69,9 @@ pub struct Commit<'a> {
     pub next: &'a Checkpoint,
     /// The position of `next`.
     pub position: Position,
+    /// The last event up to there that the source has shown; `None` leaves the
+    /// one that is kept.
+    pub event: Option<&'a KnownEvent>,
     /// Events that begin or cease to wait.
     pub dead_letters: DeadLetterChanges<'a>,
     /// Positions passed per second, for whoever asks how fast it goes.
@@ -333,6 +338,21 @@ pub trait Target: Send + Sync {
     /// [`TargetErrorKind::Refused`] if there is no such projection.
     async fn resume(&self, projection: &str) -> Result<(), TargetError>;
 
+    /// Takes the event store of a projection as it is now for the right one:
+    /// forgets which event stands at the checkpoints of its generations, and
+    /// what was found to be wrong, and lets it try again.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Refused`] if there is no such projection.
+    async fn accept_history(&self, projection: &str) -> Result<(), TargetError>;
+
+    /// Notes that an event came too late at a position, for all generations
+    /// that have passed it.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn note_late(&self, position: Position) -> Result<(), TargetError>;
+
     /// Dead letters of a generation with positions above `after`, in order.
     ///
     /// # Errors
@@ -414,6 +434,19 @@ pub trait Writer: Send {
     /// # Errors
     /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
     async fn checkpoint(&mut self) -> Result<Checkpoint, TargetError>;
+
+    /// What is kept beside the checkpoint of the history of the source.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
+    async fn history(&mut self) -> Result<KeptHistory, TargetError>;
+
+    /// Changes what is kept, but for a late position: only
+    /// [`Target::note_late`] and [`Target::accept_history`] change that.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
+    async fn keep_history(&mut self, kept: &KeptHistory) -> Result<(), TargetError>;
 
     /// Committed rows by key, as [`gnomon_model::CommittedRows::get_many`] says.
     ///

@@ -21,13 +21,20 @@ pub(super) struct Pause {
 
 /// Lets a projection go on that was paused or has halted
 ///
-/// A projection that has halted tries the same event again.
+/// A projection that has halted tries the same event again. One that has halted
+/// because the event store is not the one that it read looks at it again, and
+/// goes on only if the store is the right one now, or with --accept-history.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  gnomon resume order_summary")]
+  gnomon resume order_summary
+  gnomon resume order_summary --accept-history    the rows are right as they are")]
 pub(super) struct Resume {
     /// The projection
     name: String,
+    /// Takes the event store as it is now for the right one: the rows stay as
+    /// they are, and the next events are applied to them
+    #[arg(long)]
+    accept_history: bool,
 }
 
 impl Pause {
@@ -41,7 +48,11 @@ impl Pause {
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
-        target.resume(&self.name).await?;
+        if self.accept_history {
+            target.accept_history(&self.name).await?;
+        } else {
+            target.resume(&self.name).await?;
+        }
         say(context, &self.name, "running")
     }
 }

@@ -137,6 +137,14 @@ impl EventStoreError {
         }
     }
 
+    pub(crate) fn retry(message: impl Into<String>) -> Self {
+        Self::Other {
+            kind: EventStoreErrorKind::Retry,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
     pub(crate) fn caused(
         kind: EventStoreErrorKind,
         message: impl Into<String>,

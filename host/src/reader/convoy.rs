@@ -134,6 +134,13 @@ impl Convoy {
         &self.source
     }
 
+    /// Forgets what was read: the store is not what it was.
+    pub fn forget(&self) {
+        for group in [&self.live, &self.builds] {
+            group.lock().pages.drop_while(|_| true);
+        }
+    }
+
     fn group(&self, company: Company) -> Option<&Arc<Group>> {
         match company {
             Company::Alone => None,

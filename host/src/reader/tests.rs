@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::event_store::{self, EventStore, ExpectedVersion, NewEvent, StreamId};
-use crate::source::{self, Batch, Frontier, Source};
+use crate::source::{self, Batch, Frontier, History, KnownEvent, Source};
 use crate::test_database;
 
 const TYPES: [&str; 4] = ["Placed", "Paid", "Shipped", "Cancelled"];
@@ -63,6 +63,14 @@ impl Source for Watched {
             return Err(SourceError::retry("the store is away", "as the test wants"));
         }
         self.source.read(after, subscription, limits).await
+    }
+
+    fn history(&self) -> &Arc<History> {
+        self.source.history()
+    }
+
+    async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError> {
+        self.source.last_event(up_to).await
     }
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {

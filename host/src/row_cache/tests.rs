@@ -148,7 +148,9 @@ impl Built {
             Ok::<(), TargetError>(())
         };
         let reached = Position::new(position).unwrap();
-        self.rows.fold(fold, at(position), reached, 1.0).unwrap();
+        self.rows
+            .fold(fold, at(position), reached, None, 1.0)
+            .unwrap();
     }
 
     fn patch(&self, id: i64, column: &str, text: &str, position: u64) {
@@ -159,7 +161,9 @@ impl Built {
         writes.patch(0, key, vec![change]).unwrap();
         let fold = |rows: &mut Rows| writes.fold(rows);
         let reached = Position::new(position).unwrap();
-        self.rows.fold(fold, at(position), reached, 1.0).unwrap();
+        self.rows
+            .fold(fold, at(position), reached, None, 1.0)
+            .unwrap();
     }
 
     fn get(&self, ids: &[i64]) -> Vec<Option<Row>> {
@@ -271,6 +275,7 @@ fn a_commit_takes_what_is_folded_with_it() {
             dead_letters: DeadLetterChanges::default(),
             next: &at(8),
             position: Position::new(8).unwrap(),
+            event: None,
             rate: 1.0,
         })
         .unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use gnomon_model::{Key, KeyMap, Position, Resized, Row, TableWrites, Value};
 
 use crate::dead_letter::LeftOut;
-use crate::source::Checkpoint;
+use crate::source::{Checkpoint, KnownEvent};
 
 /// What a slot of a hash table and the headers of key and row cost.
 const ENTRY_BYTES: usize = 112;
@@ -21,6 +21,7 @@ pub(super) struct Window {
 struct End {
     next: Checkpoint,
     position: Position,
+    event: Option<KnownEvent>,
     rate: f64,
     since: Instant,
 }
@@ -33,6 +34,8 @@ pub(super) struct Folded {
     pub(super) left_out: LeftOut,
     pub(super) next: Checkpoint,
     pub(super) position: Position,
+    /// The last event up to there, if the source has shown one.
+    pub(super) event: Option<KnownEvent>,
     pub(super) rate: f64,
     /// Bytes of memory.
     pub(super) bytes: usize,
@@ -49,11 +52,21 @@ impl Window {
     }
 
     /// Notes how far what is folded reaches.
-    pub(super) fn reached(&mut self, next: Checkpoint, position: Position, rate: f64) {
-        let since = self.end.as_ref().map_or_else(Instant::now, |end| end.since);
+    pub(super) fn reached(
+        &mut self,
+        next: Checkpoint,
+        position: Position,
+        event: Option<KnownEvent>,
+        rate: f64,
+    ) {
+        let (since, before) = match self.end.take() {
+            Some(end) => (end.since, end.event),
+            None => (Instant::now(), None),
+        };
         self.end = Some(End {
             next,
             position,
+            event: event.or(before),
             rate,
             since,
         });
@@ -112,6 +125,7 @@ impl Window {
         let End {
             next,
             position,
+            event,
             rate,
             ..
         } = self.end.take()?;
@@ -146,6 +160,7 @@ impl Window {
             left_out: std::mem::take(&mut self.left_out),
             next,
             position,
+            event,
             rate,
             bytes,
         })

@@ -11,6 +11,7 @@ use super::Runner;
 use super::attempt::{Failed, Fault, attempt, blame, finish};
 use super::folding::{LIVE_FOLD_TIME, is_building};
 use super::heartbeat::Heartbeat;
+use super::history::{self, Refusal};
 use super::pace::Pace;
 use super::parking::{self, Batch, Part};
 use super::skipping::{self, Skips};
@@ -21,7 +22,7 @@ use crate::generation::{GenerationState, Lease, RunState};
 use crate::guest::{Written, describe_event};
 use crate::reader::{Company, Portion, Reader, Reading};
 use crate::row_cache::{GenerationRows, Rows, Step};
-use crate::source::{BatchLimits, Checkpoint, SourceError, SourceErrorKind};
+use crate::source::{BatchLimits, Checkpoint, History, KnownEvent, SourceError, SourceErrorKind};
 use crate::target::{Control, TargetError, TargetErrorKind, in_time};
 use crate::telemetry::chain;
 
@@ -51,6 +52,8 @@ pub(super) enum End {
     Blamed(Blamed),
     /// Somebody paused the projection.
     Paused,
+    /// The event store is not the one that was read.
+    OtherHistory(Refusal),
 }
 
 /// An event that cannot be applied.
@@ -108,6 +111,14 @@ pub(super) struct Session {
     passed: Option<(Checkpoint, Position)>,
     /// When `checkpoint` was reached.
     reached_at: Instant,
+    /// The last event that was read, whoever wants it.
+    last_read: Option<KnownEvent>,
+    /// The last one that was applied.
+    last_applied: Option<KnownEvent>,
+    /// The position of the last one that was kept beside the checkpoint.
+    kept: Position,
+    /// What all who read from the source know.
+    history: Arc<History>,
     /// Whether everything that there was has been applied.
     pub(super) has_caught_up: bool,
     /// Where the reader ends.
@@ -144,18 +155,10 @@ impl Session {
             assignment.row_cache,
             &assignment.source.start(),
         )?;
-        let checkpoint = rows.checkpoint();
         let dead_letters = rows.count_dead_letters()?;
-        let position = assignment.source.position(&checkpoint)?;
-        let head = runner.runtime.block_on(assignment.source.look())?.head;
-        if position > head {
-            // It would look caught up, and skip what is appended up to there.
-            return Err(End::Retry(format!(
-                "its checkpoint is at event {position}, and the event store ends at {head}: was the \
-                 store restored from a backup, or exchanged? Use the right one, or build the read \
-                 model anew in an empty database"
-            )));
-        }
+        history::check(runner, &rows, &control)?;
+        let checkpoint = rows.checkpoint();
+        let position = runner.assignment.source.position(&checkpoint)?;
         let end = control.end();
         let skips = Skips::read(&rows, control.skips, position)?;
         runner.skips = control.skips;
@@ -175,6 +178,10 @@ impl Session {
             position,
             passed: None,
             reached_at: Instant::now(),
+            last_read: None,
+            last_applied: None,
+            kept: Position::START,
+            history: Arc::clone(runner.assignment.source.history()),
             has_caught_up: false,
             end,
             unfolded_to: approach.unfolded_to,
@@ -213,10 +220,17 @@ impl Session {
         if self.has_caught_up && self.passed.is_none() {
             self.arrive(runner, &control)?;
         }
-        match self.wait(runner, heartbeat) {
+        let wake = self.wait(runner, heartbeat);
+        // Before anything is done with what was read in a store that took the
+        // place of the other.
+        history::heed_alarms(runner)?;
+        match wake {
             Wake::Batch(batch) => self.project(runner, batch),
             Wake::Controls => Ok(()),
-            Wake::Quiet => self.settle(runner),
+            Wake::Quiet => {
+                self.settle(runner)?;
+                self.keep_last_event()
+            }
             Wake::Ended(end) => Err(end),
         }
     }
@@ -291,9 +305,11 @@ impl Session {
             mut events,
             next,
             position,
+            last,
             caught_up,
         } = portion;
         self.has_caught_up = caught_up;
+        self.last_read = last.or(self.last_read.take());
         let met = self
             .skips
             .meet(&self.rows, (self.position, position), &mut events)?;
@@ -431,6 +447,14 @@ impl Session {
                 }
             },
         };
+        // Never one before what is applied: where the store ends between the two,
+        // it would be applied again.
+        if let Some(last) = count.checked_sub(1).and_then(|last| events.get(last)) {
+            self.last_applied = Some(KnownEvent {
+                position: last.position,
+                id: last.id.to_owned(),
+            });
+        }
         let folds = self.may_fold(runner)
             && (!part.is_last
                 || batch.halt.is_some()
@@ -442,7 +466,8 @@ impl Session {
                 None => Ok(()),
             };
             let (next, position) = (part.next.clone(), part.position);
-            let folded = blame(events, self.rows.fold(fold, next, position, rate))?;
+            let event = self.last_event(position);
+            let folded = blame(events, self.rows.fold(fold, next, position, event, rate))?;
             folded.map(|()| {
                 let left_out = batch.left_out(part.position);
                 if !left_out.is_empty() {
@@ -526,13 +551,18 @@ impl Session {
         position: Position,
     ) -> Result<(), TargetError> {
         let rate = self.pace.reached(position);
+        let event = self.last_event(position);
         self.rows.commit(Step {
             writes,
             dead_letters,
             next: &next,
             position,
+            event: event.as_ref(),
             rate,
         })?;
+        if let Some(event) = event {
+            self.kept = event.position;
+        }
         self.reached(next, position);
         Ok(())
     }
@@ -550,6 +580,29 @@ impl Session {
     fn save(&mut self) -> Result<(), TargetError> {
         self.rows.flush()?;
         self.commit_passed().map(|_| ())
+    }
+
+    /// The last event up to a position that the source has shown to anybody, if
+    /// it is not kept yet.
+    fn last_event(&self, position: Position) -> Option<KnownEvent> {
+        let shown = self.history.at_or_below(position);
+        let known = [self.last_read.as_ref(), self.last_applied.as_ref()];
+        let own = known.into_iter().flatten().cloned();
+        let up_to = own.chain(shown).filter(|event| event.position <= position);
+        up_to
+            .max_by_key(|event| event.position)
+            .filter(|event| event.position > self.kept)
+    }
+
+    /// Keeps the last event before the checkpoint where the subscription left it
+    /// out: where nothing comes, the source has shown it meanwhile.
+    fn keep_last_event(&mut self) -> Result<(), End> {
+        if self.rows.folded_to().is_some() || self.last_event(self.position).is_none() {
+            return Ok(());
+        }
+        let (checkpoint, position) = (self.checkpoint.clone(), self.position);
+        let none = DeadLetterChanges::default();
+        Ok(self.commit(&[], none, checkpoint, position)?)
     }
 
     fn reached(&mut self, next: Checkpoint, position: Position) {

@@ -56,6 +56,7 @@ pub fn start(
     });
     let name = assignment.generation.projection.clone();
     let in_background = assignment.generation.state == GenerationState::Building;
+    let alarms_heeded = assignment.source.history().last_alarm();
     let mut runner = Runner {
         controls: assignment.controls.clone(),
         in_background,
@@ -69,6 +70,7 @@ pub fn start(
         reported: None,
         skips: 0,
         parking_log: ParkingLog::default(),
+        alarms_heeded,
     };
     let thread = |name: String| {
         std::thread::Builder::new()

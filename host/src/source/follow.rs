@@ -6,7 +6,7 @@ use std::time::Duration;
 use gnomon_model::{Event, Subscription};
 use tokio::sync::watch;
 
-use super::{BatchLimits, Checkpoint, Frontier, Source, SourceError, SourceErrorKind};
+use super::{Alarm, BatchLimits, Checkpoint, Frontier, Source, SourceError, SourceErrorKind};
 
 /// How large one answer may be.
 const LIMITS: BatchLimits = BatchLimits {
@@ -39,6 +39,7 @@ pub struct Follow {
     frontier: watch::Receiver<Frontier>,
     checkpoint: Checkpoint,
     subscription: Subscription,
+    alarms_heeded: u64,
 }
 
 impl Follow {
@@ -47,6 +48,7 @@ impl Follow {
     pub fn new(source: Arc<dyn Source>, after: Checkpoint, subscription: Subscription) -> Self {
         Self {
             frontier: source.frontier(),
+            alarms_heeded: source.history().last_alarm(),
             source,
             checkpoint: after,
             subscription,
@@ -67,6 +69,7 @@ impl Follow {
     pub async fn next(&mut self) -> Result<Vec<Event>, SourceError> {
         let mut backoff = BACKOFF;
         loop {
+            self.heed_alarms()?;
             // What comes after this look wakes the wait below.
             self.frontier.mark_unchanged();
             let read = self
@@ -88,11 +91,38 @@ impl Follow {
             if !batch.events.is_empty() {
                 return Ok(batch.events.iter().map(Event::from).collect());
             }
-            if batch.caught_up && self.frontier.changed().await.is_err() {
-                return Err(SourceError::refused(
-                    "the event store is no longer watched; open it again",
-                ));
+            if !batch.caught_up {
+                continue;
+            }
+            tokio::select! {
+                changed = self.frontier.changed() => if changed.is_err() {
+                    return Err(SourceError::refused(
+                        "the event store is no longer watched; open it again",
+                    ));
+                },
+                () = self.source.history().alarm_after(self.alarms_heeded) => {}
             }
         }
+    }
+
+    /// What was given out cannot be taken back, so whoever follows has to know.
+    fn heed_alarms(&mut self) -> Result<(), SourceError> {
+        let position = self.source.position(&self.checkpoint)?;
+        let last = self.source.history().last_alarm();
+        let alarms = self.source.history().alarms_after(self.alarms_heeded);
+        self.alarms_heeded = last;
+        let reason = alarms.into_iter().find_map(|alarm| match alarm {
+            Alarm::Gone(event) => Some(format!(
+                "the event store is not what it was: event {} is no longer at position {}",
+                event.id, event.position
+            )),
+            Alarm::SetBack => Some("the event store ends before what was read".to_owned()),
+            Alarm::Late(late) if late <= position => Some(format!(
+                "an event was committed at position {late} after that position had been passed as \
+                 final: some writer takes its positions outside of its transaction"
+            )),
+            Alarm::Late(_) => None,
+        });
+        reason.map_or(Ok(()), |reason| Err(SourceError::refused(reason)))
     }
 }

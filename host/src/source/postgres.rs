@@ -10,7 +10,10 @@ use gnomon_model::{Position, Subscription};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{Filling, empty_until, nothing_new, window_end};
-use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError, SourceErrorKind};
+use super::{
+    Batch, BatchLimits, Checkpoint, Frontier, History, KnownEvent, Source, SourceError,
+    SourceErrorKind,
+};
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{connect, require, store_error};
 use crate::silence::Silence;
@@ -20,6 +23,7 @@ mod checks;
 mod copied;
 mod definition;
 mod frontier;
+mod guard;
 mod pace;
 mod reading;
 mod rolled_back;
@@ -27,6 +31,7 @@ mod samples;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tripwire;
 
 use definition::{Access, Newest};
 use frontier::Request;
@@ -54,6 +59,7 @@ pub struct PostgresSource {
     frontier: watch::Receiver<Frontier>,
     looks: mpsc::Sender<Request>,
     silence: Arc<Silence>,
+    history: Arc<History>,
 }
 
 impl PostgresSource {
@@ -68,9 +74,14 @@ impl PostgresSource {
         checks::refuse_standby(&mut connection, url).await?;
         require(&mut connection, url).await?;
         let (looks, requests) = mpsc::channel(16);
-        let silence = Arc::default();
-        let (frontier, access) =
-            frontier::watch(url.clone(), requests, Arc::clone(&silence)).await?;
+        let (silence, history) = (Arc::default(), Arc::default());
+        let (frontier, access) = frontier::watch(
+            url.clone(),
+            requests,
+            Arc::clone(&silence),
+            Arc::clone(&history),
+        )
+        .await?;
         let _ = connection.close().await;
         Ok(Self {
             access,
@@ -78,6 +89,7 @@ impl PostgresSource {
             frontier,
             looks,
             silence,
+            history,
         })
     }
 
@@ -168,6 +180,26 @@ impl Source for PostgresSource {
             })
             .await?;
         Ok(filled.finish(end, safe))
+    }
+
+    fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError> {
+        let row = self.asked(|access| async move {
+            sqlx::query_as::<_, (i64, String)>(
+                "SELECT global_position::bigint, id::text FROM events \
+                 WHERE global_position <= $1 ORDER BY global_position DESC LIMIT 1",
+            )
+            .bind(up_to.to_sql())
+            .fetch_optional(&access.pool)
+            .await
+        });
+        Ok(row.await?.and_then(|(position, id)| {
+            let position = Position::from_sql(position)?;
+            Some(KnownEvent { position, id })
+        }))
     }
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {

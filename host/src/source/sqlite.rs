@@ -6,8 +6,7 @@
 //! connection has committed something.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gnomon_model::{PayloadRef, Position, Subscription};
@@ -15,16 +14,16 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use tokio::sync::watch;
 
+use self::watching::Watch;
 use super::batch::{Filling, empty_until, nothing_new, window_end};
-use super::{Batch, BatchLimits, Checkpoint, Frontier, Source, SourceError};
+use super::{Batch, BatchLimits, Checkpoint, Frontier, History, KnownEvent, Source, SourceError};
 use crate::event_store::EventStoreError;
 use crate::event_store::sqlite::{
     Layout, Scratch, blocking, event_columns, layout, open_to_read, read_event, sql_limit,
     store_error,
 };
 
-/// How often the file is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+mod watching;
 
 /// A SQLite file as a source.
 pub struct SqliteSource {
@@ -32,6 +31,7 @@ pub struct SqliteSource {
     sender: Arc<watch::Sender<Frontier>>,
     /// While one is there, the thread goes on.
     frontier: watch::Receiver<Frontier>,
+    history: Arc<History>,
 }
 
 impl SqliteSource {
@@ -53,15 +53,22 @@ impl SqliteSource {
         .await?;
         let (sender, frontier) = watch::channel(frontier_at(head));
         let sender = Arc::new(sender);
-        let thread = std::thread::Builder::new().name("sqlite-frontier".to_owned());
-        let watched = (Arc::clone(&readers), Arc::clone(&sender));
-        thread
-            .spawn(move || watch_file(&watching, &watched.0, &watched.1))
+        let history = Arc::new(History::default());
+        let watch = Watch::begin(
+            watching,
+            Arc::clone(&readers),
+            Arc::clone(&sender),
+            Arc::clone(&history),
+        );
+        std::thread::Builder::new()
+            .name("sqlite-frontier".to_owned())
+            .spawn(move || watch.run())
             .map_err(|error| SourceError::retry("cannot start a thread to watch events", error))?;
         Ok(Self {
             readers,
             sender,
             frontier,
+            history,
         })
     }
 }
@@ -82,53 +89,6 @@ fn head(connection: &Connection) -> rusqlite::Result<Position> {
         .prepare_cached("SELECT coalesce(max(global_position), 0) FROM events")?
         .query_row([], |row| row.get(0))?;
     Ok(Position::from_sql(head).unwrap_or_default())
-}
-
-fn watch_file(connection: &Connection, readers: &Readers, sender: &watch::Sender<Frontier>) {
-    let mut seen = None;
-    while !sender.is_closed() {
-        match look(connection, seen, readers) {
-            Ok((version, head)) => {
-                seen = Some(version);
-                if let Some(head) = head {
-                    publish(sender, head);
-                }
-            }
-            Err(error) => {
-                seen = None;
-                let message = match std::error::Error::source(&error) {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                };
-                sender.send_if_modified(|frontier| {
-                    let news = frontier.out_of_reach.as_ref() != Some(&message);
-                    frontier.out_of_reach = Some(message);
-                    news
-                });
-            }
-        }
-        std::thread::sleep(LOOK_INTERVAL);
-    }
-}
-
-/// The version of the file's data, and the head if that version is not the one
-/// that was seen before.
-fn look(
-    connection: &Connection,
-    seen: Option<i64>,
-    readers: &Readers,
-) -> Result<(i64, Option<Position>), EventStoreError> {
-    // The version first: a commit between the two shows again next time.
-    let version = connection
-        .prepare_cached("PRAGMA data_version")
-        .and_then(|mut version| version.query_row([], |row| row.get(0)))
-        .map_err(|error| readers.error(error))?;
-    if seen == Some(version) {
-        return Ok((version, None));
-    }
-    let head = head(connection).map_err(|error| readers.error(error))?;
-    refuse_unruly_positions(connection, readers)?;
-    Ok((version, Some(head)))
 }
 
 /// Refuses rows that would never be delivered.
@@ -163,6 +123,22 @@ fn refuse_unruly_positions(
     )))
 }
 
+/// The last event at or below a position.
+fn last_event(connection: &Connection, up_to: Position) -> rusqlite::Result<Option<KnownEvent>> {
+    connection
+        .prepare_cached(
+            "SELECT global_position, CAST(id AS TEXT) FROM events WHERE global_position <= ?1 \
+             ORDER BY global_position DESC LIMIT 1",
+        )?
+        .query_row([up_to.to_sql()], |row| {
+            Ok(KnownEvent {
+                position: Position::from_sql(row.get(0)?).unwrap_or_default(),
+                id: row.get(1)?,
+            })
+        })
+        .optional()
+}
+
 /// Moves the frontier forward; two who look at the same time may come here in
 /// the wrong order.
 fn publish(sender: &watch::Sender<Frontier>, head: Position) {
@@ -177,7 +153,19 @@ fn publish(sender: &watch::Sender<Frontier>, head: Position) {
 /// Connections for reading; as many as read at the same time.
 struct Readers {
     file: PathBuf,
-    idle: Mutex<Vec<Reading>>,
+    idle: Mutex<Idle>,
+}
+
+/// Connections that nobody uses.
+#[derive(Default)]
+struct Idle {
+    connections: Vec<Reading>,
+    /// Grows when the file at the path is no longer the one that they lead to.
+    replaced: u64,
+    /// Why there is nothing to read: the file is gone.
+    gone: Option<String>,
+    /// Whether the path led to a file when it was opened.
+    was_there: bool,
 }
 
 /// A connection, and the columns that it found in a version of the schema.
@@ -191,8 +179,21 @@ impl Readers {
     fn new(file: &Path) -> Self {
         Self {
             file: file.to_owned(),
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up all connections: the path leads to another file, or, with the
+    /// reason, to none.
+    fn give_up(&self, gone: Option<String>) {
+        let mut idle = self.idle();
+        idle.connections.clear();
+        idle.replaced += 1;
+        idle.gone = gone;
     }
 
     fn error(&self, error: rusqlite::Error) -> EventStoreError {
@@ -205,10 +206,20 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection, Layout) -> rusqlite::Result<T>,
     ) -> Result<T, EventStoreError> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let parked = idle().pop();
+        let (parked, replaced, was_there) = {
+            let mut idle = self.idle();
+            if let Some(reason) = &idle.gone {
+                return Err(EventStoreError::retry(reason.clone()));
+            }
+            (idle.connections.pop(), idle.replaced, idle.was_there)
+        };
         let mut reading = match parked {
             Some(reading) => reading,
+            None if was_there && !self.file.exists() => {
+                let file = self.file.display();
+                let reason = format!("the event store sqlite:{file} was deleted or moved");
+                return Err(EventStoreError::retry(reason));
+            }
             None => {
                 let (connection, layout) = open_to_read(&self.file)?;
                 Reading {
@@ -234,7 +245,10 @@ impl Readers {
         let result = work(connection, reading.layout).map_err(|error| self.error(error))?;
         transaction.finish().map_err(|error| self.error(error))?;
         // After an error the connection is dropped: the file may be another.
-        idle().push(reading);
+        let mut idle = self.idle();
+        if idle.replaced == replaced {
+            idle.connections.push(reading);
+        }
         Ok(result)
     }
 }
@@ -343,6 +357,16 @@ impl Source for SqliteSource {
         })
         .await?;
         Ok(batch)
+    }
+
+    fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError> {
+        let readers = Arc::clone(&self.readers);
+        let read = move || readers.read(|connection, _| last_event(connection, up_to));
+        Ok(blocking(read).await?)
     }
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {

@@ -38,6 +38,7 @@ mod failure;
 mod files;
 mod generations;
 mod goals;
+mod history;
 mod hosts;
 mod indexes;
 mod lease;
@@ -323,6 +324,18 @@ impl Target for PostgresTarget {
         control::resume(&self.registry, projection)
             .await
             .map_err(|failure| failure.into_error(&self.place, "resume a projection in"))
+    }
+
+    async fn accept_history(&self, projection: &str) -> Result<(), TargetError> {
+        history::accept(&self.registry, projection)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "accept the events in"))
+    }
+
+    async fn note_late(&self, position: Position) -> Result<(), TargetError> {
+        history::note_late(&self.registry, position)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "note a late event in"))
     }
 
     async fn dead_letters(

@@ -33,6 +33,7 @@ mod dead_letters;
 mod error;
 mod files;
 mod generations;
+mod history;
 mod host_lock;
 mod hosts;
 mod indexes;
@@ -40,6 +41,7 @@ mod lease;
 mod migrations;
 mod modules;
 mod note;
+mod place;
 mod promotion;
 mod removal;
 mod skips;
@@ -312,6 +314,17 @@ impl Target for SqliteTarget {
     async fn resume(&self, projection: &str) -> Result<(), TargetError> {
         let projection = projection.to_owned();
         self.with(move |database| control::resume(database, &projection))
+            .await
+    }
+
+    async fn accept_history(&self, projection: &str) -> Result<(), TargetError> {
+        let projection = projection.to_owned();
+        self.with(move |database| history::accept(database, &projection))
+            .await
+    }
+
+    async fn note_late(&self, position: Position) -> Result<(), TargetError> {
+        self.with(move |database| history::note_late(database, position))
             .await
     }
 

@@ -25,6 +25,7 @@ mod database;
 mod decisions;
 mod desired;
 mod given_up;
+mod histories;
 mod indexes;
 mod leases;
 mod migrations;
@@ -202,6 +203,7 @@ async fn commit(
             expected: &checkpoint(position),
             next: &checkpoint(position + 1),
             position: Position::new(position + 1).unwrap(),
+            event: None,
             dead_letters: DeadLetterChanges::default(),
             rate: 0.0,
             into_empty: false,

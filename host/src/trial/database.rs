@@ -98,6 +98,7 @@ impl StoredTables {
             dead_letters: DeadLetterChanges::default(),
             next: &Checkpoint::behind(position),
             position,
+            event: None,
             rate: 0.0,
         })
     }

@@ -48,10 +48,7 @@ impl Server {
             );
         let directory = tempfile::tempdir().unwrap();
         give_to_server(directory.path());
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
+        let port = free_port();
         let server = Self {
             binaries: PathBuf::from(binaries),
             directory,
@@ -69,6 +66,41 @@ impl Server {
         );
         server.start();
         server
+    }
+
+    /// Makes and starts a standby of it, which follows it asynchronously.
+    ///
+    /// # Panics
+    /// When it cannot be made, or does not start.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        give_to_server(directory.path());
+        let standby = Self {
+            binaries: self.binaries.clone(),
+            directory,
+            port: free_port(),
+        };
+        let primary = format!(
+            "host=127.0.0.1 port={} user=postgres dbname=postgres",
+            self.port
+        );
+        let options = ["--write-recovery-conf", "--wal-method=stream", "--no-sync"];
+        let connection = ["--checkpoint=fast", "-d", &primary];
+        standby.must("pg_basebackup", &[&options[..], &connection].concat());
+        standby.start();
+        standby
+    }
+
+    /// Makes a standby the primary, at the address of the one that it followed,
+    /// which has stopped, as a failover does.
+    ///
+    /// # Panics
+    /// When it does not start there.
+    pub fn take_over(&mut self, primary: &Self) {
+        self.port = primary.port;
+        self.start();
+        self.must("pg_ctl", &["-w", "promote"]);
     }
 
     /// Starts it again.
@@ -169,6 +201,13 @@ impl Drop for Server {
             .stderr(Stdio::null())
             .status();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port()
 }
 
 pub(super) fn give_to_server(path: &Path) {

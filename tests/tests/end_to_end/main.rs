@@ -27,6 +27,7 @@ mod foreign_writers;
 mod frozen_hosts;
 mod full_disks;
 mod generation_kills;
+mod histories;
 mod hostile;
 mod hostile_modules;
 mod hosts;

@@ -24,12 +24,12 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{ALONG_THE_INDEX, CONNECTIONS_MAX};
-use crate::connections::Connections;
+use crate::connections::{Connections, Lent};
 use crate::database_url::PostgresUrl;
 use crate::event_store::EventStoreError;
 use crate::event_store::postgres::{Layout, pool};
 use crate::silence::Silence;
-use crate::source::SourceError;
+use crate::source::{Alarm, History, SourceError};
 
 #[cfg(test)]
 mod tests;
@@ -101,6 +101,7 @@ impl Definition {
 pub(super) struct Access {
     pub(super) pool: Connections,
     pub(super) layout: Arc<Layout>,
+    history: Arc<History>,
     /// Which names the server's encoding has, as far as somebody asked.
     names: Arc<Mutex<HashMap<String, bool>>>,
 }
@@ -109,6 +110,7 @@ pub(super) struct Access {
 pub(super) struct Newest {
     url: PostgresUrl,
     silence: Arc<Silence>,
+    history: Arc<History>,
     access: RwLock<Access>,
 }
 
@@ -116,12 +118,14 @@ impl Newest {
     pub(super) fn new(
         url: &PostgresUrl,
         silence: &Arc<Silence>,
+        history: &Arc<History>,
         layout: Layout,
     ) -> Result<Arc<Self>, EventStoreError> {
         Ok(Arc::new(Self {
             url: url.clone(),
             silence: Arc::clone(silence),
-            access: RwLock::new(Access::new(url, silence, layout)?),
+            history: Arc::clone(history),
+            access: RwLock::new(Access::new(url, silence, history, layout)?),
         }))
     }
 
@@ -133,7 +137,7 @@ impl Newest {
     /// Takes note of the columns as they are now. Connections that were made
     /// before have prepared statements for others.
     pub(super) fn set(&self, layout: Layout) -> Result<(), EventStoreError> {
-        let access = Access::new(&self.url, &self.silence, layout)?;
+        let access = Access::new(&self.url, &self.silence, &self.history, layout)?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         Ok(())
     }
@@ -146,6 +150,7 @@ impl Access {
     fn new(
         url: &PostgresUrl,
         silence: &Arc<Silence>,
+        history: &Arc<History>,
         layout: Layout,
     ) -> Result<Self, EventStoreError> {
         // One watches, the others read.
@@ -155,8 +160,29 @@ impl Access {
         Ok(Self {
             pool: pool(url, &layout, readers.max(1), &ALONG_THE_INDEX, silence)?,
             layout: Arc::new(layout),
+            history: Arc::clone(history),
             names: Arc::default(),
         })
+    }
+
+    /// A connection to the store that was read before: a new one may lead
+    /// elsewhere.
+    pub(super) async fn lend(&self) -> sqlx::Result<Lent> {
+        let mut lent = self.pool.lend().await?;
+        let known = self.history.newest().filter(|_| lent.is_new());
+        if let Some(known) = known {
+            let id: Option<String> =
+                sqlx::query_scalar("SELECT id::text FROM events WHERE global_position = $1")
+                    .bind(known.position.to_sql())
+                    .fetch_optional(&mut *lent)
+                    .await?;
+            if id.as_ref() != Some(&known.id) {
+                self.history.raise(Alarm::Gone(known));
+                let reason = "a new connection leads to another event store";
+                return Err(sqlx::Error::Io(std::io::Error::other(reason)));
+            }
+        }
+        Ok(lent)
     }
 
     /// What a subscription asks for, without the names that no event can have

@@ -13,19 +13,25 @@
 //!    that will ever be there.
 //!
 //! Rows that follow on the frontier without a hole are final in any case.
+//!
+//! What that rests on cannot all be seen beforehand, so the task also watches
+//! the store itself ([`guard`](super::guard)) and the holes that it has passed
+//! ([`tripwire`](super::tripwire)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_model::Position;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::definition::{Newest, changed};
+use super::guard::{Found, Guard};
 use super::pace::rest;
 use super::rolled_back::RolledBack;
 use super::session::{Patience, Session};
 use crate::database_url::PostgresUrl;
 use crate::silence::Silence;
-use crate::source::{Frontier, SourceError, SourceErrorKind};
+use crate::source::{Alarm, Frontier, History, SourceError, SourceErrorKind};
 use crate::telemetry::chain;
 
 /// How long to wait before connecting again, at first and at most.
@@ -44,6 +50,7 @@ pub(super) async fn watch(
     url: PostgresUrl,
     requests: mpsc::Receiver<Request>,
     silence: Arc<Silence>,
+    history: Arc<History>,
 ) -> Result<(watch::Receiver<Frontier>, Arc<Newest>), SourceError> {
     let mut patience = Patience::new(Arc::clone(&silence));
     let (session, first) = loop {
@@ -53,7 +60,9 @@ pub(super) async fn watch(
             break (session, looked?);
         }
     };
-    let newest = Newest::new(&url, &silence, session.layout().clone())?;
+    let newest = Newest::new(&url, &silence, &history, session.layout().clone())?;
+    let mut rolled_back = RolledBack::default();
+    rolled_back.tripwire.begins_behind(first.safe);
     let (sender, receiver) = watch::channel(first);
     let task = Task {
         url,
@@ -61,8 +70,11 @@ pub(super) async fn watch(
         sender,
         requests,
         pending: Vec::new(),
-        rolled_back: RolledBack::default(),
+        rolled_back,
         patience,
+        guard: Guard::new(Arc::clone(&history)),
+        history,
+        begins_afresh: false,
     };
     tokio::spawn(task.run(session));
     Ok((receiver, newest))
@@ -76,6 +88,10 @@ struct Task {
     pending: Vec<Request>,
     rolled_back: RolledBack,
     patience: Patience,
+    guard: Guard,
+    history: Arc<History>,
+    /// Whether nothing is known yet of the store: it took another's place.
+    begins_afresh: bool,
 }
 
 /// Why the task woke up.
@@ -97,6 +113,7 @@ impl Task {
             let has_doubts = self.pending.iter().any(|request| request.doubts);
             let is_outdated = session.is_outdated() || has_doubts;
             drop(session);
+            self.guard.hasten();
             session = match self.reconnect(error, is_outdated).await {
                 Some(session) => session,
                 None => return,
@@ -114,17 +131,25 @@ impl Task {
             if self.pending.iter().any(|request| request.doubts) {
                 return Err(changed(&self.url));
             }
-            let safe = self.sender.borrow().safe;
-            let explain = !self.pending.is_empty();
-            let frontier = session
-                .look(safe, &mut self.rolled_back, explain, &mut self.patience)
-                .await?;
+            let frontier = match self.look(session).await? {
+                Some(frontier) => frontier,
+                None => continue,
+            };
             self.publish(&frontier);
             for request in self.pending.drain(..) {
                 // Whoever asked may have gone away.
                 let _ = request.answer.send(Ok(frontier.clone()));
             }
-            // After the news, which must not wait for it.
+            // After the news, which must not wait for them.
+            let tripwire = &mut self.rolled_back.tripwire;
+            if let Some(position) = session.filled(tripwire, &mut self.patience).await? {
+                tracing::error!(
+                    "an event was committed at position {position}, which had been passed as \
+                     final: some writer takes its positions outside of the transaction that \
+                     inserts the events; every projection that has passed it halts"
+                );
+                self.history.raise(Alarm::Late(position));
+            }
             session
                 .count_rolled_back(&mut self.rolled_back, &mut self.patience)
                 .await?;
@@ -134,6 +159,90 @@ impl Task {
                 Wake::Closed => return Ok(()),
             }
         }
+    }
+
+    /// One look; `None` if there has to be another one.
+    async fn look(&mut self, session: &mut Session) -> Result<Option<Frontier>, SourceError> {
+        let known = self.sender.borrow().clone();
+        if self.guard.is_due() {
+            match session.guard(&mut self.guard, &mut self.patience).await? {
+                Found::OtherStore(event) => {
+                    return Err(self.begin_afresh(&format!(
+                        "event {} is no longer at position {}",
+                        event.id, event.position
+                    )));
+                }
+                Found::BeyondSequence { row, drawn } => {
+                    let stopped = session.stopped(&known, row, drawn);
+                    if known.waiting_for != stopped.waiting_for
+                        && let Some(reason) = &stopped.waiting_for
+                    {
+                        tracing::error!("{reason}");
+                    }
+                    self.guard.hasten();
+                    return Ok(Some(stopped));
+                }
+                Found::Well(head) => {
+                    let is_asked = !self.pending.is_empty();
+                    let is_at_rest = session.is_at_rest(head, known.safe);
+                    let has_nothing_to_say =
+                        known.out_of_reach.is_none() && known.waiting_for.is_none();
+                    if is_at_rest && !is_asked && has_nothing_to_say {
+                        return Ok(Some(known));
+                    }
+                }
+            }
+        }
+        let explain = !self.pending.is_empty();
+        let (safe, patience) = (known.safe, &mut self.patience);
+        if self.begins_afresh {
+            let frontier = session.first_look(patience).await?;
+            self.begins_afresh = false;
+            self.rolled_back.tripwire.begins_behind(frontier.safe);
+            return Ok(Some(frontier));
+        }
+        let rolled_back = &mut self.rolled_back;
+        let frontier = session.look(safe, rolled_back, explain, patience).await?;
+        if frontier.head >= safe {
+            return Ok(Some(frontier));
+        }
+        // Either the last event that was shown is gone, or the sequence was set
+        // behind rows, both of which the guard finds. Or only numbers are gone
+        // that had no event.
+        self.guard.hasten();
+        match session.guard(&mut self.guard, &mut self.patience).await? {
+            Found::Well(head) if head < safe => {
+                self.history.raise(Alarm::SetBack);
+                Err(self.begin_afresh(&format!(
+                    "its positions end at {head}, and position {safe} was read already"
+                )))
+            }
+            Found::OtherStore(event) => Err(self.begin_afresh(&format!(
+                "event {} is no longer at position {}",
+                event.id, event.position
+            ))),
+            Found::Well(_) => Ok(None),
+            Found::BeyondSequence { row, drawn } => {
+                self.guard.hasten();
+                Ok(Some(session.stopped(&known, row, drawn)))
+            }
+        }
+    }
+
+    /// Forgets what is known of the store, which is not the one that it was. The
+    /// projections decide for themselves what that means for them.
+    fn begin_afresh(&mut self, reason: &str) -> SourceError {
+        self.begins_afresh = true;
+        self.rolled_back.tripwire.clear();
+        let mut frontier = self.sender.borrow().clone();
+        frontier.safe = Position::START;
+        frontier.head = Position::START;
+        self.publish(&frontier);
+        tracing::error!(
+            "the event store is not what it was: {reason}; it was restored, failed over, emptied or \
+             exchanged"
+        );
+        SourceError::retry("the event store is not what it was", reason.to_owned())
     }
 
     async fn wait(&mut self, session: &mut Session) -> Wake {

@@ -116,7 +116,7 @@ async fn read_few(
              ORDER BY global_position LIMIT $5",
         event_columns(&access.layout, subscription.metadata)
     );
-    let mut lent = access.pool.lend().await?;
+    let mut lent = access.lend().await?;
     let mut rows = sqlx::query(AssertSqlSafe(statement))
         .bind(after.to_sql())
         .bind(end.to_sql())
@@ -164,7 +164,7 @@ async fn read_many(
         event_columns(&access.layout, subscription.metadata),
         sql_limit(filling.wanted()),
     );
-    let mut lent = access.pool.lend().await?;
+    let mut lent = access.lend().await?;
     let mut messages = lent.copy_out_raw(&statement).await?;
     let (mut copied, mut cells) = (Copied::default(), Vec::new());
     let (mut scratch, mut has_room) = (Scratch::default(), true);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use gnomon_model::Position;
 use sqlx::postgres::PgConnection;
 
+use super::tripwire::Tripwire;
+
 /// Events that one query counts: the next look must not wait for long. The holes
 /// between them may be of any size.
 const COUNT_MAX_ROWS: i64 = 10_000;
@@ -22,6 +24,8 @@ pub(super) struct RolledBack {
     /// counted.
     uncounted: Option<(Position, Position)>,
     logged: Option<(Instant, u64)>,
+    /// Watches the same positions.
+    pub(super) tripwire: Tripwire,
 }
 
 impl RolledBack {
@@ -36,6 +40,7 @@ impl RolledBack {
     /// The frontier has passed the positions behind `after` up to `until`, and
     /// some of them may hold no event.
     pub(super) fn passed(&mut self, after: Position, until: Position) {
+        self.tripwire.passed(after, until);
         // What lies between two such stretches has no holes, so counting it
         // too does no harm.
         let (after, _) = self.uncounted.unwrap_or((after, until));

@@ -14,9 +14,11 @@ use super::checks::{DRAWN, Watched, drawn, watched};
 use super::definition::{
     COMPARE_EVERY, FINGERPRINT, HAS_SCHEMA_VERSION, IS_SAME_SEQUENCE, IS_SAME_TABLE, changed,
 };
+use super::guard::{Found, Guard, beyond_sequence};
 use super::pace::Pace;
 use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
+use super::tripwire::Tripwire;
 use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{CHANNEL, Layout, listener, store_error};
 use crate::postgres::sessions;
@@ -144,6 +146,55 @@ impl Session {
         looked.ok_or_else(|| changed(&url))
     }
 
+    /// Whether the store is still the one that it was.
+    pub(super) async fn guard(
+        &mut self,
+        guard: &mut Guard,
+        patience: &mut Patience,
+    ) -> Result<Found, SourceError> {
+        let url = self.url.clone();
+        let look = async {
+            guard
+                .look(self.listener.acquire().await?, &self.watched)
+                .await
+        };
+        patience.wait(&url, look).await
+    }
+
+    /// Whether the last look saw this head, and everything up to it is final.
+    pub(super) fn is_at_rest(&self, head: Position, safe: Position) -> bool {
+        self.head == head && safe == head && self.samples.is_empty()
+    }
+
+    /// The frontier of a store that cannot be read on, with the reason.
+    pub(super) fn stopped(&self, frontier: &Frontier, row: Position, drawn: Position) -> Frontier {
+        Frontier {
+            head: row.max(frontier.head),
+            waiting_for: Some(beyond_sequence(&self.watched.sequence, row, drawn)),
+            out_of_reach: None,
+            ..frontier.clone()
+        }
+    }
+
+    /// The first of the positions that were passed without an event and have one
+    /// now.
+    pub(super) async fn filled(
+        &mut self,
+        tripwire: &mut Tripwire,
+        patience: &mut Patience,
+    ) -> Result<Option<Position>, SourceError> {
+        if tripwire.is_idle() {
+            return Ok(None);
+        }
+        let url = self.url.clone();
+        let look = async {
+            let connection = self.listener.acquire().await?;
+            tripwire.find_holes(connection).await?;
+            tripwire.look(connection).await
+        };
+        patience.wait(&url, look).await
+    }
+
     /// Counts some of the positions that were passed without an event.
     pub(super) async fn count_rolled_back(
         &mut self,
@@ -181,12 +232,7 @@ impl Session {
             ..Frontier::default()
         };
         if head < safe {
-            frontier.waiting_for = Some(format!(
-                "the position sequence {} stands at {head}, but position {safe} was read already: \
-                 it was set back, or the database was restored from a backup; rebuild the \
-                 projections, or set the sequence beyond {safe}",
-                self.watched.sequence
-            ));
+            // The task looks at once what that means.
             return Ok(Some(frontier));
         }
         if head > safe {
@@ -201,6 +247,9 @@ impl Session {
                 let free = self.samples.look(head, &writers);
                 if let Some(free) = free.filter(|free| *free > frontier.safe) {
                     rolled_back.passed(frontier.safe, free);
+                    // Before anybody may pass them: a hole that is filled a
+                    // moment later is one that was passed.
+                    rolled_back.tripwire.find_holes(connection).await?;
                     let looked =
                         head_and_prefix_end(connection, &self.watched, free, false).await?;
                     let Some((_, end)) = looked else {

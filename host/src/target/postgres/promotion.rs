@@ -176,7 +176,8 @@ async fn is_behind(
     live: GenerationId,
 ) -> sqlx::Result<bool> {
     let positions: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT generation, position FROM gnomon.checkpoints
+        // One that has read what the store has lost can be any distance ahead.
+        "SELECT generation, CASE WHEN set_back THEN 0 ELSE position END FROM gnomon.checkpoints
          WHERE generation = ANY ($1) ORDER BY generation FOR UPDATE",
     )
     .bind([candidate.to_sql(), live.to_sql()])

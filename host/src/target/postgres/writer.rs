@@ -14,6 +14,7 @@ use super::commit::Commits;
 use super::dead_letters;
 use super::error::failed;
 use super::failure::Failure;
+use super::history;
 use super::indexes;
 use super::page::Page;
 use super::parameters::{bind_keys, chunks};
@@ -27,7 +28,7 @@ use crate::generation::Lease;
 use crate::silence::Silence;
 use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
-use crate::target::{Commit, TargetError, Writer};
+use crate::target::{Commit, KeptHistory, TargetError, Writer};
 
 pub(super) struct PostgresWriter {
     pool: Connections,
@@ -222,6 +223,23 @@ impl Writer for PostgresWriter {
         stored
             .map(Checkpoint::from_stored)
             .ok_or_else(|| fenced(self.lease.generation))
+    }
+
+    async fn history(&mut self) -> Result<KeptHistory, TargetError> {
+        let lease = self.lease;
+        let read = || history::kept(&self.pool, lease);
+        let kept = self.silence.retry(read).await;
+        kept.map_err(failed(&self.place, "read a checkpoint from"))?
+            .ok_or_else(|| fenced(lease.generation))
+    }
+
+    async fn keep_history(&mut self, kept: &KeptHistory) -> Result<(), TargetError> {
+        let lease = self.lease;
+        let is_kept = history::keep(&self.pool, lease, kept).await;
+        match is_kept.map_err(failed(&self.place, "write a checkpoint to"))? {
+            true => Ok(()),
+            false => Err(fenced(lease.generation)),
+        }
     }
 
     async fn rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::error::failed;
 use super::host_lock::HostLock;
 use super::migrations;
+use super::place::Place;
 use crate::sqlite_file;
 use crate::target::registry::{check_is_current, shown};
 use crate::target::{TargetError, TargetErrorKind};
@@ -29,6 +30,8 @@ const PREPARED_STATEMENTS_MAX: usize = 1_000;
 pub(super) struct Database {
     /// The file, absolute, so that every path to it means the same.
     pub(super) file: PathBuf,
+    /// Where it was found.
+    pub(super) place: Place,
     /// Held while one of this process writes. SQLite has one writer at a time
     /// and lets others poll for their turn; waiting here is orderly.
     pub(super) gate: Arc<Gate>,
@@ -67,6 +70,7 @@ impl Database {
         migrations::bring_up_to_date(&mut connection, &file)?;
         Ok(Self {
             host_lock: Mutex::new(HostLock::beside(&file)),
+            place: Place::of(&file),
             gate: Arc::new(Gate::default()),
             connection: Mutex::new(connection),
             file,
@@ -99,6 +103,7 @@ impl Database {
         action: &str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, TargetError> {
+        self.place.check()?;
         work(&held(&self.connection)).map_err(failed(&self.file, action))
     }
 
@@ -108,6 +113,7 @@ impl Database {
         action: &str,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, TargetError> {
+        self.place.check()?;
         let mut connection = held(&self.connection);
         let _turn = self.gate.enter();
         let attempt = || {

@@ -110,7 +110,8 @@ fn is_behind(
     live: GenerationId,
 ) -> rusqlite::Result<bool> {
     connection.query_row(
-        "SELECT a.position < b.position FROM gnomon_checkpoints a, gnomon_checkpoints b
+        // One that has read what the store has lost can be any distance ahead.
+        "SELECT a.position < b.position AND NOT b.set_back FROM gnomon_checkpoints a, gnomon_checkpoints b
          WHERE a.generation = ?1 AND b.generation = ?2",
         [generation.to_sql(), live.to_sql()],
         |row| row.get(0),

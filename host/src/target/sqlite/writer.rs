@@ -18,18 +18,21 @@ use super::cell::{Cell, read};
 use super::database::{Database, Gate, connect};
 use super::dead_letters;
 use super::error::failed;
+use super::history;
 use super::indexes::{self, KnownIndexes};
 use super::lease::is_ours;
+use super::place::Place;
 use super::skips;
 use super::statements::{Statements, sorts_by_text};
 use crate::dead_letter::{DeadLetter, PageLimits, RetryRequest, Skip};
 use crate::generation::Lease;
 use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
-use crate::target::{Commit, TargetError, Writer};
+use crate::target::{Commit, KeptHistory, TargetError, Writer};
 
 pub(super) struct SqliteWriter {
     file: PathBuf,
+    place: Place,
     gate: Arc<Gate>,
     connection: Connection,
     lease: Lease,
@@ -46,6 +49,7 @@ impl SqliteWriter {
     ) -> Result<Self, TargetError> {
         Ok(Self {
             file: database.file.clone(),
+            place: database.place.clone(),
             gate: Arc::clone(&database.gate),
             connection: connect(&database.file)?,
             lease,
@@ -153,6 +157,7 @@ impl SqliteWriter {
 
     fn write(&mut self, commit: Commit<'_>) -> Result<(), TargetError> {
         let failed = failed(&self.file, "commit a batch to");
+        self.place.check()?;
         let _turn = self.gate.enter();
         let transaction = self
             .connection
@@ -199,6 +204,21 @@ impl Writer for SqliteWriter {
                 rusqlite::Error::QueryReturnedNoRows => fenced(self.lease.generation),
                 error => failed(&self.file, "read a checkpoint from")(error),
             })
+    }
+
+    async fn history(&mut self) -> Result<KeptHistory, TargetError> {
+        let kept = history::kept(&self.connection, self.lease);
+        kept.map_err(failed(&self.file, "read a checkpoint from"))?
+            .ok_or_else(|| fenced(self.lease.generation))
+    }
+
+    async fn keep_history(&mut self, kept: &KeptHistory) -> Result<(), TargetError> {
+        let _turn = self.gate.enter();
+        let is_kept = history::keep(&self.connection, self.lease, kept);
+        match is_kept.map_err(failed(&self.file, "write a checkpoint to"))? {
+            true => Ok(()),
+            false => Err(fenced(self.lease.generation)),
+        }
     }
 
     async fn rows(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
@@ -288,6 +308,8 @@ fn move_checkpoint(
         .prepare_cached(
             "UPDATE gnomon_checkpoints
              SET checkpoint = ?4, position = ?5, rate = ?6,
+                 event_position = coalesce(?7, event_position),
+                 event_id = coalesce(?8, event_id),
                  updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
              WHERE generation = ?1 AND epoch = ?2 AND checkpoint = ?3",
         )?
@@ -298,6 +320,8 @@ fn move_checkpoint(
             commit.next.as_str(),
             commit.position.to_sql(),
             commit.rate,
+            commit.event.map(|event| event.position.to_sql()),
+            commit.event.map(|event| event.id.as_str()),
         ])?;
     Ok(moved == 1)
 }

@@ -21,6 +21,7 @@ async fn fill(started: &mut Started, writes: &[TableWrites]) -> Result<(), Targe
             expected: &checkpoint(0),
             next: &checkpoint(1),
             position: Position::new(1).unwrap(),
+            event: None,
             dead_letters: DeadLetterChanges::default(),
             rate: 0.0,
             into_empty: true,

@@ -63,6 +63,7 @@ impl Started {
                 expected: &expected,
                 next: &checkpoint(to),
                 position: position(to),
+                event: None,
                 dead_letters: changes,
                 rate: 0.0,
                 into_empty: false,

@@ -342,6 +342,7 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
             expected: &checkpoint(0),
             next: &next,
             position: Position::new(1).unwrap(),
+            event: None,
             dead_letters: DeadLetterChanges::default(),
             rate: 1234.5,
             into_empty: false,

@@ -43,6 +43,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
             expected: &expected,
             next: &next,
             position: Position::new(1).unwrap(),
+            event: None,
             dead_letters: DeadLetterChanges::default(),
             rate: 0.0,
             into_empty,
