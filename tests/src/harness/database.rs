@@ -234,14 +234,17 @@ impl Database {
     pub fn make_event_store(&self) {
         if !self.has_table("events") {
             let url = self.url().parse().unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime
-                .block_on(async { gnomon::event_store::open(&url).await.map(drop) })
-                .unwrap();
+            block_on(async { gnomon::event_store::open(&url).await.map(drop) }).unwrap();
         }
+    }
+
+    /// Makes the registry, as a host does that starts.
+    ///
+    /// # Panics
+    /// When the database refuses it.
+    pub fn make_registry(&self) {
+        let url = self.url().parse().unwrap();
+        block_on(async { gnomon::target::open(&url).await.map(drop) }).unwrap();
     }
 
     /// Whether there is a table of this name.
@@ -259,6 +262,14 @@ impl Database {
         };
         self.number(&sql) > 0
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
 }
 
 impl Drop for Database {

@@ -189,7 +189,8 @@ fn a_stream_that_begins_at_version_0_is_read_and_guarded() {
             "TEXT"
         };
         installation.events.execute(&format!(
-            "CREATE TABLE events (id {id} NOT NULL UNIQUE, stream_id VARCHAR(255) NOT NULL, \
+            "DROP TABLE events;
+             CREATE TABLE events (id {id} NOT NULL UNIQUE, stream_id VARCHAR(255) NOT NULL, \
                event_type VARCHAR(255) NOT NULL, event_data {json} NOT NULL, metadata {json}, \
                version BIGINT NOT NULL, global_position {position}, \
                created_at {time} NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (stream_id, version));

@@ -173,6 +173,8 @@ impl Task {
                     )));
                 }
                 Found::BeyondSequence { row, drawn } => {
+                    // Another sequence may hand out the positions now.
+                    session.compare(known.safe, &mut self.patience).await?;
                     let stopped = session.stopped(&known, row, drawn);
                     if known.waiting_for != stopped.waiting_for
                         && let Some(reason) = &stopped.waiting_for
@@ -223,6 +225,7 @@ impl Task {
             ))),
             Found::Well(_) => Ok(None),
             Found::BeyondSequence { row, drawn } => {
+                session.compare(safe, &mut self.patience).await?;
                 self.guard.hasten();
                 Ok(Some(session.stopped(&known, row, drawn)))
             }

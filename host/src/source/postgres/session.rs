@@ -161,6 +161,28 @@ impl Session {
         patience.wait(&url, look).await
     }
 
+    /// Makes sure that the table and its sequence are those that are watched.
+    ///
+    /// # Errors
+    /// When they have changed, or the connection is lost.
+    pub(super) async fn compare(
+        &mut self,
+        safe: Position,
+        patience: &mut Patience,
+    ) -> Result<(), SourceError> {
+        let url = self.url.clone();
+        let compare = async {
+            let connection = self.listener.acquire().await?;
+            let looked = head_and_prefix_end(connection, &self.watched, safe, true).await?;
+            Ok(looked.is_none())
+        };
+        self.is_outdated = patience.wait(&url, compare).await?;
+        if self.is_outdated {
+            return Err(changed(&url));
+        }
+        Ok(())
+    }
+
     /// Whether the last look saw this head, and everything up to it is final.
     pub(super) fn is_at_rest(&self, head: Position, safe: Position) -> bool {
         self.head == head && safe == head && self.samples.is_empty()
