@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::configuration::{self, Configuration};
 use crate::process_limits;
+use crate::readable::indented;
 use crate::telemetry::{self, LogFormat, chain};
 
 mod append;
@@ -182,7 +183,7 @@ impl CommandLine {
                 output::say(&format!(
                     "{}: {}",
                     style::error("error"),
-                    chain(error.as_ref())
+                    indented(&chain(error.as_ref()))
                 ));
                 ExitCode::FAILURE
             }

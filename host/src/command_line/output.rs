@@ -6,6 +6,7 @@ use anstream::adapter::strip_str;
 
 use super::progress::LogWriter;
 use super::style;
+use crate::readable::Readable;
 
 /// A writer for results.
 ///
@@ -19,9 +20,10 @@ pub(super) struct Output<W> {
     is_closed: bool,
 }
 
-/// Standard output, with colours on a terminal only.
-pub(super) fn stdout() -> Output<anstream::Stdout> {
-    Output::new(anstream::stdout())
+/// Standard output, with colours on a terminal only, and safe to show whatever
+/// is written.
+pub(super) fn stdout() -> Output<Readable<anstream::Stdout>> {
+    Output::new(Readable::new(anstream::stdout()))
 }
 
 /// Writes what standard output still holds back.

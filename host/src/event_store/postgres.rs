@@ -30,7 +30,7 @@ mod schema;
 mod waking;
 
 pub(crate) use connection::{connect, listener, pool, store_error};
-pub(crate) use rows::{Cells, Scratch, event_columns, read_event};
+pub(crate) use rows::{Cells, Scratch, checked_event_columns, event_columns, read_event};
 use schema::ensure;
 pub(crate) use schema::{Layout, layout, require};
 pub(crate) use waking::CHANNEL;

@@ -45,6 +45,11 @@ impl Filling {
         }
     }
 
+    /// Forgets what was read.
+    pub(super) fn begin_again(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
     /// How many events to ask for.
     pub(super) fn wanted(&self) -> usize {
         self.limits.events.max(1)

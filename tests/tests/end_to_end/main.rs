@@ -49,6 +49,7 @@ mod rebuilds;
 mod removals;
 mod rights;
 mod rollbacks;
+mod safe_output;
 mod same_rows;
 mod secrets;
 mod silent_connections;

@@ -15,20 +15,28 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const EVENT_ID: &str = "00000000-0000-4000-9000-00000000b0b0";
 
 /// What a foreign writer inserts: some hundred bytes of `jsonb` that PostgreSQL
-/// sends as 131 MB, and a text of 100 MB, which SQLite can only have as it is.
-const fn bomb(system: System) -> &'static str {
-    match system {
-        System::Postgres => "('[' || repeat('1e131071,', 1000) || '0]')::jsonb",
-        System::Sqlite => "'\"' || replace(hex(zeroblob(50000000)), '00', 'xx') || '\"'",
-    }
-}
+/// sends as 131 MB, some thousand that it fails to send, as they are more than a
+/// gigabyte, and a text of 100 MB, which SQLite can only have as it is.
+const BOMBS: [(System, &str); 3] = [
+    (
+        System::Postgres,
+        "('[' || repeat('1e131071,', 1000) || '0]')::jsonb",
+    ),
+    (
+        System::Postgres,
+        "('[' || repeat('1e131071,', 9000) || '0]')::jsonb",
+    ),
+    (
+        System::Sqlite,
+        "'\"' || replace(hex(zeroblob(50000000)), '00', 'xx') || '\"'",
+    ),
+];
 
-fn insert_bomb(installation: &Installation, system: System) {
+fn insert_bomb(installation: &Installation, system: System, bomb: &str) {
     installation.events.execute(&format!(
         "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version, \
            schema_version, created_at) \
-         VALUES ('{EVENT_ID}', 'Abuse-bomb', 'Abuse', 'Bomb', {}, '{{}}', 1, 1, {})",
-        bomb(system),
+         VALUES ('{EVENT_ID}', 'Abuse-bomb', 'Abuse', 'Bomb', {bomb}, '{{}}', 1, 1, {})",
         match system {
             System::Postgres => "clock_timestamp()",
             System::Sqlite => "'2025-01-15T10:30:00.000000Z'",
@@ -36,7 +44,7 @@ fn insert_bomb(installation: &Installation, system: System) {
     ));
 }
 
-fn meets_a_bomb(system: System) {
+fn meets(system: System, bomb: &str) {
     let installation = Installation::new(system, system)
         .with_examples()
         .with_module("guest.wasm", &guest("abuses"));
@@ -50,11 +58,11 @@ fn meets_a_bomb(system: System) {
         installation.succeed(&["append", "--file", "orders.ndjson"]);
     };
     append();
-    insert_bomb(&installation, system);
-    let bomb = installation.head();
+    insert_bomb(&installation, system, bomb);
+    let place = installation.head();
     append();
     let head = installation.head();
-    assert_eq!(head, bomb + 50);
+    assert_eq!(head, place + 50);
     for start in ["the first", "the second"] {
         let when = format!("{start} start on {system:?}");
         let host = installation.start_host();
@@ -63,9 +71,10 @@ fn meets_a_bomb(system: System) {
         }
         let status = installation.wait_for_status("abuses", STATUS_LIMIT, |status| {
             let cause = status["cause"].as_str().unwrap_or_default();
-            cause.contains(&format!("event {bomb}")) && cause.contains("16777216 bytes")
+            cause.contains(&format!("event {place}")) && cause.contains("16777216")
         });
-        assert_eq!(status["position"], bomb - 1, "{when}: {status}");
+        let position = status["position"].as_i64().unwrap();
+        assert!(position < place, "{when}: {status}");
         let (host, _) = host.terminate(STOP_LIMIT);
         assert_eq!(host.code, Some(0), "{when}: {host:?}");
         println!("{when}: {} MB", host.memory / 1_000_000);
@@ -79,7 +88,7 @@ fn meets_a_bomb(system: System) {
 
 #[test]
 fn a_foreign_event_that_expands_stops_one_projection_and_no_host() {
-    for system in [System::Sqlite, System::Postgres] {
-        meets_a_bomb(system);
+    for (system, bomb) in BOMBS {
+        meets(system, bomb);
     }
 }

@@ -15,11 +15,56 @@ const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 const JSONB_VERSION: u8 = 1;
 /// What may be sent of an event's data, with the version of its format.
 const SENT_BYTES_MAX: usize = EVENT_BYTES_MAX + size_of::<u8>();
+/// No event with so many digits can be sent, and none with fewer is too long for
+/// the server to look at.
+const EXPANDED_BYTES_MAX: usize = 500_000_000;
 
 /// The columns that [`read_event`] reads. The server converts only what it
 /// must: to `extract` an epoch is arithmetic with decimals, for each row, and
 /// even an empty text is converted where a null is not.
 pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
+    columns(layout, metadata, |_, bytes| bounded(bytes))
+}
+
+/// The same, for a server that failed to send an event as it would take more
+/// than PostgreSQL's gigabyte. It looks at each number, which takes time.
+pub(crate) fn checked_event_columns(layout: &Layout, metadata: bool) -> String {
+    columns(layout, metadata, |column, bytes| {
+        let is_jsonb = match column {
+            "metadata" => layout.metadata_type == "jsonb",
+            _ => layout.has_jsonb(),
+        };
+        match is_jsonb {
+            true => format!(
+                "CASE WHEN {} > {EXPANDED_BYTES_MAX} \
+                 THEN convert_to(repeat('x', {}), 'UTF8') ELSE {} END",
+                digits(column),
+                SENT_BYTES_MAX + 1,
+                bounded(bytes)
+            ),
+            false => bounded(bytes),
+        }
+    })
+}
+
+/// About how many digits the numbers of a `jsonb` have when they are sent. In
+/// its binary form a number says so without being written out: by the weight of
+/// its first digit, to the base 10,000, and by its decimal places.
+fn digits(column: &str) -> String {
+    format!(
+        "(SELECT coalesce(sum(\
+           greatest(((get_byte(n, 2) * 256 + get_byte(n, 3) + 32768) % 65536 - 32767) * 4, 1) \
+           + get_byte(n, 6) * 256 + get_byte(n, 7)), 0) \
+         FROM (SELECT numeric_send(v::numeric) AS n FROM jsonb_path_query({column}, \
+           'strict $.** ? (@.type() == \"number\")') AS v) AS numbers)"
+    )
+}
+
+fn columns(
+    layout: &Layout,
+    metadata: bool,
+    sent: impl Fn(&'static str, &'static str) -> String,
+) -> String {
     format!(
         "global_position::bigint, {}, stream_id::text, event_type::text, version::bigint, \
          {}::int, {}, {}, {}",
@@ -29,13 +74,16 @@ pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
         } else {
             "1"
         },
-        bounded(match () {
-            () if layout.has_jsonb() => "jsonb_send(event_data)",
-            () if layout.has_bytes() => "event_data",
-            () => "textsend(event_data::text)",
-        }),
+        sent(
+            "event_data",
+            match () {
+                () if layout.has_jsonb() => "jsonb_send(event_data)",
+                () if layout.has_bytes() => "event_data",
+                () => "textsend(event_data::text)",
+            }
+        ),
         if metadata {
-            bounded("textsend(coalesce(metadata::text, '{}'))")
+            sent("metadata", "textsend(coalesce(metadata::text, '{}'))")
         } else {
             "NULL::text".to_owned()
         },

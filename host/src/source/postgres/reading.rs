@@ -10,7 +10,9 @@ use sqlx::AssertSqlSafe;
 
 use super::copied::Copied;
 use super::definition::Access;
-use crate::event_store::postgres::{Scratch, event_columns, read_event, sql_limit};
+use crate::event_store::postgres::{
+    Cells, Scratch, checked_event_columns, event_columns, read_event, sql_limit,
+};
 use crate::source::batch::Filling;
 
 /// Up to so many positions are read by a prepared statement: to plan a `COPY`
@@ -21,6 +23,12 @@ const FEW_POSITIONS: u64 = 200;
 /// events must be missing: more than a server sends in that time.
 const GULP_TIME: Duration = Duration::from_millis(1);
 const GULP_EVENTS: usize = 800;
+
+/// What is still read behind a full page, so that the connection can be used
+/// again. Where events are large, a new connection costs less than the rest.
+const UNWANTED_BYTES_MAX: usize = 16 << 20;
+/// The place of the data among the columns.
+const DATA: usize = 6;
 
 /// The part of a stream's id before its first `-`.
 const CATEGORY: &str = "split_part(stream_id, '-', 1)";
@@ -38,15 +46,37 @@ pub(super) async fn read(
         return Ok(());
     };
     let subscription = subscription.as_ref();
-    if end.get() - after.get() <= FEW_POSITIONS {
-        read_few(access, range, subscription, filling).await?;
-    } else {
-        read_many(access, range, subscription, filling).await?;
+    let is_few = end.get() - after.get() <= FEW_POSITIONS;
+    let mut columns = event_columns(&access.layout, subscription.metadata);
+    loop {
+        let read = match is_few {
+            true => read_few(access, range, subscription, filling, &columns).await,
+            false => read_many(access, range, subscription, filling, &columns).await,
+        };
+        let checked = checked_event_columns(&access.layout, subscription.metadata);
+        match read {
+            Err(error) if is_beyond_the_server(&error) && columns != checked => {
+                filling.begin_again();
+                columns = checked;
+            }
+            read => break read?,
+        }
     }
     if access.layout.has_unique_positions {
         return Ok(());
     }
     refuse_repeated_end(access, filling).await
+}
+
+/// Whether the server cannot build what it was asked for in its memory.
+fn is_beyond_the_server(error: &sqlx::Error) -> bool {
+    const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+    const OUT_OF_MEMORY: &str = "53200";
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(
+        code.as_deref(),
+        Some(PROGRAM_LIMIT_EXCEEDED | OUT_OF_MEMORY)
+    )
 }
 
 /// Adds an event, unless its position is that of the one before.
@@ -108,13 +138,13 @@ async fn read_few(
     (after, end): (Position, Position),
     subscription: &Subscription,
     filling: &mut Filling,
+    columns: &str,
 ) -> sqlx::Result<()> {
     let statement = format!(
-        "SELECT {} FROM events WHERE global_position > $1 AND global_position <= $2 \
+        "SELECT {columns} FROM events WHERE global_position > $1 AND global_position <= $2 \
              AND (cardinality($3::text[]) = 0 OR event_type = ANY ($3)) \
              AND (cardinality($4::text[]) = 0 OR {CATEGORY} = ANY ($4)) \
-             ORDER BY global_position LIMIT $5",
-        event_columns(&access.layout, subscription.metadata)
+             ORDER BY global_position LIMIT $5"
     );
     let mut lent = access.lend().await?;
     let mut rows = sqlx::query(AssertSqlSafe(statement))
@@ -124,11 +154,16 @@ async fn read_few(
         .bind(&subscription.categories)
         .bind(sql_limit(filling.wanted()))
         .fetch(&mut *lent);
-    let (mut scratch, mut has_room) = (Scratch::default(), true);
+    let (mut scratch, mut has_room, mut unwanted) = (Scratch::default(), true, 0);
     while let Some(row) = rows.try_next().await? {
         if has_room {
             let event = read_event(&row, &access.layout, &mut scratch)?;
             has_room = add(filling, event)?;
+            continue;
+        }
+        unwanted += Cells::cell(&row, DATA)?.map_or(0, <[u8]>::len);
+        if unwanted > UNWANTED_BYTES_MAX {
+            return Ok(());
         }
     }
     drop(rows);
@@ -143,6 +178,7 @@ async fn read_many(
     (after, end): (Position, Position),
     subscription: &Subscription,
     filling: &mut Filling,
+    columns: &str,
 ) -> sqlx::Result<()> {
     let mut conditions = format!(
         "global_position > {} AND global_position <= {}",
@@ -159,16 +195,21 @@ async fn read_many(
         }
     }
     let statement = format!(
-        "COPY (SELECT {} FROM events WHERE {conditions} ORDER BY global_position LIMIT {}) \
-             TO STDOUT (FORMAT BINARY)",
-        event_columns(&access.layout, subscription.metadata),
+        "COPY (SELECT {columns} FROM events WHERE {conditions} \
+         ORDER BY global_position LIMIT {}) TO STDOUT (FORMAT BINARY)",
         sql_limit(filling.wanted()),
     );
     let mut lent = access.lend().await?;
     let mut messages = lent.copy_out_raw(&statement).await?;
     let (mut copied, mut cells) = (Copied::default(), Vec::new());
-    let (mut scratch, mut has_room) = (Scratch::default(), true);
+    let (mut scratch, mut has_room, mut unwanted) = (Scratch::default(), true, 0);
     while let Some(message) = next(&mut messages, filling.missing()).await? {
+        if !has_room {
+            unwanted += message.len();
+            if unwanted > UNWANTED_BYTES_MAX {
+                return Ok(());
+            }
+        }
         copied.push(message);
         while let Some(row) = copied.next(&mut cells).map_err(sqlx::Error::Decode)? {
             if has_room {

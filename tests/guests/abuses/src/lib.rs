@@ -206,11 +206,11 @@ fn apply(event: &Event, calls: i64, batch: usize) -> Result<(), Rejection> {
         "WritesAMalformedUuid" => put_with(5, Value::Uuid("'; DROP TABLE x; --".to_owned())),
         "WritesMalformedJson" => put_with(7, Value::Json("{\"a\": ".to_owned())),
         "WritesABombOfNumbers" => put_with(7, repeated("1e131071", 400_000)),
-        "WritesAMillionLongNumbers" => put_with(7, repeated("1e999", 1_000_000)),
-        "WritesThreeMillionKeys" => {
+        "WritesManyLongNumbers" => put_with(7, repeated("1e999", 100_000)),
+        "WritesTwoMillionKeys" => {
             put_with(
                 7,
-                Value::Json(format!("{{{}\"\":0}}", "\"\":0,".repeat(3_000_000))),
+                Value::Json(format!("{{{}\"\":0}}", "\"\":0,".repeat(2_000_000))),
             );
         }
         "NestsUnsortedKeys" => {
