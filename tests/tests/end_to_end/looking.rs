@@ -164,7 +164,10 @@ fn a_lock_file_that_is_something_else_is_left_as_it_is() {
         } else {
             fs::copy(&theirs, &lock).unwrap();
         }
-        installation.fail(&["run", "--until-caught-up"], &["test.db.lock"]);
+        installation.fail(
+            &["run", "--until-caught-up"],
+            &["test.db.lock", "move it away"],
+        );
         assert_eq!(fs::read(&theirs).unwrap(), b"keep me");
         assert_eq!(fs::read(&lock).unwrap(), b"keep me");
     }

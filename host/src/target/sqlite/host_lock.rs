@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::note::{self, Note};
 use crate::generation::{GenerationId, Lease, RunReport};
 use crate::target::registry::shown;
@@ -68,18 +70,24 @@ impl HostLock {
             .read(true)
             .write(true)
             .custom_flags(note::NO_DETOURS)
-            .open(&self.lock_file)
-            .map_err(|error| failed(TargetErrorKind::Refused, error))?;
-        if !Note::is_place_for_one(&file) {
-            return Err(TargetError::new(
-                TargetErrorKind::Refused,
-                format!(
-                    "{} is something else than a lock file of Gnomon, and is left as it is; move it \
-                     away",
-                    shown(&self.lock_file)
-                ),
-            ));
-        }
+            .open(&self.lock_file);
+        let file = match file {
+            Ok(file) if Note::is_place_for_one(&file) => file,
+            Err(error) if error.raw_os_error() != Some(Errno::LOOP.raw_os_error()) => {
+                return Err(failed(TargetErrorKind::Refused, error));
+            }
+            // Somebody's file, or a link.
+            _ => {
+                return Err(TargetError::new(
+                    TargetErrorKind::Refused,
+                    format!(
+                        "{} is something else than a lock file of Gnomon, and is left as it is; \
+                         move it away",
+                        shown(&self.lock_file)
+                    ),
+                ));
+            }
+        };
         match file.try_lock() {
             Ok(()) => {
                 if let Err(error) = Note::reserve(&file) {
