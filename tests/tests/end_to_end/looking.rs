@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gnomon_tests::harness::{Database, Disk, Installation, System};
 
 const COMMANDS: [&[&str]; 9] = [
-    &["status"],
+    &["status", "--check"],
     &["status", "order_summary"],
     &["events"],
     &[
@@ -42,6 +42,10 @@ fn look(installation: &Installation) {
             "{command:?}: {said}"
         );
     }
+    // A host that is just starting makes the registry, so this is no failure.
+    let status = installation.run(&["status"]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.stderr.contains("gnomon run"), "{status:?}");
     let said = installation.fail(&["run", "--until-caught-up"], &["there is no event store"]);
     assert!(said.contains("gnomon append"), "{said}");
 }
