@@ -11,9 +11,10 @@ find_postgres() {
 
 postgres_directory() {
     local directory
-    for directory in "$(dirname "$(command -v pg_ctl)" 2>/dev/null)" \
+    # Some of its programs may be linked from elsewhere, the others not.
+    for directory in "$(dirname "$(readlink -f "$(command -v pg_ctl)")" 2>/dev/null)" \
         $(printf '%s\n' /usr/lib/postgresql/*/bin | sort --version-sort --reverse); do
-        if [[ -x $directory/initdb && -x $directory/pg_ctl ]]; then
+        if [[ -x $directory/initdb && -x $directory/pg_ctl && -x $directory/pg_basebackup ]]; then
             echo "$directory"
             return
         fi

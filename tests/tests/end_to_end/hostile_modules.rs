@@ -106,7 +106,7 @@ fn a_module_that_does_anything_but_describe_itself_is_refused() {
              (i32.store (i32.const 12) (i32.const 64))
              (i32.store (i32.const 16) (i32.const 200000))
              (i32.const 0)",
-            "limits.memory",
+            "its description takes more than 32 MiB",
         ),
         (
             "logs for ever in describe",
