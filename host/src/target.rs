@@ -41,6 +41,7 @@ pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, Ref
 pub use failure::{TargetError, TargetErrorKind};
 pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
+pub use registry::is_held_by_users;
 pub use sqlite::SqliteTarget;
 
 /// The answer to [`Target::acquire`].

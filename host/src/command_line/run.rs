@@ -13,7 +13,7 @@ use super::{Context, host, progress};
 use crate::generation::{GenerationId, GenerationState, Goal, RunState};
 use crate::shutdown::Shutdown;
 use crate::supervisor::{Parts, Scope, Standing, Supervisor, registry_place};
-use crate::target::{Target, in_time};
+use crate::target::{Target, in_time, is_held_by_users};
 
 mod opening;
 mod report;
@@ -223,16 +223,17 @@ async fn ended(
             let refusal = refusals
                 .iter()
                 .find(|refused| refused.place == registry_place(id));
+            let may_rest = is_held_by_users(&generation);
             let cause = match (refusal, outcome) {
                 (Some(refusal), _) => Some(refusal.reason.clone()),
-                // Its promotion was refused, and it is held since.
+                // Why it is held.
                 _ if generation.obstacle.is_some() => generation.obstacle.clone(),
                 (None, Some(outcome)) => outcome.standing.progress.report.cause.clone(),
                 (None, None) => Some("it was not started".to_owned()),
             };
             let has_arrived = outcome.is_some_and(|outcome| is_done(&outcome.standing, goal));
             Some(Ended {
-                is_done: has_arrived && refusal.is_none() && generation.obstacle.is_none(),
+                is_done: has_arrived && refusal.is_none() && may_rest,
                 progress: outcome.map(|outcome| outcome.standing.progress.clone()),
                 time: outcome.map_or(Duration::ZERO, |outcome| outcome.time),
                 generation,

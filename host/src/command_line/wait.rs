@@ -116,7 +116,12 @@ impl Wait {
             }
             if own.is_empty() {
                 let deployment = Deployment::look(configuration, &*target, &mut patience).await?;
-                let file = deployment.may_bring(&self.name, &generations)?;
+                let file = match deployment.may_bring(&self.name, &generations) {
+                    Ok(file) => file,
+                    // A host may have deployed it between the two looks.
+                    Err(_) if self.has_come(&*target, &mut patience).await? => continue,
+                    Err(error) => return Err(error),
+                };
                 if !std::mem::replace(&mut has_told, true) {
                     output::say(&format!(
                         "there is no projection `{}` yet; waiting for a host to deploy {file}",
@@ -132,6 +137,16 @@ impl Wait {
             let poll = if own.is_empty() { DIRECTORY_POLL } else { POLL };
             tokio::time::sleep(poll).await;
         }
+    }
+
+    /// Whether somebody knows the projection now.
+    async fn has_come(&self, target: &dyn Target, patience: &mut Patience) -> anyhow::Result<bool> {
+        let generations = patience
+            .ask(async || in_time(target.generations()).await)
+            .await?;
+        Ok(generations
+            .iter()
+            .any(|generation| generation.projection == self.name))
     }
 
     /// Where it is to get to. A copy ends for good at its last event.

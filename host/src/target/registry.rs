@@ -281,9 +281,20 @@ pub(super) const fn promoting(state: GenerationState) -> &'static str {
 /// to an earlier generation.
 pub(super) fn overtaken_by(projection: &str, rollback: GenerationId) -> String {
     format!(
-        "a rollback to generation {rollback} was asked for since; `gnomon promote {projection}` \
-         promotes this one after all"
+        "{OVERTAKEN} {rollback} was asked for since; `gnomon promote {projection}` promotes this one \
+         after all"
     )
+}
+
+/// How the sentence of [`overtaken_by`] begins.
+const OVERTAKEN: &str = "a rollback to generation";
+
+/// Whether a generation is held because users wanted something else since, and
+/// not because its promotion was refused.
+#[must_use]
+pub fn is_held_by_users(generation: &Generation) -> bool {
+    let obstacle = generation.obstacle.as_deref();
+    obstacle.is_none_or(|obstacle| obstacle.starts_with(OVERTAKEN))
 }
 
 /// Why a candidate that parked more events than the live generation is not
