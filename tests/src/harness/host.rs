@@ -72,6 +72,7 @@ impl Host {
     /// When it lives on for longer than `limit`.
     #[must_use]
     pub fn terminate(mut self, limit: Duration) -> (Finished, Duration) {
+        self.0.measure();
         signal("TERM", self.process());
         let started = Instant::now();
         while self.0.0.try_wait().unwrap().is_none() {
