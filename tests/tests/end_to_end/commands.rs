@@ -364,6 +364,11 @@ fn a_wait_for_a_name_that_nobody_knows_ends_at_once() {
         let example = gnomon_tests::harness::example("customer-value");
         installation.put_module("customer-value.wasm", &example);
         let waiting = installation.start_command(&["wait", "customer_value", "--timeout", "120s"]);
+        let started = std::time::Instant::now();
+        while !waiting.log().contains("customer-value.wasm") {
+            assert!(started.elapsed().as_secs() < 100, "{}", waiting.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         let host = installation.start_host();
         let ended = waiting.finish();
         assert_eq!(ended.code, Some(0), "{ended:?}");
