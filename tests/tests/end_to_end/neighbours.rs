@@ -7,11 +7,13 @@ use gnomon_tests::harness::{Installation, READ_MODELS, System};
 use gnomon_tests::orders::{Envelope, OrderEvent, Orders};
 use serde_json::json;
 
-/// Far longer than the neighbours need for what comes meanwhile.
+/// Far longer, and far more reads, than the neighbours need for what comes
+/// meanwhile.
 const SETTINGS: &str = "
 [projection.abuses]
 batch-events = 1
 batch-time = '150s'
+batch-reads = 1_000_000_000
 ";
 const LIMIT: Duration = Duration::from_secs(60);
 /// Orders, the events of which come one after the other while the guest runs.
