@@ -27,7 +27,7 @@ mod watch;
 ///
 /// Each fixture is run one by one and all at once, in random batches, twice,
 /// and in an instance that is kept, and must give the same rows each time.
-/// docs/testing.md says how fixtures are written.
+/// docs/how-to/testing.md says how fixtures are written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon test                            the projection in this directory, built anew if need be

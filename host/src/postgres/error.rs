@@ -65,7 +65,7 @@ fn of_state(state: &str, message: &str) -> (Nature, &'static str) {
         ),
         "42501" => (
             Nature::Standing,
-            "; grant the user what the message names, see docs/postgresql.md",
+            "; grant the user what the message names, see docs/how-to/postgresql.md",
         ),
         "53100" => (Nature::Passing, "; make room on the server's disk"),
         "53300" => (

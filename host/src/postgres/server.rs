@@ -49,7 +49,7 @@ const NOT_HONOURED: [(&str, &[&str]); 14] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusableServer {
     #[error(
-        "the environment variable {0} would not be honoured; unset it, and see docs/postgresql.md \
+        "the environment variable {0} would not be honoured; unset it, and see docs/how-to/postgresql.md \
          for what the URL can say instead"
     )]
     Variable(&'static str),

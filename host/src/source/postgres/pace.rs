@@ -3,7 +3,7 @@
 //! A foreign writer tells nobody, and [`append`](crate::event_store) only tells
 //! readers that may be asleep, so the reader looks by itself: more than once a
 //! millisecond while something happens, and the less often the longer nothing
-//! has happened. `docs/reading.md` has what that gives and costs.
+//! has happened. `docs/explanation/reading.md` has what that gives and costs.
 
 use std::time::{Duration, Instant};
 
