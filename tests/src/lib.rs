@@ -13,5 +13,7 @@
     reason = "a test that cannot go on panics, and the panic is its message"
 )]
 
+#[cfg(test)]
+mod documentation;
 pub mod harness;
 pub mod orders;
