@@ -243,6 +243,54 @@ pub struct RunReport {
     pub cause: Option<String>,
 }
 
+/// How fast a generation goes through its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    /// Events per second that were read for it: those of its subscription,
+    /// whether they were applied, skipped or parked.
+    pub events: f64,
+    /// Positions that it passed per second: those of all events, and those that
+    /// no event has.
+    pub positions: f64,
+}
+
+/// Why a generation was not promoted when it was to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What stands in the way.
+    pub kind: ObstacleKind,
+    /// The same as a sentence, with what to do.
+    pub reason: String,
+}
+
+/// What stands in the way of a promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObstacleKind {
+    /// The promotion was tried or looked at, and refused.
+    Refused,
+    /// Somebody wants another generation to be the live one since.
+    Overtaken,
+}
+
+impl ObstacleKind {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Overtaken => "overtaken",
+        }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Refused, Self::Overtaken]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
 /// A generation as the read-model database holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generation {
@@ -264,17 +312,17 @@ pub struct Generation {
     pub goal: Goal,
     /// Where it ends for good; `None` where it follows its source.
     pub until: Option<Position>,
-    /// Why it was not promoted when it was to be, as a sentence.
-    pub obstacle: Option<String>,
+    /// Why it was not promoted when it was to be.
+    pub obstacle: Option<Obstacle>,
     /// Whether its projection was removed, and its tables are only kept.
     pub is_removed: bool,
     /// How far it has got.
     pub checkpoint: Checkpoint,
     /// The position of the checkpoint.
     pub position: Position,
-    /// Positions that it passed per second, when it last moved; `None` where
-    /// that is some seconds ago.
-    pub rate: Option<f64>,
+    /// How fast it went when it last moved; `None` where that is some seconds
+    /// ago.
+    pub rate: Option<Rate>,
     /// When it was last retired, in microseconds since the Unix epoch.
     pub retired_at: Option<i64>,
     /// What its host last said; `None` before the first word.
@@ -301,6 +349,14 @@ impl Generation {
             self.state,
             GenerationState::Building | GenerationState::Ready
         ) && !matches!(self.goal, Goal::Compare)
+    }
+
+    /// Whether nothing but what users want keeps it from being promoted: no
+    /// promotion was refused.
+    #[must_use]
+    pub fn is_held_by_users(&self) -> bool {
+        let obstacle = self.obstacle.as_ref();
+        obstacle.is_none_or(|obstacle| obstacle.kind == ObstacleKind::Overtaken)
     }
 
     /// Why a rebuild may give other rows than it has, as sentences.

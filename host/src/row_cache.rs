@@ -24,6 +24,7 @@ use self::cache::Cache;
 use self::patience::Patience;
 use self::window::Window;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, PageLimits, RetryRequest, Skip};
+use crate::generation::Rate;
 use crate::source::{Checkpoint, KnownEvent};
 use crate::target::{Commit, KeptHistory, TargetError, Writer};
 
@@ -56,8 +57,8 @@ pub struct Step<'a> {
     pub position: Position,
     /// The last event up to there that the source has shown, if it is news.
     pub event: Option<&'a KnownEvent>,
-    /// Positions passed per second.
-    pub rate: f64,
+    /// For whoever asks how fast it goes.
+    pub rate: Rate,
 }
 
 /// What comes after a window.
@@ -138,7 +139,7 @@ impl GenerationRows {
         next: Checkpoint,
         position: Position,
         event: Option<KnownEvent>,
-        rate: f64,
+        rate: Rate,
     ) -> Result<(), E> {
         let mut rows = self.lock();
         fold(&mut rows)?;
@@ -394,7 +395,7 @@ impl Rows {
         writes: Cow<'_, [TableWrites]>,
         dead_letters: DeadLetterChanges<'_>,
         (next, position, event): (&Checkpoint, Position, Option<&KnownEvent>),
-        rate: f64,
+        rate: Rate,
     ) -> Result<(), TargetError> {
         let stay_empty = self.are_empty && writes.iter().all(|of| of.upserts.is_empty());
         let commit = Commit {

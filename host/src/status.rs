@@ -3,7 +3,9 @@
 use gnomon_model::Position;
 use serde::Serialize;
 
-use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash, RunState};
+use crate::generation::{
+    Generation, GenerationId, GenerationState, Goal, ModuleHash, Rate, RunState,
+};
 use crate::source::Source;
 use crate::target::{PresentHost, RefusedFile, Target, TargetError};
 
@@ -41,7 +43,8 @@ pub struct ProjectionStatus {
     pub lag_events: Option<u64>,
     /// Age of the first event that is not in the read model, in seconds.
     pub lag_seconds: Option<f64>,
-    /// Positions that it passes per second; null while it stands.
+    /// Events of its subscription per second, applied or not; null while it
+    /// stands.
     pub rate: Option<f64>,
     /// Events that wait in the dead-letter table.
     pub dead_letters: u64,
@@ -84,7 +87,8 @@ pub struct CandidateStatus {
     pub hold: bool,
     /// How far it has got.
     pub position: Position,
-    /// Positions that it passes per second; null while it stands.
+    /// Events of its subscription per second, applied or not; null while it
+    /// stands.
     pub rate: Option<f64>,
     /// How long it still takes to catch up, in seconds; null where that is
     /// unknown.
@@ -312,6 +316,17 @@ pub fn retired<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
         .max_by_key(|generation| (generation.retired_at, generation.id))
 }
 
+/// Why it was not promoted when it was to be.
+fn obstacle(generation: &Generation) -> Option<String> {
+    let obstacle = generation.obstacle.as_ref();
+    obstacle.map(|obstacle| obstacle.reason.clone())
+}
+
+/// How fast it goes; what stands has no speed, however short it has stood.
+fn rate(generation: &Generation, state: RunState) -> Option<Rate> {
+    generation.rate.filter(|_| state == RunState::Running)
+}
+
 fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
     let (state, cause) = state_of(shown, has_hosts);
     ProjectionStatus {
@@ -321,14 +336,14 @@ fn status(shown: &Generation, has_hosts: bool) -> ProjectionStatus {
         generation: Some(shown.id),
         generation_state: Some(shown.state),
         state,
-        cause: cause.or_else(|| shown.obstacle.clone()),
+        cause: cause.or_else(|| obstacle(shown)),
         position: shown.position,
         until: shown.until,
         complete: is_complete(shown),
         head: None,
         lag_events: None,
         lag_seconds: None,
-        rate: shown.rate,
+        rate: rate(shown, state).map(|rate| rate.events),
         dead_letters: shown.dead_letters,
         applied_late: shown.applied_late,
         changed_skips: shown.changed_skips,
@@ -355,10 +370,11 @@ fn candidate_status(
         _ => CandidateState::Building,
     };
     let left = head.map(|head| head.get().saturating_sub(candidate.position.get()));
+    let rate = rate(candidate, doing);
     #[expect(clippy::cast_precision_loss, reason = "a forecast needs no 16 digits")]
-    let seconds_left = match (state, left, candidate.rate) {
-        (CandidateState::Building, Some(left), Some(rate)) if rate > 0.0 => {
-            Some(left as f64 / rate)
+    let seconds_left = match (state, left, rate) {
+        (CandidateState::Building, Some(left), Some(rate)) if rate.positions > 0.0 => {
+            Some(left as f64 / rate.positions)
         }
         _ => None,
     };
@@ -369,10 +385,10 @@ fn candidate_status(
         state,
         hold: candidate.goal == Goal::Hold,
         position: candidate.position,
-        rate: candidate.rate,
+        rate: rate.map(|rate| rate.events),
         seconds_left,
         dead_letters: candidate.dead_letters,
-        cause: candidate.obstacle.clone().or(cause),
+        cause: obstacle(candidate).or(cause),
     }
 }
 
@@ -385,7 +401,7 @@ fn retired_status(retired: &Generation, has_hosts: bool) -> RetiredStatus {
         cause: if retired.goal.is_promotion() {
             state_of(retired, has_hosts).1
         } else {
-            retired.obstacle.clone()
+            obstacle(retired)
         },
     }
 }

@@ -20,7 +20,9 @@ use gnomon_model::{Description, Floats, FoundRows, Key, Position, Row, TableWrit
 
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, Decided, PageLimits, RetryRequest, Skip};
-use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::generation::{
+    Generation, GenerationId, Goal, Lease, Module, ModuleHash, Rate, RunReport,
+};
 use crate::source::{Checkpoint, KnownEvent};
 
 mod compared;
@@ -41,7 +43,6 @@ pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, Ref
 pub use failure::{TargetError, TargetErrorKind};
 pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
-pub use registry::is_held_by_users;
 pub use sqlite::SqliteTarget;
 
 /// The answer to [`Target::acquire`].
@@ -75,8 +76,8 @@ pub struct Commit<'a> {
     pub event: Option<&'a KnownEvent>,
     /// Events that begin or cease to wait.
     pub dead_letters: DeadLetterChanges<'a>,
-    /// Positions passed per second, for whoever asks how fast it goes.
-    pub rate: f64,
+    /// For whoever asks how fast it goes.
+    pub rate: Rate,
     /// Whether the caller knows that the written tables have no row yet, as
     /// at the beginning of a build. They are then filled in bulk.
     pub into_empty: bool,

@@ -214,8 +214,8 @@ pub(super) async fn wait_until_live(
             if found.state == GenerationState::Live {
                 return Ok(Verdict::Over(found.clone()));
             }
-            if let Some(reason) = &found.obstacle {
-                anyhow::bail!(refused(name, reason));
+            if let Some(obstacle) = &found.obstacle {
+                anyhow::bail!(refused(name, &obstacle.reason));
             }
             anyhow::ensure!(
                 found.goal.is_promotion(),

@@ -13,7 +13,7 @@ use super::{Context, host, progress};
 use crate::generation::{GenerationId, GenerationState, Goal, RunState};
 use crate::shutdown::Shutdown;
 use crate::supervisor::{Parts, Scope, Standing, Supervisor, registry_place};
-use crate::target::{Target, in_time, is_held_by_users};
+use crate::target::{Target, in_time};
 
 mod opening;
 mod report;
@@ -223,11 +223,14 @@ async fn ended(
             let refusal = refusals
                 .iter()
                 .find(|refused| refused.place == registry_place(id));
-            let may_rest = is_held_by_users(&generation);
+            let may_rest = generation.is_held_by_users();
             let cause = match (refusal, outcome) {
                 (Some(refusal), _) => Some(refusal.reason.clone()),
                 // Why it is held.
-                _ if generation.obstacle.is_some() => generation.obstacle.clone(),
+                _ if generation.obstacle.is_some() => {
+                    let obstacle = generation.obstacle.as_ref();
+                    obstacle.map(|obstacle| obstacle.reason.clone())
+                }
                 (None, Some(outcome)) => outcome.standing.progress.report.cause.clone(),
                 (None, None) => Some("it was not started".to_owned()),
             };

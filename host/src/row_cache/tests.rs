@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{GenerationRows, Rows, Step};
 use crate::database_url::DatabaseUrl;
 use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{Goal, Module, ModuleHash};
+use crate::generation::{Goal, Module, ModuleHash, Rate};
 use crate::source::Checkpoint;
 use crate::target::{self, Acquired, NewGeneration, TargetError};
 
@@ -149,7 +149,7 @@ impl Built {
         };
         let reached = Position::new(position).unwrap();
         self.rows
-            .fold(fold, at(position), reached, None, 1.0)
+            .fold(fold, at(position), reached, None, Rate::default())
             .unwrap();
     }
 
@@ -162,7 +162,7 @@ impl Built {
         let fold = |rows: &mut Rows| writes.fold(rows);
         let reached = Position::new(position).unwrap();
         self.rows
-            .fold(fold, at(position), reached, None, 1.0)
+            .fold(fold, at(position), reached, None, Rate::default())
             .unwrap();
     }
 
@@ -276,7 +276,7 @@ fn a_commit_takes_what_is_folded_with_it() {
             next: &at(8),
             position: Position::new(8).unwrap(),
             event: None,
-            rate: 1.0,
+            rate: Rate::default(),
         })
         .unwrap();
     assert_eq!(

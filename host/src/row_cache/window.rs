@@ -5,6 +5,7 @@ use std::time::Instant;
 use gnomon_model::{Key, KeyMap, Position, Resized, Row, TableWrites, Value};
 
 use crate::dead_letter::LeftOut;
+use crate::generation::Rate;
 use crate::source::{Checkpoint, KnownEvent};
 
 /// What a slot of a hash table and the headers of key and row cost.
@@ -22,7 +23,7 @@ struct End {
     next: Checkpoint,
     position: Position,
     event: Option<KnownEvent>,
-    rate: f64,
+    rate: Rate,
     since: Instant,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Folded {
     pub(super) position: Position,
     /// The last event up to there, if the source has shown one.
     pub(super) event: Option<KnownEvent>,
-    pub(super) rate: f64,
+    pub(super) rate: Rate,
     /// Bytes of memory.
     pub(super) bytes: usize,
 }
@@ -57,7 +58,7 @@ impl Window {
         next: Checkpoint,
         position: Position,
         event: Option<KnownEvent>,
-        rate: f64,
+        rate: Rate,
     ) {
         let (since, before) = match self.end.take() {
             Some(end) => (end.since, end.event),

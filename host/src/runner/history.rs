@@ -9,6 +9,7 @@ use gnomon_model::Position;
 use super::Runner;
 use super::session::{Approach, End};
 use crate::dead_letter::DeadLetterChanges;
+use crate::generation::Rate;
 use crate::row_cache::{GenerationRows, Step};
 use crate::source::{Alarm, KnownEvent};
 use crate::target::{Control, KeptHistory, in_time};
@@ -95,7 +96,7 @@ pub(super) fn check(
             next: &source.behind(event.position),
             position: event.position,
             event: Some(&event),
-            rate: 0.0,
+            rate: Rate::default(),
         })?;
     }
     Ok(())

@@ -14,7 +14,9 @@ use gnomon_model::{Event, EventRef, Payload, Position, Subscription, TableWrites
 use super::attempt::{Failed, attempt, finish};
 use super::session::{Blamed, End, Session};
 use super::{Assignment, Runner};
-use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits};
+use crate::dead_letter::{
+    DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits, SkipOutcome,
+};
 use crate::event_list::EventList;
 use crate::guest::describe_event;
 use crate::source::{BatchLimits, Checkpoint, Source};
@@ -128,6 +130,17 @@ impl Batch {
             EventList::from([].as_slice()),
         ));
         self.events = part.events;
+    }
+
+    /// How many events are left out up to a position.
+    pub(super) fn events_left_out(&self, until: Position) -> usize {
+        let is_event = |met: &MetSkip| met.outcome == SkipOutcome::Skipped;
+        let met = self.met.partition_point(|met| met.position <= until);
+        let skipped = self.met.iter().take(met).filter(|met| is_event(met));
+        let park = self
+            .park
+            .partition_point(|letter| letter.event.position <= until);
+        park + skipped.count()
     }
 
     /// What is left out up to a position.
@@ -364,7 +377,7 @@ fn commit_unless_rejected(
     changes: DeadLetterChanges<'_>,
 ) -> Result<Result<(), String>, End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
-    match session.commit(writes, changes, checkpoint, position) {
+    match session.commit(writes, changes, (checkpoint, position), 0) {
         Err(error) if error.kind() == TargetErrorKind::Rejected => Ok(Err(chain(&error))),
         committed => Ok(Ok(committed?)),
     }
@@ -419,7 +432,7 @@ pub(super) fn commit(
     changes: DeadLetterChanges<'_>,
 ) -> Result<(), End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
-    session.commit(writes, changes, checkpoint, position)?;
+    session.commit(writes, changes, (checkpoint, position), 0)?;
     Ok(())
 }
 

@@ -460,7 +460,8 @@ impl Session {
                 || batch.halt.is_some()
                 || self.comes_more(runner, caught_up, part.position));
         let done = if folds {
-            let rate = self.pace.reached(part.position);
+            let read = count + batch.events_left_out(part.position);
+            let rate = self.pace.reached(part.position, read);
             let fold = |rows: &mut Rows| match written {
                 Some(written) => written.fold(rows),
                 None => Ok(()),
@@ -502,9 +503,10 @@ impl Session {
             None => Vec::new(),
         };
         self.flush()?;
+        let read = part.events.len() + batch.events_left_out(part.position);
         let left_out = batch.left_out(part.position);
         let (next, position) = (part.next.clone(), part.position);
-        match self.commit(&writes, left_out.changes(), next, position) {
+        match self.commit(&writes, left_out.changes(), (next, position), read) {
             Err(error)
                 if error.kind() == TargetErrorKind::Rejected
                     && !(part.events.is_empty() && left_out.park.is_empty()) =>
@@ -543,14 +545,15 @@ impl Session {
         Ok(())
     }
 
+    /// Commits what `read` events gave that were read for it.
     pub(super) fn commit(
         &mut self,
         writes: &[TableWrites],
         dead_letters: DeadLetterChanges<'_>,
-        next: Checkpoint,
-        position: Position,
+        (next, position): (Checkpoint, Position),
+        read: usize,
     ) -> Result<(), TargetError> {
-        let rate = self.pace.reached(position);
+        let rate = self.pace.reached(position, read);
         let event = self.last_event(position);
         self.rows.commit(Step {
             writes,
@@ -572,7 +575,7 @@ impl Session {
         let Some((next, position)) = self.passed.take() else {
             return Ok(false);
         };
-        self.commit(&[], DeadLetterChanges::default(), next, position)?;
+        self.commit(&[], DeadLetterChanges::default(), (next, position), 0)?;
         Ok(true)
     }
 
@@ -602,7 +605,7 @@ impl Session {
         }
         let (checkpoint, position) = (self.checkpoint.clone(), self.position);
         let none = DeadLetterChanges::default();
-        Ok(self.commit(&[], none, checkpoint, position)?)
+        Ok(self.commit(&[], none, (checkpoint, position), 0)?)
     }
 
     fn reached(&mut self, next: Checkpoint, position: Position) {

@@ -7,7 +7,8 @@ use gnomon_model::{Description, Position};
 
 use super::{Control, TargetError, TargetErrorKind};
 use crate::generation::{
-    Generation, GenerationId, GenerationState, Goal, ModuleHash, RunReport, RunState,
+    Generation, GenerationId, GenerationState, Goal, ModuleHash, Obstacle, ObstacleKind, Rate,
+    RunReport, RunState,
 };
 use crate::source::Checkpoint;
 
@@ -25,8 +26,11 @@ pub(super) struct StoredGeneration {
     pub(super) goal: String,
     pub(super) until: Option<i64>,
     pub(super) obstacle: Option<String>,
+    pub(super) obstacle_kind: Option<String>,
     pub(super) is_removed: bool,
+    /// Positions per second.
     pub(super) rate: Option<f64>,
+    pub(super) event_rate: Option<f64>,
     /// Microseconds since the Unix epoch.
     pub(super) retired_at: Option<i64>,
     pub(super) run_state: Option<String>,
@@ -51,6 +55,15 @@ impl StoredGeneration {
                 cause: self.cause,
             }),
         };
+        let obstacle = match self.obstacle {
+            None => None,
+            Some(reason) => Some(Obstacle {
+                kind: (self.obstacle_kind.as_deref())
+                    .and_then(ObstacleKind::from_name)
+                    .ok_or_else(|| unreadable("kind of obstacle"))?,
+                reason,
+            }),
+        };
         let mut description = read_description(&self.description)?;
         let named = std::mem::replace(&mut description.name, self.projection.clone());
         Ok(Generation {
@@ -62,9 +75,10 @@ impl StoredGeneration {
             state: GenerationState::from_name(&self.state).ok_or_else(|| unreadable("state"))?,
             goal: Goal::from_name(&self.goal).ok_or_else(|| unreadable("goal"))?,
             until: read_position(id, "end", self.until)?,
-            obstacle: self.obstacle,
+            obstacle,
             is_removed: self.is_removed,
-            rate: self.rate,
+            rate: (self.event_rate.zip(self.rate))
+                .map(|(events, positions)| Rate { events, positions }),
             retired_at: self.retired_at,
             checkpoint: Checkpoint::from_stored(self.checkpoint),
             position: Position::from_sql(self.position).ok_or_else(|| unreadable("position"))?,
@@ -281,20 +295,9 @@ pub(super) const fn promoting(state: GenerationState) -> &'static str {
 /// to an earlier generation.
 pub(super) fn overtaken_by(projection: &str, rollback: GenerationId) -> String {
     format!(
-        "{OVERTAKEN} {rollback} was asked for since; `gnomon promote {projection}` promotes this one \
-         after all"
+        "a rollback to generation {rollback} was asked for since; `gnomon promote {projection}` \
+         promotes this one after all"
     )
-}
-
-/// How the sentence of [`overtaken_by`] begins.
-const OVERTAKEN: &str = "a rollback to generation";
-
-/// Whether a generation is held because users wanted something else since, and
-/// not because its promotion was refused.
-#[must_use]
-pub fn is_held_by_users(generation: &Generation) -> bool {
-    let obstacle = generation.obstacle.as_deref();
-    obstacle.is_none_or(|obstacle| obstacle.starts_with(OVERTAKEN))
 }
 
 /// Why a candidate that parked more events than the live generation is not

@@ -13,7 +13,9 @@ use super::{
     Acquired, Commit, NewGeneration, Promotion, Target, TargetError, TargetErrorKind, Writer,
 };
 use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash};
+use crate::generation::{
+    Generation, GenerationId, Goal, Lease, Module, ModuleHash, Obstacle, ObstacleKind, Rate,
+};
 use crate::source::Checkpoint;
 use crate::telemetry::chain;
 
@@ -205,7 +207,7 @@ async fn commit(
             position: Position::new(position + 1).unwrap(),
             event: None,
             dead_letters: DeadLetterChanges::default(),
-            rate: 0.0,
+            rate: Rate::default(),
             into_empty: false,
         })
         .await
@@ -288,4 +290,12 @@ fn refused<T>(result: Result<T, TargetError>, kind: TargetErrorKind, words: &str
     let said = chain(&error);
     assert_eq!(error.kind(), kind, "{said}");
     assert!(said.contains(words), "`{words}` is not in: {said}");
+}
+
+/// The obstacle of a promotion that was refused.
+fn refusal(reason: String) -> Option<Obstacle> {
+    Some(Obstacle {
+        kind: ObstacleKind::Refused,
+        reason,
+    })
 }

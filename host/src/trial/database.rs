@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::TrialError;
 use crate::dead_letter::DeadLetterChanges;
 use crate::fixture::Tables;
-use crate::generation::{Goal, Lease, Module};
+use crate::generation::{Goal, Lease, Module, Rate};
 use crate::guest::Guest;
 use crate::row_cache::{GenerationRows, Step};
 use crate::source::Checkpoint;
@@ -99,7 +99,7 @@ impl StoredTables {
             next: &Checkpoint::behind(position),
             position,
             event: None,
-            rate: 0.0,
+            rate: Rate::default(),
         })
     }
 

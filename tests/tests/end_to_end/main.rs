@@ -45,6 +45,7 @@ mod policies;
 mod poolers;
 mod promotions;
 mod python;
+mod rates;
 mod rebuilds;
 mod removals;
 mod rights;

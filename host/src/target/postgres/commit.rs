@@ -36,10 +36,11 @@ const TEXTS_MAX: usize = 32;
 /// Moves the checkpoint if it is the expected one under our epoch.
 const MOVE: &str = "UPDATE gnomon.checkpoints \
     SET checkpoint = $4, position = $5, rate = $6, updated_at = now(), \
-        event_position = coalesce($7, event_position), event_id = coalesce($8, event_id) \
+        event_position = coalesce($7, event_position), event_id = coalesce($8, event_id), \
+        event_rate = $9 \
     WHERE generation = $1 AND epoch = $2 AND checkpoint = $3";
 /// The number of its parameters.
-const MOVE_PARAMETERS: usize = 8;
+const MOVE_PARAMETERS: usize = 9;
 
 /// What the text of a commit in one statement depends on: which tables lose
 /// rows, and which get some.
@@ -238,9 +239,10 @@ impl Commits {
             .bind(commit.expected.as_str().to_owned())
             .bind(commit.next.as_str().to_owned())
             .bind(commit.position.to_sql())
-            .bind(commit.rate)
+            .bind(commit.rate.positions)
             .bind(commit.event.map(|event| event.position.to_sql()))
             .bind(commit.event.map(|event| event.id.clone()))
+            .bind(commit.rate.events)
     }
 
     fn fenced_unless_one(&self, moved: u64) -> Result<(), Failure> {

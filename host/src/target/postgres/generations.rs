@@ -148,12 +148,9 @@ async fn insert(
 pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> {
     let rows = sqlx::query(
         "SELECT g.id, g.projection, g.module, g.description, g.state, g.goal, g.until, g.obstacle,
-                p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,
+                g.obstacle_kind, p.desired_state = 'removed' AS is_removed, g.run_state, g.cause,
                 c.checkpoint, c.position,
-                CASE WHEN c.updated_at > clock_timestamp() - CASE g.state
-                        -- It writes only every ten seconds.
-                        WHEN 'building' THEN interval '15 s' ELSE interval '5 s' END
-                    THEN c.rate END AS rate,
+                fresh.rate, fresh.event_rate,
                 (extract(epoch FROM g.retired_at) * 1000000)::bigint AS retired_at,
                 CASE WHEN l.expires_at > clock_timestamp() THEN l.host END AS host,
                 (SELECT count(*) FROM gnomon.dead_letters d WHERE d.generation = g.id)
@@ -173,6 +170,10 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
          JOIN gnomon.projections p ON p.name = g.projection
          JOIN gnomon.checkpoints c ON c.generation = g.id
          JOIN gnomon.leases l ON l.generation = g.id
+         LEFT JOIN gnomon.checkpoints fresh ON fresh.generation = g.id
+             AND fresh.updated_at > clock_timestamp() - CASE g.state
+                 -- It writes only every ten seconds.
+                 WHEN 'building' THEN interval '15 s' ELSE interval '5 s' END
          WHERE g.state <> 'dropped'
          ORDER BY g.projection COLLATE \"C\", g.id",
     )
@@ -189,8 +190,10 @@ pub(super) async fn all(pool: &Connections) -> Result<Vec<Generation>, Failure> 
             goal: row.try_get("goal")?,
             until: row.try_get("until")?,
             obstacle: row.try_get("obstacle")?,
+            obstacle_kind: row.try_get("obstacle_kind")?,
             is_removed: row.try_get("is_removed")?,
             rate: row.try_get("rate")?,
+            event_rate: row.try_get("event_rate")?,
             retired_at: row.try_get("retired_at")?,
             run_state: row.try_get("run_state")?,
             cause: row.try_get("cause")?,

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::lease::{milliseconds, ours};
 use super::schema::lock_structure;
 use crate::connections::Connections;
-use crate::generation::{GenerationId, GenerationState, Goal, Lease};
+use crate::generation::{GenerationId, GenerationState, Goal, Lease, ObstacleKind};
 use crate::target::registry::{check_goal, overtaken_by, unknown_generation};
 
 pub(super) async fn set_goal(
@@ -33,7 +33,8 @@ pub(super) async fn set_goal(
     let (projection, state, before) = found.ok_or_else(|| unknown_generation(generation))?;
     check_goal(generation, state, before, goal)?;
     sqlx::query(
-        "UPDATE gnomon.generations SET goal = $2, obstacle = NULL, insisted = $3 WHERE id = $1",
+        "UPDATE gnomon.generations
+         SET goal = $2, obstacle = NULL, obstacle_kind = NULL, insisted = $3 WHERE id = $1",
     )
     .bind(generation.to_sql())
     .bind(goal.name())
@@ -43,13 +44,14 @@ pub(super) async fn set_goal(
     if goal.is_promotion() {
         end_rollbacks(&mut transaction, &projection, Some(generation)).await?;
         sqlx::query(
-            "UPDATE gnomon.generations SET goal = 'hold', obstacle = $3
+            "UPDATE gnomon.generations SET goal = 'hold', obstacle = $3, obstacle_kind = $4
              WHERE projection = $1 AND id <> $2 AND state IN ('building', 'ready')
                  AND goal IN ('promote', 'promote-cascade')",
         )
         .bind(&projection)
         .bind(generation.to_sql())
         .bind(overtaken_by(&projection, generation))
+        .bind(ObstacleKind::Overtaken.name())
         .execute(&mut *transaction)
         .await?;
     }
@@ -65,7 +67,7 @@ pub(super) async fn end_rollbacks(
     except: Option<GenerationId>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE gnomon.generations SET goal = 'rest', obstacle = NULL
+        "UPDATE gnomon.generations SET goal = 'rest', obstacle = NULL, obstacle_kind = NULL
          WHERE projection = $1 AND state = 'retired' AND goal <> 'rest' AND id IS DISTINCT FROM $2",
     )
     .bind(projection)

@@ -146,7 +146,14 @@ UPDATE gnomon.generations g SET decided_by = coalesce(
     (SELECT m.description::json ->> 'name' FROM gnomon.modules m WHERE m.hash = g.module),
     projection);
 ALTER TABLE gnomon.generations ALTER COLUMN decided_by SET NOT NULL;
-ALTER TABLE gnomon.checkpoints ADD COLUMN applied_late bigint NOT NULL DEFAULT 0;
+-- Until now a candidate was held with a reason only if its promotion was refused.
+ALTER TABLE gnomon.generations
+    ADD COLUMN obstacle_kind text CHECK (obstacle_kind IN ('refused', 'overtaken'));
+UPDATE gnomon.generations SET obstacle_kind = 'refused' WHERE obstacle IS NOT NULL;
+-- rate counts positions.
+ALTER TABLE gnomon.checkpoints
+    ADD COLUMN applied_late bigint NOT NULL DEFAULT 0,
+    ADD COLUMN event_rate double precision;
 -- decided_at is in microseconds since the Unix epoch.
 CREATE TABLE gnomon.skips (
     projection text NOT NULL,

@@ -9,7 +9,7 @@ use super::generations::{live, named};
 use super::schema::lock_structure;
 use super::{dead_letters, dependents, goals, public_names, views};
 use crate::connections::Connections;
-use crate::generation::{GenerationId, GenerationState, Goal};
+use crate::generation::{GenerationId, GenerationState, Goal, ObstacleKind};
 use crate::target::registry::{promoting, read_description, too_many_dead_letters};
 use crate::target::{Promotion, TargetError, TargetErrorKind};
 use crate::telemetry::chain;
@@ -228,7 +228,8 @@ async fn record(
     }
     sqlx::query(
         "UPDATE gnomon.generations
-         SET state = 'live', goal = 'rest', obstacle = NULL, promoted_at = now(), retired_at = NULL
+         SET state = 'live', goal = 'rest', obstacle = NULL, obstacle_kind = NULL,
+             promoted_at = now(), retired_at = NULL
          WHERE id = $1",
     )
     .bind(promoted.to_sql())
@@ -246,12 +247,13 @@ async fn refuse(
 ) -> sqlx::Result<Promotion> {
     let recorded = sqlx::query(
         "UPDATE gnomon.generations
-         SET obstacle = $3, goal = CASE state WHEN 'retired' THEN 'rest' ELSE 'hold' END
+         SET obstacle = $3, obstacle_kind = $4, goal = CASE state WHEN 'retired' THEN 'rest' ELSE 'hold' END
          WHERE id = $1 AND goal = $2 AND state IN ('building', 'ready', 'retired')",
     )
     .bind(candidate.id.to_sql())
     .bind(candidate.goal.name())
     .bind(&reason)
+    .bind(ObstacleKind::Refused.name())
     .execute(pool)
     .await?;
     Ok(match recorded.rows_affected() {

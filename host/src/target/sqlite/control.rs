@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use super::database::Database;
 use super::lease::{now, to_milliseconds};
 use super::modules;
-use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash};
+use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash, ObstacleKind};
 use crate::target::registry::{
     StoredControl, check_goal, dropped_projection, overtaken_by, unknown_generation,
     unknown_projection,
@@ -121,20 +121,22 @@ pub(super) fn set_goal(
         };
         check_goal(generation, state, before, goal)?;
         transaction.execute(
-            "UPDATE gnomon_generations SET goal = ?2, obstacle = NULL, insisted = ?3 WHERE id = ?1",
+            "UPDATE gnomon_generations
+             SET goal = ?2, obstacle = NULL, obstacle_kind = NULL, insisted = ?3 WHERE id = ?1",
             params![generation.to_sql(), goal.name(), goal.is_promotion()],
         )?;
         let projection: String = projection;
         if goal.is_promotion() {
             end_rollbacks(transaction, &projection, Some(generation))?;
             transaction.execute(
-                "UPDATE gnomon_generations SET goal = 'hold', obstacle = ?3
+                "UPDATE gnomon_generations SET goal = 'hold', obstacle = ?3, obstacle_kind = ?4
                  WHERE projection = ?1 AND id <> ?2 AND state IN ('building', 'ready')
                      AND goal IN ('promote', 'promote-cascade')",
                 params![
                     projection,
                     generation.to_sql(),
-                    overtaken_by(&projection, generation)
+                    overtaken_by(&projection, generation),
+                    ObstacleKind::Overtaken.name(),
                 ],
             )?;
         }
@@ -150,7 +152,7 @@ pub(super) fn end_rollbacks(
     except: Option<GenerationId>,
 ) -> rusqlite::Result<()> {
     transaction.execute(
-        "UPDATE gnomon_generations SET goal = 'rest', obstacle = NULL
+        "UPDATE gnomon_generations SET goal = 'rest', obstacle = NULL, obstacle_kind = NULL
          WHERE projection = ?1 AND state = 'retired' AND goal <> 'rest' AND id IS NOT ?2",
         params![projection, except.map(GenerationId::to_sql)],
     )?;

@@ -155,11 +155,8 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
         connection
             .prepare_cached(concat!(
                 "SELECT g.id, g.projection, g.module, g.description, g.state, g.goal, g.until,
-                        g.obstacle, p.desired_state = 'removed',
-                        CASE WHEN c.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', CASE g.state
-                                -- It writes only every ten seconds.
-                                WHEN 'building' THEN '-15 seconds' ELSE '-5 seconds' END)
-                            THEN c.rate END,
+                        g.obstacle, g.obstacle_kind, p.desired_state = 'removed',
+                        fresh.rate, fresh.event_rate,
                         g.retired_at, g.run_state, g.cause, c.checkpoint, c.position,
                         CASE WHEN l.expires_at > ",
                 now!(),
@@ -180,6 +177,10 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                  JOIN gnomon_projections p ON p.name = g.projection
                  JOIN gnomon_checkpoints c ON c.generation = g.id
                  JOIN gnomon_leases l ON l.generation = g.id
+                 LEFT JOIN gnomon_checkpoints fresh ON fresh.generation = g.id
+                     AND fresh.updated_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', CASE g.state
+                         -- It writes only every ten seconds.
+                         WHEN 'building' THEN '-15 seconds' ELSE '-5 seconds' END)
                  WHERE g.state <> 'dropped'
                  ORDER BY g.projection, g.id",
             ))?
@@ -193,17 +194,19 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
                     goal: row.get(5)?,
                     until: row.get(6)?,
                     obstacle: row.get(7)?,
-                    is_removed: row.get(8)?,
-                    rate: row.get(9)?,
-                    retired_at: row.get(10)?,
-                    run_state: row.get(11)?,
-                    cause: row.get(12)?,
-                    checkpoint: row.get(13)?,
-                    position: row.get(14)?,
-                    host: row.get(15)?,
-                    dead_letters: row.get(16)?,
-                    applied_late: row.get(17)?,
-                    changed_skips: row.get(18)?,
+                    obstacle_kind: row.get(8)?,
+                    is_removed: row.get(9)?,
+                    rate: row.get(10)?,
+                    event_rate: row.get(11)?,
+                    retired_at: row.get(12)?,
+                    run_state: row.get(13)?,
+                    cause: row.get(14)?,
+                    checkpoint: row.get(15)?,
+                    position: row.get(16)?,
+                    host: row.get(17)?,
+                    dead_letters: row.get(18)?,
+                    applied_late: row.get(19)?,
+                    changed_skips: row.get(20)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()

@@ -174,7 +174,13 @@ UPDATE gnomon_generations SET decided_by = coalesce(
     (SELECT m.description ->> 'name' FROM gnomon_modules m WHERE m.hash = module), projection);
 -- Whether somebody wants it promoted whatever it has parked.
 ALTER TABLE gnomon_generations ADD COLUMN insisted INTEGER NOT NULL DEFAULT 0;
+-- Until now a candidate was held with a reason only if its promotion was refused.
+ALTER TABLE gnomon_generations
+    ADD COLUMN obstacle_kind TEXT CHECK (obstacle_kind IN ('refused', 'overtaken'));
+UPDATE gnomon_generations SET obstacle_kind = 'refused' WHERE obstacle IS NOT NULL;
 ALTER TABLE gnomon_checkpoints ADD COLUMN applied_late INTEGER NOT NULL DEFAULT 0;
+-- rate counts positions.
+ALTER TABLE gnomon_checkpoints ADD COLUMN event_rate REAL;
 -- decided_at is in microseconds since the Unix epoch.
 CREATE TABLE gnomon_skips (
     projection TEXT NOT NULL,

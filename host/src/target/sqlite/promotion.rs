@@ -7,7 +7,7 @@ use super::database::{Database, Failure};
 use super::dead_letters;
 use super::generations::{live, others};
 use super::views::{self, Declared};
-use crate::generation::{GenerationId, GenerationState, Goal};
+use crate::generation::{GenerationId, GenerationState, Goal, ObstacleKind};
 use crate::target::registry::{promoting, read_description, too_many_dead_letters};
 use crate::target::{Promotion, TargetError};
 
@@ -174,8 +174,13 @@ fn give_up(transaction: &Transaction<'_>, wanted: &Wanted, reason: &str) -> rusq
         _ => Goal::Hold,
     };
     transaction.execute(
-        "UPDATE gnomon_generations SET goal = ?2, obstacle = ?3 WHERE id = ?1",
-        params![wanted.id.to_sql(), goal.name(), reason],
+        "UPDATE gnomon_generations SET goal = ?2, obstacle = ?3, obstacle_kind = ?4 WHERE id = ?1",
+        params![
+            wanted.id.to_sql(),
+            goal.name(),
+            reason,
+            ObstacleKind::Refused.name()
+        ],
     )?;
     Ok(())
 }
@@ -194,7 +199,7 @@ fn record(
         dead_letters::move_requests(transaction, replaced, promoted)?;
     }
     transaction.execute(
-        "UPDATE gnomon_generations SET state = 'live', goal = 'rest', obstacle = NULL,
+        "UPDATE gnomon_generations SET state = 'live', goal = 'rest', obstacle = NULL, obstacle_kind = NULL,
              promoted_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE id = ?1",
         [promoted.to_sql()],
     )?;

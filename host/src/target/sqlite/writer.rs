@@ -309,7 +309,7 @@ fn move_checkpoint(
             "UPDATE gnomon_checkpoints
              SET checkpoint = ?4, position = ?5, rate = ?6,
                  event_position = coalesce(?7, event_position),
-                 event_id = coalesce(?8, event_id),
+                 event_id = coalesce(?8, event_id), event_rate = ?9,
                  updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
              WHERE generation = ?1 AND epoch = ?2 AND checkpoint = ?3",
         )?
@@ -319,9 +319,10 @@ fn move_checkpoint(
             commit.expected.as_str(),
             commit.next.as_str(),
             commit.position.to_sql(),
-            commit.rate,
+            commit.rate.positions,
             commit.event.map(|event| event.position.to_sql()),
             commit.event.map(|event| event.id.as_str()),
+            commit.rate.events,
         ])?;
     Ok(moved == 1)
 }

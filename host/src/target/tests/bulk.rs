@@ -23,7 +23,7 @@ async fn fill(started: &mut Started, writes: &[TableWrites]) -> Result<(), Targe
             position: Position::new(1).unwrap(),
             event: None,
             dead_letters: DeadLetterChanges::default(),
-            rate: 0.0,
+            rate: Rate::default(),
             into_empty: true,
         })
         .await

@@ -65,7 +65,7 @@ impl Started {
                 position: position(to),
                 event: None,
                 dead_letters: changes,
-                rate: 0.0,
+                rate: Rate::default(),
                 into_empty: false,
             })
             .await
@@ -266,7 +266,7 @@ async fn a_candidate_with_more_dead_letters_is_promoted_only_by_name(database: &
         "{reason}"
     );
     let held = stored(&*target, id).await.unwrap();
-    assert_eq!((held.goal, held.obstacle), (Goal::Hold, Some(reason)));
+    assert_eq!((held.goal, held.obstacle), (Goal::Hold, refusal(reason)));
     target.set_goal(id, Goal::Promote).await.unwrap();
     promoted(&*target, id).await;
     // To go back is to ask by name.

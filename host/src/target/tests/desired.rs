@@ -334,6 +334,10 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
     let id = started.generation.id;
     let rate = async |target: &dyn Target| stored(target, id).await.unwrap().rate;
     assert_eq!(rate(&*started.target).await, None);
+    let told = Rate {
+        events: 12.5,
+        positions: 1234.5,
+    };
     let next = checkpoint(1);
     started
         .writer
@@ -344,7 +348,7 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
             position: Position::new(1).unwrap(),
             event: None,
             dead_letters: DeadLetterChanges::default(),
-            rate: 1234.5,
+            rate: told,
             into_empty: false,
         })
         .await
@@ -355,7 +359,7 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
     };
     // Neither a slow nor a quick machine decides this.
     database.execute(&update("2999-01-01T00:00:00.000Z")).await;
-    assert_eq!(rate(&*started.target).await, Some(1234.5));
+    assert_eq!(rate(&*started.target).await, Some(told));
     database.execute(&update("2025-01-01T00:00:00.000Z")).await;
     assert_eq!(rate(&*started.target).await, None);
 }

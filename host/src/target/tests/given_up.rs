@@ -45,7 +45,7 @@ async fn give_up_at_each_moment(database: &Database, into_empty: bool) {
             position: Position::new(1).unwrap(),
             event: None,
             dead_letters: DeadLetterChanges::default(),
-            rate: 0.0,
+            rate: Rate::default(),
             into_empty,
         });
         let is_over = tokio::time::timeout(time, commit).await.is_ok();

@@ -42,7 +42,7 @@ async fn step(
             position: Position::new(to).unwrap(),
             event,
             dead_letters: DeadLetterChanges::default(),
-            rate: 0.0,
+            rate: Rate::default(),
             into_empty,
         })
         .await

@@ -115,6 +115,12 @@ async fn a_registry_of_format_2_is_brought_up_to_date(database: &Database) {
 
 async fn is_brought_up_to_date(database: &Database, format: usize) {
     old_registry(database, format).await;
+    let reason = "a view stands in the way".to_owned();
+    if format > 1 {
+        let generations = database.registry("generations");
+        let update = format!("UPDATE {generations} SET obstacle = '{reason}' WHERE id = 3");
+        database.execute(&update).await;
+    }
     let target = database.open().await;
     let generations = target.generations().await.unwrap();
     let stand: Vec<_> = generations
@@ -129,6 +135,8 @@ async fn is_brought_up_to_date(database: &Database, format: usize) {
             (GenerationState::Building, Goal::Promote, 5),
         ]
     );
+    let known = (format > 1).then_some(reason).and_then(refusal);
+    assert_eq!(generations[2].obstacle, known);
     let live = &generations[1];
     assert_eq!(
         live.report.as_ref().unwrap().cause.as_deref(),

@@ -196,7 +196,7 @@ async fn a_promotion_that_fails_changes_nothing(database: &Database) {
     let stands = stored(&*target, generation.id).await.unwrap();
     assert_eq!(
         (stands.state, stands.goal, stands.obstacle),
-        (GenerationState::Building, Goal::Hold, Some(reason))
+        (GenerationState::Building, Goal::Hold, refusal(reason))
     );
     database.execute(&format!("DROP TABLE {orders}")).await;
     target.set_goal(generation.id, Goal::Promote).await.unwrap();
@@ -243,7 +243,8 @@ async fn an_obstacle_is_remembered_until_somebody_wants_it_again(database: &Data
         panic!("it was promoted");
     };
     let refused = stored(&*target, candidate).await.unwrap();
-    assert_eq!(refused.obstacle.as_ref(), Some(&reason));
+    assert!(!refused.is_held_by_users());
+    assert_eq!(refused.obstacle, refusal(reason));
     assert_eq!(
         (refused.state, refused.goal),
         (GenerationState::Building, Goal::Hold)
@@ -348,7 +349,8 @@ async fn a_rollback_holds_a_candidate_that_was_to_be_promoted(database: &Databas
     target.set_goal(second, Goal::Promote).await.unwrap();
     let held = stored(target, candidate).await.unwrap();
     assert_eq!(held.goal, Goal::Hold);
-    let obstacle = held.obstacle.unwrap();
+    assert!(held.is_held_by_users());
+    let obstacle = held.obstacle.unwrap().reason;
     assert!(
         obstacle.contains(&format!("a rollback to generation {second}")),
         "{obstacle}"

@@ -70,7 +70,10 @@ async fn a_trigger_that_uses_a_column_that_goes_is_in_the_way() {
     assert_eq!(names(&database, "trigger").await.len(), 2);
     assert_eq!(database.texts("SELECT customer FROM orders").await, ["ada"]);
     let stands = stored(&*started.target, id).await.unwrap();
-    assert_eq!((stands.goal, stands.obstacle), (Goal::Hold, Some(reason)));
+    assert_eq!(
+        (stands.goal, stands.obstacle),
+        (Goal::Hold, refusal(reason))
+    );
 
     let cascade = Goal::PromoteCascade;
     started.target.set_goal(id, cascade).await.unwrap();
