@@ -12,7 +12,6 @@ use clap::{Parser, Subcommand};
 
 use crate::configuration::{self, Configuration};
 use crate::process_limits;
-use crate::readable::indented;
 use crate::telemetry::{self, LogFormat, chain};
 
 mod append;
@@ -183,7 +182,7 @@ impl CommandLine {
                 output::say(&format!(
                     "{}: {}",
                     style::error("error"),
-                    indented(&chain(error.as_ref()))
+                    chain(error.as_ref())
                 ));
                 ExitCode::FAILURE
             }

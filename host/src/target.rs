@@ -43,6 +43,7 @@ pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, Ref
 pub use failure::{TargetError, TargetErrorKind};
 pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
+pub(crate) use registry::dropped_projection;
 pub use sqlite::SqliteTarget;
 
 /// The answer to [`Target::acquire`].

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::waiting::Own;
 use super::{Context, host, output};
 
 /// Makes a projection stand still
@@ -40,14 +41,21 @@ pub(super) struct Resume {
 impl Pause {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
-        target.pause(&self.name).await?;
-        say(context, &self.name, "paused")
+        let name = &self.name;
+        let own = Own::read(&*target, name).await?;
+        anyhow::ensure!(
+            !own.all.iter().any(|generation| generation.is_removed),
+            "{name} was removed, so it stands still already; `gnomon resume {name}` brings it back"
+        );
+        target.pause(name).await?;
+        say(context, name, "paused")
     }
 }
 
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
+        Own::read(&*target, &self.name).await?;
         if self.accept_history {
             target.accept_history(&self.name).await?;
         } else {

@@ -6,7 +6,7 @@ use anstream::adapter::strip_str;
 
 use super::progress::LogWriter;
 use super::style;
-use crate::readable::Readable;
+use crate::readable::{Readable, indented};
 
 /// A writer for results.
 ///
@@ -35,8 +35,10 @@ pub(super) fn finish() -> io::Result<()> {
 }
 
 /// Tells people something that is no result. Nobody is left to be told if
-/// standard error is gone.
+/// standard error is gone. Of a text with several lines, which may quote others,
+/// only the first begins like one of our own.
 pub(super) fn say(text: &str) {
+    let text = &*indented(text);
     let _ = if style::colours_on_stderr() {
         writeln!(LogWriter, "{text}")
     } else {

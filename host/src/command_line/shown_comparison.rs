@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::style;
 use crate::json_text::JsonRow;
+use crate::readable::indented;
 use crate::target::{Comparison, Difference, RowDifference, TableComparison};
 
 /// What the second side of a comparison is called.
@@ -73,7 +74,7 @@ fn write_table(
 ) -> anyhow::Result<()> {
     let table = &compared.table;
     if let Some(reason) = &compared.incomparable {
-        writeln!(output, "{table}: not compared, {reason}")?;
+        writeln!(output, "{table}: not compared, {}", indented(reason))?;
     }
     for (columns, side) in [
         (&compared.only_left_columns, "live"),

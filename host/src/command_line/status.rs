@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use gnomon_model::Position;
 
+use super::waiting::unknown;
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
+use crate::readable::indented;
 use crate::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
@@ -67,10 +69,8 @@ impl Status {
             tracing::warn!("{sentence}");
         }
         if let Some(name) = &self.name {
+            anyhow::ensure!(known.contains(&name.as_str()), unknown(name, known));
             statuses.retain(|status| status.name.as_ref() == Some(name));
-            if statuses.is_empty() {
-                anyhow::bail!("there is no projection `{name}`; `gnomon status` lists all");
-            }
         }
         let mut stdout = output::stdout();
         if context.json {
@@ -206,10 +206,16 @@ fn write_table(
         match &status.name {
             Some(name) => write_details(output, name, status)?,
             // Its reason names the file.
-            None => writeln!(output, "{}", status.cause.as_deref().unwrap_or_default())?,
+            None => tell(output, status.cause.as_deref().unwrap_or_default())?,
         }
     }
     Ok(())
+}
+
+/// Writes a sentence, which may quote what a guest or a database says: no line of
+/// that looks like one of our own.
+fn tell(output: &mut impl std::io::Write, sentence: &str) -> std::io::Result<()> {
+    writeln!(output, "{}", indented(sentence))
 }
 
 /// What does not fit the table: why something does not move, and what is on
@@ -220,24 +226,29 @@ fn write_details(
     status: &ProjectionStatus,
 ) -> anyhow::Result<()> {
     if let Some(cause) = &status.cause {
-        writeln!(output, "{name}: {cause}")?;
+        tell(output, &format!("{name}: {cause}"))?;
     }
     if status.dead_letters > 0 {
-        writeln!(
+        tell(
             output,
-            "{name}: {} dead letters; `gnomon dead-letters list {name}` shows them",
-            style::grouped(status.dead_letters)
+            &format!(
+                "{name}: {} dead letters; `gnomon dead-letters list {name}` shows them",
+                style::grouped(status.dead_letters)
+            ),
         )?;
     }
     for deviation in &status.deviations {
-        writeln!(output, "{name}: {deviation}")?;
+        tell(output, &format!("{name}: {deviation}"))?;
     }
     if let Some(candidate) = &status.candidate {
-        writeln!(output, "{name}: {}", describe(name, candidate, status.head))?;
+        tell(
+            output,
+            &format!("{name}: {}", describe(name, candidate, status.head)),
+        )?;
     }
     for wish in &status.wishes {
         if let Some(sentence) = sentence(name, status, wish) {
-            writeln!(output, "{name}: {sentence}")?;
+            tell(output, &format!("{name}: {sentence}"))?;
         }
     }
     let is_wanted = |retired: &&RetiredStatus| {
@@ -249,15 +260,17 @@ fn write_details(
             .cause
             .as_ref()
             .map_or_else(String::new, |cause| format!(": {cause}"));
-        writeln!(
+        tell(
             output,
-            "{name}: `gnomon rollback {name}` goes back to generation {}, version {}{cause}",
-            retired.generation, retired.version
+            &format!(
+                "{name}: `gnomon rollback {name}` goes back to generation {}, version {}{cause}",
+                retired.generation, retired.version
+            ),
         )?;
     }
     for refused in &status.refused {
         if status.cause.as_ref() != Some(&refused.reason) {
-            writeln!(output, "{name}: {}", refused.reason)?;
+            tell(output, &format!("{name}: {}", refused.reason))?;
         }
     }
     Ok(())
@@ -338,7 +351,7 @@ fn state(status: &ProjectionStatus) -> String {
 }
 
 fn rate(rate: Option<f64>) -> String {
-    rate.map_or_else(String::new, |rate| format!("{rate:.0} positions/s"))
+    rate.map_or_else(String::new, |rate| format!("{rate:.0} events/s"))
 }
 
 fn lag(status: &ProjectionStatus) -> String {

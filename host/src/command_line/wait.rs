@@ -9,7 +9,7 @@ use gnomon_model::Position;
 use serde_json::json;
 
 use super::patience::Patience;
-use super::waiting::{HostLook, has_host, unknown};
+use super::waiting::{HostLook, has_host, names, unknown};
 use super::{Context, output};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
@@ -271,6 +271,6 @@ impl Deployment {
             anyhow::bail!("there is no projection `{name}`: {}", refused.reason);
         }
         let file = self.new_file.as_deref();
-        file.ok_or_else(|| anyhow::anyhow!(unknown(name, known)))
+        file.ok_or_else(|| anyhow::anyhow!(unknown(name, names(known))))
     }
 }

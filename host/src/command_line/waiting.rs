@@ -9,7 +9,7 @@ use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
 use crate::spelling::near;
 use crate::status;
-use crate::target::{Target, in_time};
+use crate::target::{Target, dropped_projection, in_time};
 
 /// How often the read-model database is asked.
 pub(super) const POLL: Duration = Duration::from_millis(50);
@@ -34,7 +34,12 @@ impl Own {
         let (own, others): (Vec<_>, Vec<_>) = all
             .drain(..)
             .partition(|generation| generation.projection == name);
-        anyhow::ensure!(!own.is_empty(), unknown(name, &others));
+        if own.is_empty() {
+            if target.dropped_at(name).await?.is_some() {
+                return Err(dropped_projection(name).into());
+            }
+            anyhow::bail!(unknown(name, names(&others)));
+        }
         Ok(Self { all: own })
     }
 
@@ -71,19 +76,20 @@ impl Own {
     }
 }
 
-/// What to say of a projection that nobody knows.
-pub(super) fn unknown(name: &str, generations: &[Generation]) -> String {
-    let known = generations
+/// The projections that these are generations of.
+pub(super) fn names(generations: &[Generation]) -> impl Iterator<Item = &str> {
+    generations
         .iter()
-        .map(|generation| generation.projection.as_str());
-    near(name, known).map_or_else(
-        || format!("there is no projection `{name}`; `gnomon status` lists all"),
-        |near| {
-            format!(
-                "there is no projection `{name}`; did you mean `{near}`? `gnomon status` lists all"
-            )
-        },
-    )
+        .map(|generation| generation.projection.as_str())
+}
+
+/// What to say of a projection that nobody knows, where these are known.
+pub(super) fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let meant = near(name, known).map_or_else(
+        || "; ".to_owned(),
+        |near| format!("; did you mean `{near}`? "),
+    );
+    format!("there is no projection `{name}`{meant}`gnomon status` lists all")
 }
 
 /// Whether some host is there to do the work.

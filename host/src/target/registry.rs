@@ -203,7 +203,7 @@ pub(super) fn unknown_projection(projection: &str) -> TargetError {
 }
 
 /// The same for one that was dropped.
-pub(super) fn dropped_projection(projection: &str) -> TargetError {
+pub(crate) fn dropped_projection(projection: &str) -> TargetError {
     TargetError::new(
         TargetErrorKind::Refused,
         format!(

@@ -38,6 +38,7 @@ mod languages;
 mod listed_otherwise;
 mod looking;
 mod module_files;
+mod names;
 mod neighbours;
 mod new;
 mod outages;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::super::{Context, output, style};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, RunState};
+use crate::readable::indented;
 use crate::runner::Progress;
 
 /// Names that are listed; of the others only their number is said.
@@ -112,7 +113,7 @@ pub(super) fn print(context: &Context, all: &[Ended]) -> anyhow::Result<()> {
                 (progress.position, progress.events, progress.report.state)
             });
         match cause {
-            Some(cause) => writeln!(stdout, "{name}: {cause}")?,
+            Some(cause) => writeln!(stdout, "{name}: {}", indented(cause))?,
             None if state == RunState::Paused => writeln!(
                 stdout,
                 "{name}: paused at position {}; `gnomon resume {name}` lets it go on",
