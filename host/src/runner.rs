@@ -1,16 +1,18 @@
 //! The runner: it takes one generation through its source, batch by batch.
 //!
 //! ```text
-//!                        ┌──────── held by another host ───────┐
+//!                        ┌──────────────── fenced ──────────────┐
 //!                        v                                      │
-//!  start ──> Acquiring ──┴──> Following ──> (apply, commit) ────┤ fenced
-//!                ^            │  │ │ └── policy halt ──> Halted ──> resume, reload
-//!                │            │  │ │ └── another store > OtherHistory ──> resume, its own store
+//!  start ──> Acquiring ──┬──> Following ──> (apply, commit) ────┘
+//!                ^       │    │  │ │ └── policy halt ──> Halted ──> resume, reload
+//!                │       │    │  │ │ └── another store > OtherHistory ──> resume, its own store
 //!                │  time is up│  │ └──── pause ────────> Paused ──> resume
 //!                └─ BackingOff<  └────── nothing to do ─> Stopped
+//!                        └── another host has the lease ─────^
 //! ```
 //!
-//! A runner ends by itself when its generation is retired or dropped.
+//! A runner ends by itself when its generation is retired or dropped, and when
+//! another host has its lease or has asked for it.
 //!
 //! A runner has a thread of its own, on which its guest runs too. It knows no
 //! database: it works through a [`Source`](crate::source::Source) and a
@@ -54,8 +56,6 @@ use history::Refusal;
 use parking::ParkingLog;
 use session::{Approach, Blamed, End, Session};
 
-/// How often a runner asks for a lease that another host holds.
-const LEASE_POLL: Duration = Duration::from_millis(500);
 /// The first and the longest wait after a failure, before jitter, which makes
 /// it up to twice as long. The cause's end is noticed within that time.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -145,36 +145,15 @@ impl Runner {
                 .block_on(in_time(target.acquire(generation.id, host, *lease_time)));
         match acquired {
             Ok(Acquired::Lease(lease)) => Phase::Following(lease, Approach::PLAIN),
-            Ok(Acquired::HeldBy { host, remaining }) => {
-                self.publish(
-                    RunState::Waiting,
-                    Some(format!(
-                        "waiting for the lease, which host {host} holds for another {:.1} s",
-                        remaining.as_secs_f64()
-                    )),
+            // The supervisor starts another runner when it is this host's turn.
+            Ok(Acquired::HeldBy { host, .. }) => {
+                tracing::debug!(
+                    projection = generation.projection,
+                    "host {host} has the lease"
                 );
-                self.follow_holder();
-                self.alarms_heeded = self.assignment.source.history().last_alarm();
-                self.sleep(LEASE_POLL.min(remaining.max(BACKOFF_MIN)));
-                Phase::Acquiring
+                self.stop(&Phase::Acquiring)
             }
             Err(error) => Phase::BackingOff(None, chain(&error)),
-        }
-    }
-
-    /// Notes how far the host that holds the lease has got.
-    fn follow_holder(&mut self) {
-        let generations = self
-            .runtime
-            .block_on(in_time(self.assignment.target.generations()))
-            .unwrap_or_default();
-        let own = &mut self.assignment.generation;
-        if let Some(stored) = generations.into_iter().find(|stored| stored.id == own.id) {
-            *own = stored;
-            self.progress.send_modify(|progress| {
-                progress.position = own.position;
-                progress.is_live = own.state == GenerationState::Live;
-            });
         }
     }
 
@@ -290,6 +269,7 @@ impl Runner {
         let heartbeat = self.heartbeat(lease);
         self.report(lease, state, cause);
         let generation = self.assignment.generation.id;
+        let host = self.assignment.host.clone();
         self.runtime.block_on(async {
             tokio::select! {
                 () = self.shutdown.begun() => {}
@@ -298,7 +278,9 @@ impl Runner {
                 // Another module may be one that can go on.
                 Ok(()) = self.assignment.guest.changed() => {}
                 () = self.controls.wait_for(generation, |control| {
-                    control.is_none_or(|control| !control.is_active() || until(control))
+                    control.is_none_or(|control| {
+                        !control.is_active() || control.lease.is_asked_of(&host) || until(control)
+                    })
                 }) => {}
             }
         });
@@ -314,9 +296,11 @@ impl Runner {
         self.controls.of(self.assignment.generation.id)
     }
 
-    /// Whether the generation is one that somebody has to work on.
+    /// Whether the generation is one that this host has to work on.
     fn has_work(&self) -> bool {
-        self.control().is_some_and(|control| control.is_active())
+        let host = &self.assignment.host;
+        self.control()
+            .is_some_and(|control| control.is_active() && !control.lease.is_asked_of(host))
     }
 
     /// Whether the build has become the live generation, so that it is to go

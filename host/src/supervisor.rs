@@ -5,6 +5,7 @@
 //! projections/*.wasm ──> files ──> deploy ──┐
 //!                                           v
 //! gnomon deploy, rebuild, … ──────────> registry ──> reconcile ──> one runner per generation
+//!                                                                    of this host's share
 //! ```
 //!
 //! The registry in the read-model database is the desired state. A file that
@@ -31,7 +32,7 @@ use crate::reader::Convoy;
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
 use crate::source::{BatchLimits, Source, SourceError};
-use crate::target::{Control, RefusedFile, Target, TargetError, TargetErrorKind};
+use crate::target::{Overview, RefusedFile, Target, TargetError, TargetErrorKind};
 
 mod directory;
 mod files;
@@ -41,6 +42,7 @@ mod loading;
 mod presence;
 mod refusal;
 mod runners;
+mod sharing;
 
 pub use loading::load_module;
 pub use refusal::Refusal;
@@ -217,10 +219,18 @@ impl Supervisor {
         self.shared.runners.standings(&self.shared.controls)
     }
 
-    /// What is wanted of every generation.
+    /// How every generation stands that another host runs, as it was recorded.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub async fn standings_elsewhere(&self) -> Result<Vec<Standing>, TargetError> {
+        runners::elsewhere(&self.shared).await
+    }
+
+    /// What is wanted of every generation, and who runs it.
     #[must_use]
-    pub fn controls(&self) -> Arc<[Control]> {
-        self.shared.controls.all()
+    pub fn overview(&self) -> Arc<Overview> {
+        self.shared.controls.overview()
     }
 
     /// Whether a generation does not run because its module does not load.

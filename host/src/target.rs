@@ -39,7 +39,9 @@ mod tests;
 pub use compared::{
     ColumnDifference, Compared, Comparison, Difference, RowDifference, TableComparison,
 };
-pub use desired::{Control, HostNotes, NewGeneration, PresentHost, Promotion, RefusedFile};
+pub use desired::{
+    Control, HostNotes, NewGeneration, Overview, PresentHost, Promotion, RefusedFile, SeenLease,
+};
 pub use failure::{TargetError, TargetErrorKind};
 pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
@@ -291,7 +293,8 @@ pub trait Target: Send + Sync {
     /// When the database cannot be read.
     async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, TargetError>;
 
-    /// Takes the lease on a generation, if nobody else holds it. Its fencing
+    /// Takes the lease on a generation, if no other host holds it or has asked
+    /// for it. Its fencing
     /// epoch grows, so that whoever held it before can no longer commit.
     ///
     /// # Errors
@@ -322,12 +325,33 @@ pub trait Target: Send + Sync {
     /// [`TargetErrorKind::Fenced`] if the lease is no longer ours.
     async fn report(&self, lease: Lease, report: &RunReport) -> Result<(), TargetError>;
 
-    /// What users want of every generation that is neither dropped nor of a
-    /// removed projection, by number. One query, however many there are.
+    /// Asks the hosts that hold leases on these generations to give them back for
+    /// `host`, which nobody else can take them before for `duration`. What
+    /// another host has asked for already is left to it.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn request_leases(
+        &self,
+        generations: &[GenerationId],
+        host: &str,
+        duration: Duration,
+    ) -> Result<(), TargetError>;
+
+    /// What is wanted of every generation, who runs it, and which hosts are
+    /// there. One query, however many there are.
     ///
     /// # Errors
     /// When the database cannot be read.
-    async fn controls(&self) -> Result<Vec<Control>, TargetError>;
+    async fn overview(&self) -> Result<Overview, TargetError>;
+
+    /// What is wanted of every generation: a part of [`Target::overview`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn controls(&self) -> Result<Vec<Control>, TargetError> {
+        Ok(self.overview().await?.controls)
+    }
 
     /// Makes a projection stand still.
     ///

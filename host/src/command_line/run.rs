@@ -22,6 +22,8 @@ use report::Ended;
 
 /// How often progress is looked at, while somebody waits for it or sees it.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often what other hosts run is looked at.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(200);
 /// How often whether there is anything to see.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// How long the end waits for a database that is out of reach, to say how
@@ -94,7 +96,8 @@ impl Run {
             supervisor.deploy_all().await;
         }
         let projections: Vec<String> = supervisor
-            .controls()
+            .overview()
+            .controls
             .iter()
             .filter(|control| control.is_active())
             .map(|control| control.projection.clone())
@@ -158,8 +161,12 @@ impl Run {
             outcomes: BTreeMap::new(),
             has_settled: false,
         };
+        let mut elsewhere = Elsewhere::default();
         loop {
-            let standings = supervisor.standings();
+            let mut standings = supervisor.standings();
+            if self.until_caught_up {
+                standings.extend(elsewhere.look(supervisor, &standings).await);
+            }
             let running = |id: &GenerationId| standings.iter().any(|now| now.generation.id == *id);
             bars.retain(|id, bar| {
                 let goes_on = running(id);
@@ -201,6 +208,29 @@ impl Run {
     }
 }
 
+/// What other hosts run, as it was last seen.
+#[derive(Default)]
+struct Elsewhere {
+    standings: Vec<Standing>,
+    looked: Option<Instant>,
+}
+
+impl Elsewhere {
+    /// All of it that does not run here.
+    async fn look(&mut self, supervisor: &Supervisor, here: &[Standing]) -> Vec<Standing> {
+        let is_due = (self.looked).is_none_or(|last| last.elapsed() > LOOK_ELSEWHERE);
+        if is_due && let Ok(standings) = supervisor.standings_elsewhere().await {
+            self.standings = standings;
+            self.looked = Some(Instant::now());
+        }
+        let runs_here = |other: &Standing| {
+            (here.iter()).any(|standing| standing.generation.id == other.generation.id)
+        };
+        let others = self.standings.iter().filter(|other| !runs_here(other));
+        others.cloned().collect()
+    }
+}
+
 /// How every generation stands that is wanted. One that was replaced meanwhile
 /// is of no interest.
 async fn ended(
@@ -213,8 +243,8 @@ async fn ended(
         .ask(async || in_time(target.generations()).await)
         .await?;
     let refusals = supervisor.refusals();
-    let controls = supervisor.controls();
-    let wanted = controls.iter().filter(|control| control.is_active());
+    let overview = supervisor.overview();
+    let wanted = (overview.controls.iter()).filter(|control| control.is_active());
     Ok(wanted
         .filter_map(|control| {
             let id = control.generation;
@@ -273,7 +303,8 @@ fn draw(bars: &mut BTreeMap<GenerationId, ProgressBar>, standing: &Standing, goa
 /// Whether every generation that is wanted has got as far as it can.
 fn all_are_settled(supervisor: &Supervisor, standings: &[Standing], goal: Position) -> bool {
     let all_run = supervisor
-        .controls()
+        .overview()
+        .controls
         .iter()
         .filter(|control| control.is_active())
         .all(|control| {

@@ -1,5 +1,5 @@
-//! What users want of every generation, kept up to date for all runners of a
-//! host by one query.
+//! What users want of every generation and which hosts run them, kept up to date
+//! for all runners of a host by one query.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use tokio::sync::{Mutex, watch};
 
 use crate::generation::GenerationId;
 use crate::shutdown::Shutdown;
-use crate::target::{Control, Target, TargetError, in_time};
+use crate::target::{Control, Overview, Target, TargetError, in_time};
 
 /// A view of the controls. Clones share what is known, and each sees its
 /// changes.
 #[derive(Clone)]
 pub struct Controls {
     reader: Arc<ControlReader>,
-    known: watch::Receiver<Arc<[Control]>>,
+    known: watch::Receiver<Arc<Overview>>,
 }
 
 struct ControlReader {
     target: Arc<dyn Target>,
-    known: watch::Sender<Arc<[Control]>>,
+    known: watch::Sender<Arc<Overview>>,
     /// Held from the question to the publication, so that an older answer
     /// never takes the place of a newer one.
     turn: Mutex<()>,
@@ -42,10 +42,10 @@ impl ControlReader {
     /// Says whether there was news.
     async fn read(&self) -> Result<bool, TargetError> {
         let _turn = self.turn.lock().await;
-        let controls: Arc<[Control]> = in_time(self.target.controls()).await?.into();
+        let overview = Arc::new(in_time(self.target.overview()).await?);
         Ok(self.known.send_if_modified(|known| {
-            let news = *known != controls;
-            *known = controls;
+            let news = *known != overview;
+            *known = overview;
             news
         }))
     }
@@ -85,9 +85,9 @@ impl Controls {
         Ok(Self { reader, known })
     }
 
-    /// All that are known.
+    /// All that is known.
     #[must_use]
-    pub fn all(&self) -> Arc<[Control]> {
+    pub fn overview(&self) -> Arc<Overview> {
         Arc::clone(&self.known.borrow())
     }
 
@@ -96,6 +96,7 @@ impl Controls {
     pub fn of(&self, generation: GenerationId) -> Option<Control> {
         let known = self.known.borrow();
         let control = known
+            .controls
             .iter()
             .find(|control| control.generation == generation);
         control.cloned()
@@ -121,8 +122,9 @@ impl Controls {
         generation: GenerationId,
         is_wanted: impl Fn(Option<&Control>) -> bool,
     ) {
-        let find = |known: &Arc<[Control]>| {
+        let find = |known: &Arc<Overview>| {
             let own = known
+                .controls
                 .iter()
                 .find(|control| control.generation == generation);
             is_wanted(own)

@@ -55,6 +55,43 @@ pub struct Control {
     /// Grows with every change of the decisions to skip an event that hold for
     /// the projection; zero if there was none ever.
     pub skips: i64,
+    /// Who has its lease, and who is to have it next.
+    pub lease: SeenLease,
+}
+
+/// A lease as it was last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenLease {
+    /// The host that took it and has not given it back.
+    pub holder: Option<String>,
+    /// Whether it ran out before it was given back.
+    pub has_lapsed: bool,
+    /// The host that asked for it, for as long as that counts.
+    pub requested_by: Option<String>,
+}
+
+impl SeenLease {
+    /// The host that has it.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&str> {
+        self.holder.as_deref().filter(|_| !self.has_lapsed)
+    }
+
+    /// Whether this host has it, and another one asked for it.
+    #[must_use]
+    pub fn is_asked_of(&self, host: &str) -> bool {
+        self.held_by() == Some(host) && self.requested_by.as_deref().is_some_and(|by| by != host)
+    }
+}
+
+/// What a host has to know to decide what it does, read at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// What is wanted of every generation that is neither dropped nor of a
+    /// removed projection, by number.
+    pub controls: Vec<Control>,
+    /// The hosts that are there, by name; empty where there is no generation.
+    pub hosts: Vec<String>,
 }
 
 impl Control {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use self::error::failed;
 use self::writer::PostgresWriter;
 use super::{
-    Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
+    Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
     TargetError, Writer,
 };
 use crate::connections::Connections;
@@ -308,8 +308,19 @@ impl Target for PostgresTarget {
             .map_err(|failure| failure.into_error(&self.place, "record a run state in"))
     }
 
-    async fn controls(&self) -> Result<Vec<Control>, TargetError> {
-        control::all(&self.registry)
+    async fn request_leases(
+        &self,
+        generations: &[GenerationId],
+        host: &str,
+        duration: Duration,
+    ) -> Result<(), TargetError> {
+        lease::request(&self.registry, generations, host, duration)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "ask for leases in"))
+    }
+
+    async fn overview(&self) -> Result<Overview, TargetError> {
+        control::overview(&self.registry)
             .await
             .map_err(|failure| failure.into_error(&self.place, "read the controls in"))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gnomon_model::{Description, Position};
 
-use super::{Control, TargetError, TargetErrorKind};
+use super::{Control, SeenLease, TargetError, TargetErrorKind};
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, ModuleHash, Obstacle, ObstacleKind, Rate,
     RunReport, RunState,
@@ -104,6 +104,7 @@ pub(super) struct StoredControl {
     pub(super) resumes: i64,
     pub(super) requests: i64,
     pub(super) skips: i64,
+    pub(super) lease: SeenLease,
 }
 
 impl StoredControl {
@@ -123,6 +124,7 @@ impl StoredControl {
             resumes: self.resumes,
             requests: self.requests,
             skips: self.skips,
+            lease: self.lease,
         })
     }
 }

@@ -18,7 +18,7 @@ use gnomon_model::{Description, Floats, Position, Row};
 use self::database::Database;
 use self::writer::SqliteWriter;
 use super::{
-    Acquired, Compared, Control, HostNotes, NewGeneration, PresentHost, Promotion, Target,
+    Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
     TargetError, TargetErrorKind, Writer,
 };
 use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
@@ -301,8 +301,18 @@ impl Target for SqliteTarget {
             .await
     }
 
-    async fn controls(&self) -> Result<Vec<Control>, TargetError> {
-        self.with(control::all).await
+    /// A file has one host, so there is nobody to ask.
+    async fn request_leases(
+        &self,
+        _generations: &[GenerationId],
+        _host: &str,
+        _duration: Duration,
+    ) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    async fn overview(&self) -> Result<Overview, TargetError> {
+        self.with(control::overview).await
     }
 
     async fn pause(&self, projection: &str) -> Result<(), TargetError> {

@@ -54,6 +54,7 @@ mod rollbacks;
 mod safe_output;
 mod same_rows;
 mod secrets;
+mod sharing;
 mod silent_connections;
 mod starts;
 mod system_limits;

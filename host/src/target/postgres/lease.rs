@@ -15,22 +15,29 @@ pub(super) async fn acquire(
     duration: Duration,
 ) -> Result<Acquired, Failure> {
     let mut transaction = pool.begin().await?;
-    let holder: Option<(Option<String>, i64)> = sqlx::query_as(
-        "SELECT host, ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint
+    let found: Option<(Option<String>, i64, Option<String>, i64)> = sqlx::query_as(
+        "SELECT host, ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint,
+                requested_by, coalesce(
+                    ceil(extract(epoch FROM requested_until - clock_timestamp()) * 1000)::bigint, 0)
          FROM gnomon.leases WHERE generation = $1 FOR UPDATE",
     )
     .bind(generation.to_sql())
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some((holder, remaining)) = holder else {
+    let Some((holder, held_for, requester, requested_for)) = found else {
         return Err(fenced(generation).into());
     };
-    if let Some(holder) = holder.filter(|holder| holder != host && remaining > 0) {
+    let other = |other: Option<String>, remaining: i64| {
+        let other = other.filter(|other| other != host && remaining > 0)?;
+        let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));
+        Some(Acquired::HeldBy {
+            host: other,
+            remaining,
+        })
+    };
+    if let Some(held) = other(holder, held_for).or_else(|| other(requester, requested_for)) {
         transaction.rollback().await?;
-        return Ok(Acquired::HeldBy {
-            host: holder,
-            remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)),
-        });
+        return Ok(held);
     }
     // Waits for a commit that is under way: once this is through, the
     // checkpoint is final.
@@ -42,7 +49,8 @@ pub(super) async fn acquire(
     .await?;
     sqlx::query(
         "UPDATE gnomon.leases
-         SET host = $2, epoch = $3, expires_at = clock_timestamp() + $4 * interval '1 ms'
+         SET host = $2, epoch = $3, expires_at = clock_timestamp() + $4 * interval '1 ms',
+             requested_by = NULL, requested_until = NULL
          WHERE generation = $1",
     )
     .bind(generation.to_sql())
@@ -95,6 +103,32 @@ pub(super) async fn renew(
             epoch,
         })
         .collect())
+}
+
+/// Passes over a lease that somebody else works on; the caller asks again.
+pub(super) async fn request(
+    pool: &Connections,
+    generations: &[GenerationId],
+    host: &str,
+    duration: Duration,
+) -> Result<(), Failure> {
+    let generations: Vec<i64> = generations.iter().map(|id| id.to_sql()).collect();
+    sqlx::query(
+        "UPDATE gnomon.leases
+         SET requested_by = $2, requested_until = clock_timestamp() + $3 * interval '1 ms'
+         WHERE generation IN (
+             SELECT generation FROM gnomon.leases
+             WHERE generation = ANY ($1) AND host IS DISTINCT FROM $2
+               AND (requested_by = $2 OR requested_until IS NULL
+                    OR requested_until <= clock_timestamp())
+             FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(generations)
+    .bind(host)
+    .bind(milliseconds(duration))
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn release(pool: &Connections, lease: Lease) -> Result<(), Failure> {

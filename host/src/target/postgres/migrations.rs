@@ -116,6 +116,10 @@ CREATE TABLE gnomon.files (
 /// The last event up to a checkpoint, whether the store has lost it, and a
 /// position up to the checkpoint whose event came too late; and what else is new.
 const FORMAT_3: &str = "
+-- The host that is to have a lease next.
+ALTER TABLE gnomon.leases
+    ADD COLUMN requested_by text,
+    ADD COLUMN requested_until timestamptz;
 ALTER TABLE gnomon.checkpoints
     ADD COLUMN event_position bigint,
     ADD COLUMN event_id text,

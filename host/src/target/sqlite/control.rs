@@ -15,11 +15,19 @@ use crate::target::registry::{
     StoredControl, check_goal, dropped_projection, overtaken_by, unknown_generation,
     unknown_projection,
 };
-use crate::target::{Control, TargetError};
+use crate::target::{Overview, SeenLease, TargetError};
 
-pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
-    let stored = database.read("read the controls in", |connection| {
-        connection
+pub(super) fn overview(database: &Database) -> Result<Overview, TargetError> {
+    let (stored, hosts) = database.read("read the controls in", |connection| {
+        let hosts = connection
+            .prepare_cached(concat!(
+                "SELECT name FROM gnomon_hosts WHERE expires_at > ",
+                now!(),
+                " ORDER BY name",
+            ))?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<String>>>()?;
+        let stored = connection
             .prepare_cached(concat!(
                 "SELECT p.name, g.id, g.module, g.state, g.goal, g.until,
                         CASE WHEN g.attended_until > ",
@@ -27,8 +35,12 @@ pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
                 " THEN g.stop_at END, p.desired_state = 'paused', p.resumes, coalesce((
                      SELECT max(r.id) FROM gnomon_dead_letter_requests r
                      WHERE r.generation = g.id), 0), coalesce((
-                     SELECT o.skips FROM gnomon_projections o WHERE o.name = g.decided_by), 0)
+                     SELECT o.skips FROM gnomon_projections o WHERE o.name = g.decided_by), 0),
+                     l.host, coalesce(l.expires_at <= ",
+                now!(),
+                ", 1)
                  FROM gnomon_generations g JOIN gnomon_projections p ON p.name = g.projection
+                 LEFT JOIN gnomon_leases l ON l.generation = g.id
                  WHERE g.state <> 'dropped' AND p.desired_state <> 'removed' ORDER BY g.id",
             ))?
             .query_map([], |row| {
@@ -44,11 +56,23 @@ pub(super) fn all(database: &Database) -> Result<Vec<Control>, TargetError> {
                     resumes: row.get(8)?,
                     requests: row.get(9)?,
                     skips: row.get(10)?,
+                    lease: SeenLease {
+                        holder: row.get(11)?,
+                        has_lapsed: row.get(12)?,
+                        requested_by: None,
+                    },
                 })
             })?
-            .collect::<rusqlite::Result<Vec<_>>>()
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok((stored, hosts))
     })?;
-    stored.into_iter().map(StoredControl::read).collect()
+    Ok(Overview {
+        controls: stored
+            .into_iter()
+            .map(StoredControl::read)
+            .collect::<Result<_, _>>()?,
+        hosts,
+    })
 }
 
 /// The state of a generation in a column of a row.

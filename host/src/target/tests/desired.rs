@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::generation::GenerationState;
-use crate::target::{Control, HostNotes, RefusedFile};
+use crate::target::{Control, HostNotes, RefusedFile, SeenLease};
 
 on_both!(
     a_new_candidate_takes_the_place_of_the_old_one,
@@ -122,6 +122,11 @@ async fn controls_say_what_is_wanted(database: &Database) {
         resumes: 0,
         requests: 0,
         skips: 0,
+        // A new lease is nobody's, so it has run out.
+        lease: SeenLease {
+            has_lapsed: true,
+            ..SeenLease::default()
+        },
     };
     let candidate_wanted = Control {
         state: GenerationState::Building,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::generation::{RunReport, RunState};
+use crate::target::HostNotes;
 
 on_both!(
     a_lease_that_is_held_names_its_host,
@@ -13,6 +14,7 @@ on_both!(
     an_epoch_only_grows,
     a_report_is_shown,
     a_generation_that_is_not_there_has_no_lease,
+    an_overview_tells_who_is_there,
 );
 
 async fn generation(database: &Database) -> (Arc<dyn Target>, GenerationId) {
@@ -224,4 +226,74 @@ async fn a_new_owner_waits_for_the_commit_that_is_under_way() {
         .await
         .unwrap();
     assert_eq!(started.writer.checkpoint().await.unwrap(), checkpoint(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_a_host_asked_for_is_kept_for_it() {
+    let database = Database::postgres().await;
+    let target = database.open().await;
+    let id = created(&*target, &orders()).await.unwrap().id;
+    let lease = acquired(&*target, id, "host-a").await;
+    let seen = async || target.controls().await.unwrap().remove(0).lease;
+    assert_eq!(seen().await.held_by(), Some("host-a"));
+
+    target
+        .request_leases(&[id], "host-b", A_MINUTE)
+        .await
+        .unwrap();
+    assert!(seen().await.is_asked_of("host-a"));
+    // Who comes later waits until that is over.
+    target
+        .request_leases(&[id], "host-c", A_MINUTE)
+        .await
+        .unwrap();
+    assert_eq!(seen().await.requested_by.as_deref(), Some("host-b"));
+    // The holder loses nothing by it until it gives the lease back.
+    assert_eq!(target.renew(&[(lease, A_MINUTE)]).await.unwrap(), []);
+    target.release(lease).await.unwrap();
+    for other in ["host-a", "host-c"] {
+        let answer = target.acquire(id, other, A_MINUTE).await.unwrap();
+        assert!(
+            matches!(&answer, Acquired::HeldBy { host, .. } if host == "host-b"),
+            "{answer:?}"
+        );
+    }
+    let lease = acquired(&*target, id, "host-b").await;
+    let taken = seen().await;
+    assert_eq!(
+        (taken.held_by(), &taken.requested_by),
+        (Some("host-b"), &None)
+    );
+
+    // What nobody comes for is free again after its time.
+    target
+        .request_leases(&[id], "host-c", Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(seen().await.requested_by, None);
+    target.release(lease).await.unwrap();
+    let _ = acquired(&*target, id, "host-a").await;
+}
+
+async fn an_overview_tells_who_is_there(database: &Database) {
+    let target = database.open().await;
+    let id = created(&*target, &orders()).await.unwrap().id;
+    assert!(target.overview().await.unwrap().hosts.is_empty());
+    for host in ["host-b", "host-a"] {
+        target
+            .announce(host, &HostNotes::default(), A_MINUTE)
+            .await
+            .unwrap();
+    }
+    let _ = target.acquire(id, "host-a", Duration::ZERO).await.unwrap();
+    let overview = target.overview().await.unwrap();
+    assert_eq!(overview.hosts, ["host-a", "host-b"]);
+    let lease = &overview.controls[0].lease;
+    assert!(lease.has_lapsed);
+    assert_eq!(
+        (lease.holder.as_deref(), lease.held_by()),
+        (Some("host-a"), None)
+    );
+    target.leave("host-b", &HostNotes::default()).await.unwrap();
+    assert_eq!(target.overview().await.unwrap().hosts, ["host-a"]);
 }

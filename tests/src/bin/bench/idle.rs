@@ -1,9 +1,9 @@
-//! What a host that has caught up asks of its databases, and of the machine.
+//! What hosts that have caught up ask of their databases, and of the machine.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gnomon_tests::harness::{Declaration, Installation, PATIENCE, System, component};
+use gnomon_tests::harness::{Declaration, Host, Installation, PATIENCE, System, component};
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -26,7 +26,10 @@ pub(crate) struct Arguments {
     /// How many projections, one after another
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
     projections: Vec<u32>,
-    /// How long to wait for the host to settle before counting
+    /// How many hosts share them, one after another
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    hosts: Vec<u32>,
+    /// How long to wait for the hosts to settle before counting
     #[arg(long, default_value_t = 25)]
     settle: u32,
     /// How long to count
@@ -41,19 +44,22 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 pub(crate) struct Idle {
     projections: u32,
+    hosts: u32,
     events_per_second: f64,
     read_models_per_second: f64,
     /// For each event of 200 a second, both databases together, without what
     /// is asked anyway.
     per_event: f64,
-    /// Of one processor, without any event.
+    /// Of the host that used most: of one processor, without any event.
     host_cpu_percent: f64,
+    /// Of the host that holds most.
     host_memory_bytes: u64,
 }
 
 impl Measured for Idle {
     const HEADINGS: &'static [&'static str] = &[
         "projections",
+        "hosts",
         "event store",
         "read models",
         "per event",
@@ -62,14 +68,16 @@ impl Measured for Idle {
     ];
 
     fn title(&self) -> String {
-        "What a host that has caught up asks: transactions a second, most of one statement, and \
-         what each event adds at 200 a second (without autovacuum, which would count as well)"
+        "What hosts that have caught up ask together: transactions a second, most of one statement, \
+         and what each event adds at 200 a second (without autovacuum, which would count as well); \
+         processor and memory are those of the host with most"
             .to_owned()
     }
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.projections.to_string(),
+            self.hosts.to_string(),
             format!("{:.1}", self.events_per_second),
             format!("{:.1}", self.read_models_per_second),
             format!("{:.1}", self.per_event),
@@ -82,9 +90,12 @@ impl Measured for Idle {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Idle>> {
     // Its transactions would count as the host's.
     set_autovacuum("= off")?;
-    let counts = arguments.projections.iter();
+    let counts = arguments.projections.iter().flat_map(|projections| {
+        let hosts = arguments.hosts.iter();
+        hosts.map(|hosts| (*projections, *hosts))
+    });
     let measured = counts
-        .map(|projections| measure_one(*projections, arguments))
+        .map(|(projections, hosts)| measure_one(projections, hosts, arguments))
         .collect();
     set_autovacuum("TO DEFAULT")?;
     measured
@@ -100,7 +111,7 @@ fn set_autovacuum(value: &'static str) -> Result<()> {
     })
 }
 
-fn measure_one(projections: u32, arguments: &Arguments) -> Result<Idle> {
+fn measure_one(projections: u32, hosts: u32, arguments: &Arguments) -> Result<Idle> {
     let mut installation = Installation::new(System::Postgres, System::Postgres);
     let names: Vec<String> = (1..=projections)
         .map(|number| format!("idle_{number}"))
@@ -110,7 +121,7 @@ fn measure_one(projections: u32, arguments: &Arguments) -> Result<Idle> {
         installation = installation.with_module(&format!("{name}.wasm"), &module);
     }
     installation.append_orders(EVENTS, 1);
-    let host = installation.start_host();
+    let running: Vec<Host> = (0..hosts).map(|_| installation.start_host()).collect();
     for name in &names {
         installation.wait_for_status(name, PATIENCE, |status| {
             status["generation_state"] == "live"
@@ -120,16 +131,16 @@ fn measure_one(projections: u32, arguments: &Arguments) -> Result<Idle> {
         let url = database.url();
         url.rsplit('/').next().unwrap_or_default().to_owned()
     });
-    let process = Process(host.process());
+    let processes: Vec<Process> = running.iter().map(|host| Process(host.process())).collect();
     let runtime = runtime()?;
     let mut server = runtime.block_on(server())?;
     std::thread::sleep(Duration::from_secs(arguments.settle.into()));
 
-    let before = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    let before = runtime.block_on(Look::at(&processes, &mut server, &databases))?;
     std::thread::sleep(Duration::from_secs(arguments.seconds.into()));
-    let quiet = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    let quiet = runtime.block_on(Look::at(&processes, &mut server, &databases))?;
     runtime.block_on(feed(&installation.events.url(), arguments.events))?;
-    let fed = runtime.block_on(Look::at(process, &mut server, &databases))?;
+    let fed = runtime.block_on(Look::at(&processes, &mut server, &databases))?;
     for name in &names {
         installation.wait_for(name, installation.head());
     }
@@ -142,15 +153,20 @@ fn measure_one(projections: u32, arguments: &Arguments) -> Result<Idle> {
         .zip([events_per_second, read_models_per_second])
         .map(|(fed, quiet)| (fed - quiet) * seconds)
         .sum();
-    let cpu = (quiet.cpu - before.cpu).as_secs_f64();
+    let used = quiet.cpu.iter().zip(&before.cpu);
+    let cpu = used
+        .map(|(quiet, before)| *quiet - *before)
+        .max()
+        .unwrap_or_default();
     Ok(Idle {
         projections,
+        hosts,
         events_per_second,
         read_models_per_second,
         // One transaction for each is the writer's own.
         per_event: more / f64::from(arguments.events.max(1)) - 1.0,
-        host_cpu_percent: 100.0 * cpu / (quiet.at - before.at).as_secs_f64(),
-        host_memory_bytes: quiet.memory,
+        host_cpu_percent: 100.0 * cpu.as_secs_f64() / (quiet.at - before.at).as_secs_f64(),
+        host_memory_bytes: quiet.memory.iter().copied().max().unwrap_or_default(),
     })
 }
 
@@ -159,12 +175,17 @@ struct Look {
     at: Instant,
     /// Of the event store and of the read models.
     transactions: [f64; 2],
-    cpu: Duration,
-    memory: u64,
+    /// Of each host.
+    cpu: Vec<Duration>,
+    memory: Vec<u64>,
 }
 
 impl Look {
-    async fn at(host: Process, server: &mut PgConnection, databases: &[String; 2]) -> Result<Self> {
+    async fn at(
+        hosts: &[Process],
+        server: &mut PgConnection,
+        databases: &[String; 2],
+    ) -> Result<Self> {
         let mut transactions = [0.0; 2];
         for (database, count) in databases.iter().zip(&mut transactions) {
             *count = sqlx::query_scalar(
@@ -178,8 +199,11 @@ impl Look {
         Ok(Self {
             at: Instant::now(),
             transactions,
-            cpu: host.cpu()?,
-            memory: host.memory()?,
+            cpu: hosts.iter().map(|host| host.cpu()).collect::<Result<_>>()?,
+            memory: hosts
+                .iter()
+                .map(|host| host.memory())
+                .collect::<Result<_>>()?,
         })
     }
 
