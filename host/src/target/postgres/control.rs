@@ -10,6 +10,15 @@ use crate::connections::Connections;
 use crate::target::registry::{StoredControl, dropped_projection, unknown_projection};
 use crate::target::{Overview, SeenLease};
 
+/// What a generation halted on is tried again, so it is no longer where it
+/// stands, also before a host has heard of it.
+macro_rules! forget_halts {
+    () => {
+        "UPDATE gnomon.generations SET run_state = NULL, cause = NULL WHERE run_state = 'halted' AND"
+    };
+}
+pub(super) use forget_halts;
+
 pub(super) async fn overview(pool: &Connections) -> Result<Overview, Failure> {
     let rows = sqlx::query(
         "SELECT g.projection, g.id, g.module, g.state, g.goal, g.until, p.resumes,
@@ -86,8 +95,12 @@ pub(super) async fn remove(pool: &Connections, projection: &str) -> Result<(), F
 }
 
 pub(super) async fn resume(pool: &Connections, projection: &str) -> Result<(), Failure> {
-    let change = "UPDATE gnomon.projections
-                  SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1";
+    let change = concat!(
+        "WITH forgotten AS (",
+        forget_halts!(),
+        " projection = $1) UPDATE gnomon.projections
+          SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1"
+    );
     control(pool, projection, change).await
 }
 

@@ -3,6 +3,7 @@
 use gnomon_model::Position;
 use sqlx::Row as _;
 
+use super::control::forget_halts;
 use super::failure::Failure;
 use crate::connections::Connections;
 use crate::generation::Lease;
@@ -63,10 +64,12 @@ pub(super) async fn accept(pool: &Connections, projection: &str) -> Result<(), F
     .bind(projection)
     .execute(&mut *transaction)
     .await?;
-    let changed = sqlx::query(
-        "UPDATE gnomon.projections
-         SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1",
-    )
+    let changed = sqlx::query(concat!(
+        "WITH forgotten AS (",
+        forget_halts!(),
+        " projection = $1) UPDATE gnomon.projections
+          SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1",
+    ))
     .bind(projection)
     .execute(&mut *transaction)
     .await?;

@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::control::forget_halts;
 use super::failure::Failure;
 use crate::connections::Connections;
 use crate::generation::{GenerationId, Module, ModuleHash};
@@ -65,10 +66,14 @@ pub(super) async fn set(
         .bind(hash.as_str())
         .execute(&mut *transaction)
         .await?;
-    sqlx::query(
-        "UPDATE gnomon.projections SET resumes = resumes + 1
-         WHERE name IN (SELECT projection FROM gnomon.generations WHERE id = ANY ($1))",
-    )
+    sqlx::query(concat!(
+        "WITH own AS (
+             UPDATE gnomon.projections SET resumes = resumes + 1
+             WHERE name IN (SELECT projection FROM gnomon.generations WHERE id = ANY ($1))
+             RETURNING name) ",
+        forget_halts!(),
+        " projection IN (SELECT name FROM own)",
+    ))
     .bind(&generations)
     .execute(&mut *transaction)
     .await?;

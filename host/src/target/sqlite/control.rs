@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use gnomon_model::Position;
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::database::Database;
+use super::database::{Database, Failure};
 use super::lease::{now, to_milliseconds};
 use super::modules;
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash, ObstacleKind};
@@ -117,6 +117,13 @@ pub(super) fn set_module(
         }
         let ids: Vec<i64> = generations.iter().map(|id| id.to_sql()).collect();
         transaction.execute(
+            "UPDATE gnomon_generations SET run_state = NULL, cause = NULL
+             WHERE run_state = 'halted' AND projection IN (
+                 SELECT projection FROM gnomon_generations
+                 WHERE id IN (SELECT value FROM json_each(?1)))",
+            [format!("{ids:?}")],
+        )?;
+        transaction.execute(
             "UPDATE gnomon_projections SET resumes = resumes + 1 WHERE name IN (
                  SELECT projection FROM gnomon_generations
                  WHERE id IN (SELECT value FROM json_each(?1)))",
@@ -212,13 +219,29 @@ pub(super) fn attend(
 pub(super) fn pause(database: &Database, projection: &str) -> Result<(), TargetError> {
     let change = "UPDATE gnomon_projections SET desired_state = 'paused'
                   WHERE name = ?1 AND desired_state <> 'removed'";
-    control(database, projection, change)
+    database.write("control a projection in", |transaction| {
+        change_one(transaction, projection, change)
+    })
 }
 
 pub(super) fn resume(database: &Database, projection: &str) -> Result<(), TargetError> {
     let change = "UPDATE gnomon_projections
                   SET desired_state = 'running', resumes = resumes + 1 WHERE name = ?1";
-    control(database, projection, change)
+    database.write("control a projection in", |transaction| {
+        forget_halts(transaction, projection)?;
+        change_one(transaction, projection, change)
+    })
+}
+
+/// What a generation halted on is tried again, so it is no longer where it
+/// stands, also before a host has heard of it.
+pub(super) fn forget_halts(connection: &Connection, projection: &str) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE gnomon_generations SET run_state = NULL, cause = NULL
+         WHERE run_state = 'halted' AND projection = ?1",
+        [projection],
+    )?;
+    Ok(())
 }
 
 pub(super) fn remove(database: &Database, projection: &str) -> Result<(), TargetError> {
@@ -231,18 +254,16 @@ pub(super) fn remove(database: &Database, projection: &str) -> Result<(), Target
     })
 }
 
-fn control(database: &Database, projection: &str, change: &str) -> Result<(), TargetError> {
-    database.write("control a projection in", |transaction| {
-        if transaction.execute(change, [projection])? > 0 {
-            return Ok(());
-        }
-        let was_dropped = transaction
-            .prepare("SELECT 1 FROM gnomon_dropped WHERE projection = ?1")?
-            .exists([projection])?;
-        Err(if was_dropped {
-            dropped_projection(projection).into()
-        } else {
-            unknown_projection(projection).into()
-        })
+fn change_one(connection: &Connection, projection: &str, change: &str) -> Result<(), Failure> {
+    if connection.execute(change, [projection])? > 0 {
+        return Ok(());
+    }
+    let was_dropped = connection
+        .prepare("SELECT 1 FROM gnomon_dropped WHERE projection = ?1")?
+        .exists([projection])?;
+    Err(if was_dropped {
+        dropped_projection(projection).into()
+    } else {
+        unknown_projection(projection).into()
     })
 }

@@ -3,6 +3,7 @@
 use gnomon_model::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::control::forget_halts;
 use super::database::Database;
 use crate::generation::Lease;
 use crate::target::history::StoredHistory;
@@ -57,6 +58,7 @@ pub(super) fn accept(database: &Database, projection: &str) -> Result<(), Target
              WHERE generation IN (SELECT id FROM gnomon_generations WHERE projection = ?1)",
             [projection],
         )?;
+        forget_halts(transaction, projection)?;
         let changed = transaction.execute(
             "UPDATE gnomon_projections
              SET desired_state = 'running', resumes = resumes + 1 WHERE name = ?1",

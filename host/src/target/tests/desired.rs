@@ -1,10 +1,11 @@
 //! What users and hosts want and say is there for all others to read.
 
 use super::*;
-use crate::generation::GenerationState;
+use crate::generation::{GenerationState, RunReport, RunState};
 use crate::target::{Control, HostNotes, RefusedFile, SeenLease};
 
 on_both!(
+    what_is_tried_again_is_no_longer_halted,
     a_new_candidate_takes_the_place_of_the_old_one,
     a_comparison_takes_the_place_of_comparisons_only,
     a_goal_can_be_set_where_there_is_a_choice,
@@ -367,4 +368,27 @@ async fn the_rate_is_told_while_it_is_fresh(database: &Database) {
     assert_eq!(rate(&*started.target).await, Some(told));
     database.execute(&update("2025-01-01T00:00:00.000Z")).await;
     assert_eq!(rate(&*started.target).await, None);
+}
+
+async fn what_is_tried_again_is_no_longer_halted(database: &Database) {
+    let target = database.open().await;
+    let generation = created(&*target, &orders()).await.unwrap();
+    let id = generation.id;
+    let lease = acquired(&*target, id, "host-a").await;
+    let halted = RunReport {
+        state: RunState::Halted,
+        cause: Some("halted on event 1".to_owned()),
+    };
+    let report = async || target.generations().await.unwrap().remove(0).report;
+    let name = "orders_by_customer";
+    for again in ["resume", "accept-history", "deploy"] {
+        target.report(lease, &halted).await.unwrap();
+        assert_eq!(report().await.as_ref(), Some(&halted));
+        match again {
+            "resume" => target.resume(name).await.unwrap(),
+            "accept-history" => target.accept_history(name).await.unwrap(),
+            _ => target.set_module(&[id], &generation.module).await.unwrap(),
+        }
+        assert_eq!(report().await, None, "{again}");
+    }
 }
