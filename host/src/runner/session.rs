@@ -395,13 +395,15 @@ impl Session {
                 (Verdict::FirstEvent, OnError::Park) => {
                     parking::condemn(self, runner, batch, failed);
                 }
+                // What is skipped before it is done with.
                 (Verdict::FirstEvent, OnError::Halt) => {
-                    self.flush()?;
-                    return Err(End::Blamed(blamed(batch, failed)));
+                    let blamed = blamed(batch, failed);
+                    let start = (&self.checkpoint, self.position);
+                    batch.end_before(blamed, start, &*runner.assignment.source);
                 }
             }
         }
-        if is_looking {
+        if is_looking && batch.halt.is_none() {
             runner.report(self.lease, RunState::Running, None);
         }
         Ok(())

@@ -152,6 +152,67 @@ fn a_skip_lets_a_halted_projection_go_on_at_once() {
 }
 
 #[test]
+fn a_skip_is_done_although_the_projection_halts_at_the_next_event() {
+    for system in SYSTEMS {
+        let installation = installation(system, "on-error = 'halt'");
+        for number in 1..=3 {
+            note(
+                &installation,
+                "Note-a",
+                &format!("a{number}"),
+                Some("reject"),
+            );
+        }
+        let _host = installation.start_host();
+        let halted_at = |position: u64| {
+            move |status: &Value| {
+                let cause = status["cause"].as_str().unwrap_or_default();
+                cause.starts_with(&format!("halted on event {position} "))
+            }
+        };
+        installation.wait_for_status(NAME, LIMIT, halted_at(1));
+        for position in ["1", "2"] {
+            let skip = ["dead-letters", "skip", NAME, "--position", position];
+            let skipped = installation.json(&skip);
+            assert_eq!(skipped["done"], true, "{system:?}: {skipped}");
+        }
+        let status = installation.wait_for_status(NAME, LIMIT, halted_at(3));
+        assert_eq!(status["position"], 2, "{status}");
+        // Who says it again is told that it is so.
+        let again = installation.json(&["dead-letters", "skip", NAME, "--position", "1"]);
+        assert_eq!(
+            (&again["done"], &again["new"]),
+            (&json!(true), &json!(false)),
+            "{again}"
+        );
+    }
+}
+
+#[test]
+fn a_projection_that_was_removed_skips_when_it_comes_back() {
+    for system in SYSTEMS {
+        let installation = installation(system, "on-error = 'halt'");
+        note(&installation, "Note-a", "a1", None);
+        note(&installation, "Note-a", "a2", Some("reject"));
+        note(&installation, "Note-a", "a3", None);
+        let _host = installation.start_host();
+        installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
+        installation.succeed(&["remove", NAME]);
+        let skip = ["dead-letters", "skip", NAME, "--position", "2"];
+        installation.succeed(&skip);
+        for refused in [&["verify", NAME][..], &["rebuild", NAME], &["diff", NAME]] {
+            installation.fail(refused, &["was removed", "gnomon resume picky"]);
+        }
+        let status = installation.status(NAME);
+        let cause = status["cause"].as_str().unwrap();
+        assert!(cause.contains("was removed"), "{system:?}: {status}");
+        installation.succeed(&["resume", NAME]);
+        installation.wait_for(NAME, 3);
+        assert_eq!(applied(&installation, NAME), ["a1", "a3"], "{system:?}");
+    }
+}
+
+#[test]
 fn an_event_that_is_to_come_can_be_skipped_and_one_that_was_applied_cannot() {
     for system in SYSTEMS {
         let installation = installation(system, "on-error = 'halt'");
@@ -196,6 +257,7 @@ fn all_are_discarded_only_when_that_is_meant() {
         assert_eq!(waiting(&installation), [1, 2, 3, 4, 5, 6]);
         let stream = ["dead-letters", "discard", NAME, "--stream", "Note-b"];
         assert_eq!(installation.json(&stream)["skipped"], 2);
+        installation.fail(&stream, &["no event of stream Note-b waits"]);
         assert_eq!(waiting(&installation), [1, 2, 5, 6]);
         let all = installation.json(&[&all[..], &["--yes"]].concat());
         assert_eq!(
@@ -275,6 +337,20 @@ fn a_projection_halts_when_too_many_events_wait() {
         assert_eq!(waiting(&installation), [7]);
         let rows = applied(&installation, NAME);
         assert_eq!(rows, ["a1", "a2", "b2", "a3", "b3"], "{system:?}");
+        // What comes to wait meanwhile is another matter.
+        for stream in ["Note-d", "Note-e", "Note-f"] {
+            note(&installation, stream, "n", Some("reject"));
+        }
+        installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
+        assert_eq!(waiting(&installation), [7, 8]);
+        let all = installation.json(&["dead-letters", "discard", NAME, "--all", "--yes"]);
+        assert_eq!(
+            (&all["skipped"], &all["done"]),
+            (&json!(2), &json!(true)),
+            "{all}"
+        );
+        installation.wait_for(NAME, 10);
+        assert_eq!(waiting(&installation), [9, 10]);
     }
 }
 

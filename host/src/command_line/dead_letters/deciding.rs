@@ -13,7 +13,7 @@ use super::super::{Context, output, style};
 use super::retrying::{late_since, wait_until};
 use super::{order_advice, shown};
 use crate::dead_letter::{self, Decided, PageLimits};
-use crate::generation::Generation;
+use crate::generation::{Generation, RunState, is_active};
 use crate::readable;
 use crate::source::{self, BatchLimits};
 use crate::target::Target;
@@ -97,10 +97,51 @@ impl Skip {
         context: &Context,
         target: &dyn Target,
     ) -> anyhow::Result<ExitCode> {
-        let own = Own::read(target, &self.name).await?;
-        let event = find(context, target, &own, self.position).await?;
-        decide(context, target, &own, &self.name, &event, self.reason).await
+        let name = &self.name;
+        let own = Own::read(target, name).await?;
+        let known = known(target, shown(&own, name)?, self.position).await?;
+        let skip = match known {
+            Some(known) => known,
+            None => {
+                let event = find(context, target, &own, self.position).await?;
+                decision(&event, self.reason)
+            }
+        };
+        decide(context, target, &own, name, &skip).await
     }
+}
+
+/// The decision to skip the event at a position, if there is one already.
+async fn known(
+    target: &dyn Target,
+    generation: &Generation,
+    position: Position,
+) -> anyhow::Result<Option<dead_letter::Skip>> {
+    let before = before(position);
+    let page = target.skips(decided_by(generation), before, 1).await?;
+    Ok(page.into_iter().find(|skip| skip.position == position))
+}
+
+fn before(position: Position) -> Position {
+    Position::new(position.get().saturating_sub(1)).unwrap_or(Position::START)
+}
+
+fn decision(event: &Event, reason: Option<String>) -> dead_letter::Skip {
+    dead_letter::Skip {
+        position: event.position,
+        event_id: event.id.clone(),
+        stream_id: event.stream_id.clone(),
+        event_type: event.event_type.clone(),
+        reason,
+        actor: actor(),
+        decided_at: jiff::Timestamp::now().as_microsecond(),
+    }
+}
+
+/// Whether a generation applies events now or, if its projection was removed,
+/// when that comes back.
+fn applies(generation: &Generation) -> bool {
+    is_active(generation.state, generation.goal)
 }
 
 /// The event at a position that a projection may skip.
@@ -110,7 +151,7 @@ async fn find(
     own: &Own,
     position: Position,
 ) -> anyhow::Result<Event> {
-    let mut passed = own.all.iter().filter(|generation| generation.is_active());
+    let mut passed = own.all.iter().filter(|generation| applies(generation));
     let name = own.all.first().map_or("", |first| &first.projection);
     for generation in &own.all {
         if let Some(event) = waiting(target, generation, position).await? {
@@ -123,14 +164,12 @@ async fn find(
          Append an event that corrects it, or change the module and deploy it with a higher version"
     );
     let source = source::open(&context.configuration()?.events).await?;
-    let before = position.get().saturating_sub(1);
-    let before = Position::new(before).unwrap_or(Position::START);
     let limits = BatchLimits {
         events: 1,
         bytes: 1,
         until: Some(position),
     };
-    let after = source.behind(before);
+    let after = source.behind(before(position));
     let batch = source
         .read(&after, &Subscription::default(), limits)
         .await?;
@@ -140,7 +179,8 @@ async fn find(
         .filter(|event| event.position == position);
     let event = event.with_context(|| {
         format!(
-            "there is no event {position}; `gnomon events --from {position}` shows what is there"
+            "there is no event {position}; `gnomon events --after {}` shows what is there",
+            before(position)
         )
     })?;
     let is_wanted = own
@@ -165,13 +205,13 @@ async fn waiting(
     if generation.dead_letters == 0 {
         return Ok(None);
     }
-    let before = position.get().saturating_sub(1);
-    let before = Position::new(before).unwrap_or(Position::START);
     let limits = PageLimits {
         events: 1,
         bytes: 1,
     };
-    let page = target.dead_letters(generation.id, before, limits).await?;
+    let page = target
+        .dead_letters(generation.id, before(position), limits)
+        .await?;
     let found = page.into_iter().map(|letter| letter.event);
     Ok(found.into_iter().find(|event| event.position == position))
 }
@@ -182,32 +222,22 @@ async fn decide(
     target: &dyn Target,
     own: &Own,
     name: &str,
-    event: &Event,
-    reason: Option<String>,
+    skip: &dead_letter::Skip,
 ) -> anyhow::Result<ExitCode> {
     let before = shown(own, name)?;
-    let position = event.position;
-    let skip = dead_letter::Skip {
-        position,
-        event_id: event.id.clone(),
-        stream_id: event.stream_id.clone(),
-        event_type: event.event_type.clone(),
-        reason,
-        actor: actor(),
-        decided_at: jiff::Timestamp::now().as_microsecond(),
-    };
-    let is_new = target.skip(decided_by(before), &skip).await?;
+    let position = skip.position;
+    let is_new = target.skip(decided_by(before), skip).await?;
     let has_passed = |generation: &Generation| generation.position >= position;
     let is_ahead = own
         .all
         .iter()
-        .filter(|generation| generation.is_active())
-        .all(|generation| !has_passed(generation) && !is_halted_at(generation));
+        .filter(|generation| applies(generation))
+        .all(|generation| !has_passed(generation) && !is_halted(generation));
     let is_done = !is_ahead
         && wait_until(target, name, async |now| {
             for generation in now.all.iter().filter(|generation| generation.is_active()) {
                 if waiting(target, generation, position).await?.is_some()
-                    || (!has_passed(generation) && is_halted_at(generation))
+                    || (!has_passed(generation) && is_halted(generation))
                 {
                     return Ok(false);
                 }
@@ -220,7 +250,7 @@ async fn decide(
     let late = late_since(before, after);
     let mut stdout = output::stdout();
     if context.json {
-        let mut shown = envelope(&skip);
+        let mut shown = envelope(skip);
         let of_command = json!({
             "name": name,
             "new": is_new,
@@ -238,8 +268,8 @@ async fn decide(
     }
     let described = format!(
         "event {position} ({} in stream {})",
-        readable::name(&event.event_type),
-        readable::name(&event.stream_id)
+        readable::name(&skip.event_type),
+        readable::name(&skip.stream_id)
     );
     match (is_new, is_done) {
         (false, _) => writeln!(stdout, "{name}: {described} is skipped already")?,
@@ -258,9 +288,9 @@ async fn decide(
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_halted_at(generation: &Generation) -> bool {
+fn is_halted(generation: &Generation) -> bool {
     let said = generation.report.as_ref();
-    said.is_some_and(|report| report.state == crate::generation::RunState::Halted)
+    said.is_some_and(|report| report.state == RunState::Halted)
 }
 
 impl Discard {
@@ -279,7 +309,8 @@ impl Discard {
                      dead-letters skip {name} --position {position}` skips one that does not"
                 )
             })?;
-            return decide(context, target, &own, name, &event, self.reason).await;
+            let skip = decision(&event, self.reason);
+            return decide(context, target, &own, name, &skip).await;
         }
         if self.all && !self.yes {
             ask(name, before.dead_letters)?;
@@ -291,8 +322,19 @@ impl Discard {
         let count = target
             .skip_dead_letters(before.id, self.stream.as_deref(), decided)
             .await?;
+        if let Some(stream) = &self.stream {
+            anyhow::ensure!(
+                count > 0,
+                "{name}: no event of stream {} waits; `gnomon dead-letters list {name}` shows those \
+                 that do",
+                readable::name(stream)
+            );
+        }
+        // Others may come to wait meanwhile, behind these.
         let is_done = wait_until(target, name, async |now| {
-            Ok(shown(now, name)?.dead_letters + count <= before.dead_letters)
+            let now = shown(now, name)?;
+            let last = before.position;
+            Ok(!waits_up_to(target, now, self.stream.as_deref(), last).await?)
         })
         .await?;
         let own = Own::read(target, name).await?;
@@ -322,6 +364,32 @@ impl Discard {
             )?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether an event of a stream, or of any, waits up to a position.
+async fn waits_up_to(
+    target: &dyn Target,
+    generation: &Generation,
+    stream: Option<&str>,
+    last: Position,
+) -> anyhow::Result<bool> {
+    let mut after = Position::START;
+    loop {
+        let page = target
+            .dead_letters(generation.id, after, PageLimits::USUAL)
+            .await?;
+        let Some(end) = page.last() else {
+            return Ok(false);
+        };
+        after = end.event.position;
+        let waits = page.iter().any(|letter| {
+            letter.event.position <= last
+                && stream.is_none_or(|stream| letter.event.stream_id == stream)
+        });
+        if waits || after >= last {
+            return Ok(waits);
+        }
     }
 }
 
