@@ -45,7 +45,7 @@ pub use desired::{
 pub use failure::{TargetError, TargetErrorKind};
 pub use history::KeptHistory;
 pub use postgres::PostgresTarget;
-pub(crate) use registry::dropped_projection;
+pub(crate) use registry::{dropped_projection, removed_projection};
 pub use sqlite::SqliteTarget;
 
 /// The answer to [`Target::acquire`].
@@ -118,13 +118,14 @@ pub trait Target: Send + Sync {
     /// projection is registered with its first generation, and comes back if
     /// it was removed. Another candidate of the projection, which this one
     /// replaces, becomes [`crate::generation::GenerationState::Dropped`]; one
-    /// with [`Goal::Compare`] replaces only such ones. If it is to be promoted,
+    /// with [`Goal::Compare`] replaces only such ones, and brings nothing back. If it is to be promoted,
     /// promotions of retired generations that were wanted before are over. All
     /// of it in one transaction.
     ///
     /// # Errors
     /// [`TargetErrorKind::Refused`] if a public name of the projection is
-    /// taken by somebody else, naming them; [`TargetErrorKind::Retry`] if
+    /// taken by somebody else, naming them, or if one for comparison is of a
+    /// removed projection; [`TargetErrorKind::Retry`] if
     /// `newest` is no longer the newest one, as another host was faster.
     async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, TargetError>;
 

@@ -63,6 +63,7 @@ impl Diff {
         let target = host::registry(context).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
+        own.ensure_it_is_wanted()?;
         let candidate = own.candidate().with_context(|| {
             format!(
                 "{name} has no candidate; `gnomon rebuild {name} --hold` or `gnomon deploy --hold` \
@@ -91,6 +92,7 @@ impl Verify {
         let target = host::registry(context).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
+        own.ensure_it_is_wanted()?;
         let live = own
             .live()
             .with_context(|| format!("{name} has no live generation to verify"))?;

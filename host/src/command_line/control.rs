@@ -55,9 +55,22 @@ impl Pause {
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let target = host::registry(context).await?;
-        Own::read(&*target, &self.name).await?;
+        let name = &self.name;
+        let own = Own::read(&*target, name).await?;
         if self.accept_history {
-            target.accept_history(&self.name).await?;
+            target.accept_history(name).await?;
+            let waiting: u64 = own
+                .all
+                .iter()
+                .map(|generation| generation.dead_letters)
+                .sum();
+            if waiting > 0 {
+                output::say(&format!(
+                    "{name}: {waiting} dead letters are events of the store as it was; look at them \
+                     with `gnomon dead-letters list {name}`, and leave out those that are not in the \
+                     store any more"
+                ));
+            }
         } else {
             target.resume(&self.name).await?;
         }

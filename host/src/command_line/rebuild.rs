@@ -108,6 +108,7 @@ impl Rebuild {
         let overtaken = match &self.copy {
             Some(_) => Overtaken::default(),
             None => {
+                own.ensure_it_is_wanted()?;
                 check_candidate(&own, original)?;
                 Overtaken::by_new(&own.all, !self.hold)
             }

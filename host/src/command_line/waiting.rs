@@ -9,7 +9,7 @@ use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
 use crate::spelling::near;
 use crate::status;
-use crate::target::{Target, dropped_projection, in_time};
+use crate::target::{Target, dropped_projection, in_time, removed_projection};
 
 /// How often the read-model database is asked.
 pub(super) const POLL: Duration = Duration::from_millis(50);
@@ -41,6 +41,16 @@ impl Own {
             anyhow::bail!(unknown(name, names(&others)));
         }
         Ok(Self { all: own })
+    }
+
+    /// Refuses a projection that was removed: nothing that is asked of it would
+    /// happen until somebody brings it back.
+    pub(super) fn ensure_it_is_wanted(&self) -> anyhow::Result<()> {
+        let removed = self.all.iter().find(|generation| generation.is_removed);
+        match removed {
+            Some(generation) => Err(removed_projection(&generation.projection).into()),
+            None => Ok(()),
+        }
     }
 
     /// The live one, or the first that is built.

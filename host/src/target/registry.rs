@@ -216,6 +216,17 @@ pub(crate) fn dropped_projection(projection: &str) -> TargetError {
     )
 }
 
+/// The same for one that was removed, and whose tables are kept.
+pub(crate) fn removed_projection(projection: &str) -> TargetError {
+    TargetError::new(
+        TargetErrorKind::Refused,
+        format!(
+            "`{projection}` was removed, so no host runs it; `gnomon resume {projection}` brings it \
+             back"
+        ),
+    )
+}
+
 pub(super) fn unknown_module(module: &ModuleHash) -> TargetError {
     TargetError::new(
         TargetErrorKind::Refused,

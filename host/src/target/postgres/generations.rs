@@ -10,7 +10,7 @@ use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
 use crate::target::registry::{
-    StoredGeneration, check_newest, read_description, stored_description,
+    StoredGeneration, check_newest, read_description, removed_projection, stored_description,
 };
 
 pub(super) async fn create(
@@ -29,7 +29,7 @@ pub(super) async fn create(
     let found = found.map(GenerationId::from_sql);
     check_newest(new.projection, new.newest, found)?;
     modules::hold(&mut transaction, new.module).await?;
-    let was_registered = register(&mut transaction, new.projection).await?;
+    let was_registered = register(&mut transaction, &new).await?;
     public_names::claim_schema(&mut transaction, new.projection, was_registered).await?;
     let live = live(&mut transaction, new.projection).await?;
     let shown = live.as_ref().map(|(_, description)| description);
@@ -65,13 +65,18 @@ pub(super) async fn create(
     })
 }
 
-/// Whether the projection was there before; one that was removed comes back.
-async fn register(connection: &mut PgConnection, projection: &str) -> sqlx::Result<bool> {
+/// Whether the projection was there before. One that was removed comes back, but
+/// not to be compared.
+async fn register(connection: &mut PgConnection, new: &NewGeneration<'_>) -> Result<bool, Failure> {
+    let projection = new.projection;
     let before: Option<String> =
         sqlx::query_scalar("SELECT desired_state FROM gnomon.projections WHERE name = $1")
             .bind(projection)
             .fetch_optional(&mut *connection)
             .await?;
+    if new.goal == Goal::Compare && before.as_deref() == Some("removed") {
+        return Err(removed_projection(projection).into());
+    }
     sqlx::query(
         "INSERT INTO gnomon.projections (name) VALUES ($1)
          ON CONFLICT (name) DO UPDATE SET desired_state = 'running'

@@ -12,7 +12,8 @@ use super::views::{Declared, taken_name};
 use super::{dead_letters, modules, removal, tables};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Lease};
 use crate::target::registry::{
-    StoredGeneration, check_newest, fenced, read_description, stored_description,
+    StoredGeneration, check_newest, fenced, read_description, removed_projection,
+    stored_description,
 };
 use crate::target::{NewGeneration, TargetError, TargetErrorKind};
 
@@ -49,6 +50,11 @@ pub(super) fn create(
             &others,
         )? {
             return Err(TargetError::new(TargetErrorKind::Refused, reason).into());
+        }
+        let is_removed =
+            "SELECT 1 FROM gnomon_projections WHERE name = ?1 AND desired_state = 'removed'";
+        if new.goal == Goal::Compare && transaction.prepare(is_removed)?.exists([new.projection])? {
+            return Err(removed_projection(new.projection).into());
         }
         transaction.execute(
             "INSERT INTO gnomon_projections (name) VALUES (?1)

@@ -16,6 +16,7 @@ on_both!(
     a_dropped_projection_can_come_again,
     what_users_made_on_a_projection_is_dropped_only_if_they_say_so,
     a_projection_that_is_not_there_cannot_be_dropped,
+    a_comparison_does_not_bring_a_removed_projection_back,
 );
 
 /// How many tables of generations there are.
@@ -305,4 +306,20 @@ async fn a_projection_that_is_not_there_cannot_be_dropped(database: &Database) {
         TargetErrorKind::Refused,
         "`nobody`",
     );
+}
+
+async fn a_comparison_does_not_bring_a_removed_projection_back(database: &Database) {
+    let target = database.open().await;
+    let live = created(&*target, &orders()).await.unwrap();
+    promoted(&*target, live.id).await;
+    target.remove("orders_by_customer").await.unwrap();
+    let compared = created_for(&*target, &orders(), Goal::Compare).await;
+    refused(
+        compared,
+        TargetErrorKind::Refused,
+        "gnomon resume orders_by_customer",
+    );
+    assert_eq!(target.controls().await.unwrap(), []);
+    created_for(&*target, &orders(), Goal::Hold).await.unwrap();
+    assert_eq!(target.controls().await.unwrap().len(), 2);
 }
