@@ -376,8 +376,16 @@ impl Runner {
     }
 
     fn publish(&self, state: RunState, cause: Option<String>) {
+        self.progress.send_modify(|progress| {
+            progress.has_begun |= state != RunState::Running;
+            progress.report = RunReport { state, cause };
+        });
+    }
+
+    /// What there was to do before the first batch is done.
+    fn begin(&self) {
         self.progress
-            .send_modify(|progress| progress.report = RunReport { state, cause });
+            .send_if_modified(|progress| !std::mem::replace(&mut progress.has_begun, true));
     }
 
     fn sleep(&self, time: Duration) {

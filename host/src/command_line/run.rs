@@ -330,7 +330,11 @@ fn is_done(standing: &Standing, goal: Position) -> bool {
         GenerationState::Ready => matches!(control.goal, Goal::Hold | Goal::Compare),
         _ => !control.is_active(),
     };
-    has_arrived && standing.progress.position >= goal
+    let progress = &standing.progress;
+    // One that halts may stand where the goal is and yet refuse to run: the store
+    // is another one.
+    let runs = progress.has_begun && progress.report.state != RunState::Halted;
+    has_arrived && progress.position >= goal && (runs || !control.is_active())
 }
 
 /// Whether it stands still until somebody does something about it.

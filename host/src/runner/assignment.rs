@@ -17,6 +17,9 @@ use crate::target::Target;
 /// How far a runner is, for whoever watches it in the same process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
+    /// Whether it has looked at what there is to do, and has carried out what users
+    /// had asked for meanwhile, or says why it does not.
+    pub has_begun: bool,
     /// What it does, and why it is not moving.
     pub report: RunReport,
     /// Where its checkpoint stands.

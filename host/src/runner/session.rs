@@ -217,6 +217,7 @@ impl Session {
     fn step(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Result<(), End> {
         let control = runner.control().ok_or(End::NoWork)?;
         self.obey(runner, &control)?;
+        runner.begin();
         if self.has_caught_up && self.passed.is_none() {
             self.arrive(runner, &control)?;
         }

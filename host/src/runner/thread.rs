@@ -46,6 +46,7 @@ pub fn start(
     ended: Arc<Notify>,
 ) -> std::io::Result<RunnerHandle> {
     let (sender, progress) = watch::channel(Progress {
+        has_begun: false,
         report: RunReport {
             state: RunState::Running,
             cause: None,

@@ -110,6 +110,8 @@ impl Standing {
         };
         Self {
             progress: Progress {
+                // On the host that runs it.
+                has_begun: true,
                 report: generation.report.clone().unwrap_or(running),
                 position: generation.position,
                 events: 0,

@@ -213,6 +213,62 @@ fn a_file_is_exchanged_while_no_host_runs() {
     users_decide(&installation, host, checkpoint);
 }
 
+/// While the store ends before the checkpoint, nobody can know what will stand
+/// there: to go on would pass what is appended up to it.
+#[test]
+fn a_store_that_ends_before_the_checkpoint_cannot_be_taken_as_it_is_yet() {
+    const NAME: &str = "order_summary";
+    let installation = begin(Installation::new(System::Sqlite, System::Sqlite));
+    let file = PathBuf::from(installation.events.url().trim_start_matches("sqlite:"));
+    let backup = file.with_extension("backup");
+    (installation.events).execute(&format!("VACUUM INTO '{}'", backup.display()));
+    append_orders(&installation, 2, LOST);
+    let checkpoint = installation.head();
+    installation.succeed(&["run", "--until-caught-up"]);
+    forget_log(&file);
+    fs::rename(&backup, &file).unwrap();
+    let accept = ["resume", NAME, "--accept-history"];
+    let still_refused = |when: &str| {
+        let ended = installation.run(&["run", "--until-caught-up"]);
+        assert_eq!(ended.code, Some(1), "{when}: {ended:?}");
+        let status = installation.status(NAME);
+        let cause = status["cause"].as_str().unwrap();
+        assert!(cause.contains("ended before it"), "{when}: {cause}");
+        assert_eq!(status["position"], checkpoint, "{when}: {status}");
+    };
+    installation.succeed(&accept);
+    still_refused("the store ends before the checkpoint");
+    append_orders(&installation, 3, AFTER);
+    assert!(installation.head() > checkpoint);
+    still_refused("it has overtaken the checkpoint");
+    installation.succeed(&accept);
+    // The others have not been spoken of.
+    let ended = installation.run(&["run", "--until-caught-up"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let status = installation.status(NAME);
+    assert_eq!(status["position"], installation.head(), "{status}");
+}
+
+/// The store lost nothing but positions without an event, and hands them out
+/// again, behind which the checkpoint is.
+#[test]
+fn positions_that_never_had_an_event_are_read_when_they_get_one() {
+    let events = Arc::new(Database::new(System::Postgres));
+    let read_models = Arc::new(Database::new(System::Postgres));
+    let installation = begin(Installation::on(Arc::clone(&events), read_models));
+    events.execute("SELECT nextval('events_global_position_seq') FROM generate_series(1, 1000)");
+    installation.succeed(&["run", "--until-caught-up"]);
+    let checkpoint = installation.status("order_summary")["position"].clone();
+    assert_eq!(checkpoint, BEFORE + 1_000);
+    events.execute(&format!(
+        "SELECT setval('events_global_position_seq', {BEFORE})"
+    ));
+    append_orders(&installation, 3, AFTER);
+    assert_eq!(installation.head(), (BEFORE + AFTER) as i64);
+    installation.succeed(&["run", "--until-caught-up"]);
+    installation.assert_rows_are_right("after the positions were handed out again");
+}
+
 #[test]
 fn an_event_that_comes_late_halts_whatever_has_passed_it() {
     let installation = begin(Installation::in_one_database(System::Postgres));
