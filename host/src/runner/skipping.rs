@@ -112,8 +112,10 @@ fn outcome(events: &EventList, position: Position, id: &str) -> SkipOutcome {
 }
 
 /// Leaves out the dead letters that somebody decided to skip. Where the first
-/// one of a stream goes, the stream goes on with what waited behind it.
+/// one of a stream goes, the stream goes on with what waited behind it, once
+/// nothing of that is to be skipped as well.
 pub(super) fn release(session: &mut Session, runner: &mut Runner) -> Result<(), End> {
+    let mut first_of: HashMap<String, Position> = HashMap::new();
     loop {
         let page = session.rows.skipped_letters(PAGE)?;
         if page.is_empty() {
@@ -136,20 +138,19 @@ pub(super) fn release(session: &mut Session, runner: &mut Runner) -> Result<(), 
                 ..DeadLetterChanges::default()
             },
         )?;
-        let mut first_of: HashMap<&str, Position> = HashMap::new();
-        for (position, stream) in &page {
-            first_of.entry(stream).or_insert(*position);
+        for (position, stream) in page {
+            first_of.entry(stream).or_insert(position);
         }
-        let streams: Vec<&str> = first_of.keys().copied().collect();
-        for stream in session.rows.parked_streams(&streams)? {
-            let first =
-                session
-                    .rows
-                    .dead_letters(Some(&stream), Position::START, parking::ONE_EVENT)?;
-            let next = first.first().map(|letter| letter.event.position);
-            if next > first_of.get(stream.as_str()).copied() {
-                parking::retry(session, runner, Some(&stream))?;
-            }
+    }
+    let streams: Vec<&str> = first_of.keys().map(String::as_str).collect();
+    for stream in session.rows.parked_streams(&streams)? {
+        let first =
+            session
+                .rows
+                .dead_letters(Some(&stream), Position::START, parking::ONE_EVENT)?;
+        let next = first.first().map(|letter| letter.event.position);
+        if next > first_of.get(&stream).copied() {
+            parking::retry(session, runner, Some(&stream))?;
         }
     }
     session.dead_letters = session.rows.count_dead_letters()?;

@@ -213,6 +213,68 @@ fn a_projection_that_was_removed_skips_when_it_comes_back() {
 }
 
 #[test]
+fn a_skip_is_of_the_event_that_it_names_and_of_no_other_at_its_position() {
+    for system in SYSTEMS {
+        let installation = installation(system, "on-error = 'halt'");
+        note(&installation, "Note-a", "a1", None);
+        installation.succeed(&["run", "--until-caught-up"]);
+        note(&installation, "Note-a", "a2", None);
+        note(&installation, "Note-a", "a3", None);
+        for position in ["2", "3"] {
+            installation.succeed(&["dead-letters", "skip", NAME, "--position", position]);
+        }
+        let unlock = match system {
+            System::Sqlite => "DROP TRIGGER events_refuse_update",
+            System::Postgres => "DROP TRIGGER events_refuse_change ON events",
+        };
+        installation.events.execute(&format!(
+            "{unlock}; UPDATE events SET id = '0190a5a0-7c00-7000-8000-000000000001' \
+             WHERE global_position = 2"
+        ));
+        let ended = installation.run(&["run", "--until-caught-up"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(
+            ended
+                .stderr
+                .contains("event 2 was to be skipped when it was"),
+            "{ended:?}"
+        );
+        assert_eq!(applied(&installation, NAME), ["a1", "a2"], "{system:?}");
+    }
+}
+
+/// More than a host reads of them at a time.
+#[test]
+fn thousands_of_events_are_skipped_by_every_generation() {
+    const BAD: usize = 2_100;
+    for system in SYSTEMS {
+        let installation = installation(system, "on-error = 'park'");
+        let lines: String = (1..=BAD)
+            .map(|number| {
+                let event = json!({
+                    "event_id": format!("00000000-0000-4000-8000-{number:012x}"),
+                    "stream_id": "Note-b", "event_type": "Noted",
+                    "data": {"note": "b", "fault": (number == 1).then_some("reject")},
+                });
+                format!("{event}\n")
+            })
+            .collect();
+        std::fs::write(installation.path("notes.ndjson"), lines).unwrap();
+        installation.succeed(&["append", "--file", "notes.ndjson"]);
+        note(&installation, "Note-a", "a1", None);
+        installation.succeed(&["run", "--until-caught-up"]);
+        let discard = ["dead-letters", "discard", NAME, "--stream", "Note-b"];
+        assert_eq!(installation.json(&discard)["skipped"], BAD);
+        for what in ["the live generation", "a rebuild"] {
+            installation.succeed(&["run", "--until-caught-up"]);
+            assert_eq!(applied(&installation, NAME), ["a1"], "{what}, {system:?}");
+            assert_eq!(waiting(&installation), [0; 0], "{what}, {system:?}");
+            installation.succeed(&["rebuild", NAME]);
+        }
+    }
+}
+
+#[test]
 fn an_event_that_is_to_come_can_be_skipped_and_one_that_was_applied_cannot() {
     for system in SYSTEMS {
         let installation = installation(system, "on-error = 'halt'");
@@ -351,6 +413,40 @@ fn a_projection_halts_when_too_many_events_wait() {
         );
         installation.wait_for(NAME, 10);
         assert_eq!(waiting(&installation), [9, 10]);
+    }
+}
+
+/// What follows in the same batch, whether it waits, is skipped or is applied,
+/// comes after the event on which the projection halts.
+#[test]
+fn nothing_behind_the_event_of_a_halt_is_passed() {
+    for system in SYSTEMS {
+        let settings = "on-error = 'park'\nmax-dead-letters = 1";
+        let installation = installation(system, settings);
+        note(&installation, "Note-a", "a1", None);
+        installation.succeed(&["run", "--until-caught-up"]);
+        note(&installation, "Note-b", "b1", Some("reject"));
+        note(&installation, "Note-c", "c1", Some("reject"));
+        note(&installation, "Note-a", "a2", None);
+        note(&installation, "Note-d", "d1", Some("reject"));
+        note(&installation, "Note-a", "a3", None);
+        let skip = |position| {
+            installation.succeed(&["dead-letters", "skip", NAME, "--position", position]);
+        };
+        skip("5");
+        let host = installation.start_host();
+        let status = installation.wait_for_status(NAME, LIMIT, |status| {
+            status["state"] == "halted" && status["host"].is_string()
+        });
+        assert_eq!(status["position"], 2, "{system:?}: {status}");
+        assert_eq!(waiting(&installation), [2], "{system:?}");
+        assert_eq!(applied(&installation, NAME), ["a1"], "{system:?}");
+        drop(host);
+        skip("3");
+        installation.succeed(&["run", "--until-caught-up"]);
+        assert_eq!(waiting(&installation), [2], "{system:?}");
+        let rows = applied(&installation, NAME);
+        assert_eq!(rows, ["a1", "a2", "a3"], "{system:?}");
     }
 }
 
