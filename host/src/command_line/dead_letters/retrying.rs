@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::waiting::{Own, POLL};
+use super::super::waiting::{Own, POLL, has_host};
 use super::super::{Context, output};
 use super::{order_advice, shown};
 use crate::generation::Generation;
@@ -14,6 +14,9 @@ use crate::target::Target;
 
 /// How long a command waits for its request to be carried out.
 const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a projection may be without a lease while there are hosts. One that
+/// stood still gives its lease back, and takes a new one to go on.
+const BETWEEN_LEASES: Duration = Duration::from_secs(2);
 
 /// Applies them again, with the code of today
 ///
@@ -102,15 +105,96 @@ pub(super) async fn wait_until(
     is_done: impl AsyncFn(&Own) -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
+    let mut without_lease: Option<Instant> = None;
     loop {
         let own = Own::read(target, name).await?;
         if is_done(&own).await? {
             return Ok(true);
         }
-        let has_host = own.all.iter().any(|generation| generation.host.is_some());
-        if !has_host || started.elapsed() >= REQUEST_TIME_LIMIT {
+        if own.all.iter().any(|generation| generation.host.is_some()) {
+            without_lease = None;
+        } else {
+            let since = *without_lease.get_or_insert_with(Instant::now);
+            if since.elapsed() >= BETWEEN_LEASES || !has_host(target).await? {
+                return Ok(false);
+            }
+        }
+        if started.elapsed() >= REQUEST_TIME_LIMIT {
             return Ok(false);
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use gnomon_model::{Column, ColumnType, DeclaredTable, Description, Position, Subscription};
+
+    use super::*;
+    use crate::database_url::DatabaseUrl;
+    use crate::generation::{Goal, Module, ModuleHash};
+    use crate::source::Checkpoint;
+    use crate::target::{self, HostNotes, NewGeneration};
+
+    const NAME: &str = "customers";
+
+    /// A projection that no host has a lease for.
+    async fn without_lease(directory: &tempfile::TempDir) -> std::sync::Arc<dyn Target> {
+        let url = DatabaseUrl::Sqlite(directory.path().join("read-models.db"));
+        let target = target::open(&url).await.unwrap();
+        let column = Column {
+            name: "id".to_owned(),
+            column_type: ColumnType::Integer,
+            nullable: false,
+        };
+        let table = DeclaredTable {
+            name: NAME.to_owned(),
+            columns: vec![column],
+            primary_key: vec!["id".to_owned()],
+            indexes: vec![],
+        };
+        let subscription = Subscription::default();
+        let description = Description::check(NAME.to_owned(), 1, subscription, vec![table]);
+        let module = Module {
+            hash: ModuleHash::of(b"module"),
+            bytes: b"module".to_vec(),
+            description: description.unwrap(),
+        };
+        target.add_module(&module).await.unwrap();
+        let generation = NewGeneration {
+            projection: NAME,
+            module: &module.hash,
+            description: &module.description,
+            goal: Goal::Promote,
+            until: None,
+            newest: None,
+            start: &Checkpoint::behind(Position::START),
+        };
+        target.create_generation(generation).await.unwrap();
+        target
+    }
+
+    #[tokio::test]
+    async fn a_host_between_two_leases_is_waited_for_and_nobody_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = without_lease(&directory).await;
+        let looks = async || {
+            let looks = Cell::new(0);
+            let is_done = wait_until(&*target, NAME, async |_| {
+                looks.set(looks.get() + 1);
+                Ok(looks.get() > 3)
+            });
+            (is_done.await.unwrap(), looks.get())
+        };
+        assert_eq!(looks().await, (false, 1));
+        let notes = HostNotes::default();
+        let long = Duration::from_secs(600);
+        target.announce("host", &notes, long).await.unwrap();
+        assert_eq!(looks().await, (true, 4));
+        // Not one that has nothing to do with the projection.
+        let never = wait_until(&*target, NAME, async |_| Ok(false));
+        assert!(!never.await.unwrap());
     }
 }
