@@ -511,6 +511,73 @@ mod tests {
     }
 
     #[test]
+    fn there_may_be_so_many_of_each_and_no_more() {
+        let names = |count: usize| -> Vec<String> {
+            (0..count).map(|number| format!("n{number}")).collect()
+        };
+        let wide = |columns: usize| DeclaredTable {
+            columns: names(columns).iter().map(|name| column(name)).collect(),
+            primary_key: names(1),
+            indexes: vec![],
+            ..orders()
+        };
+        let tables = |count: usize| {
+            let table = |name| DeclaredTable { name, ..orders() };
+            names(count).into_iter().map(table).collect()
+        };
+        let indexed = |count: usize| DeclaredTable {
+            indexes: names(count).into_iter().map(|name| vec![name]).collect(),
+            ..wide(100)
+        };
+        let keyed = |count: usize| DeclaredTable {
+            primary_key: names(count),
+            ..wide(100)
+        };
+        let combined = |count: usize| DeclaredTable {
+            indexes: vec![names(count)],
+            ..wide(100)
+        };
+        type Make<'a> = &'a dyn Fn(usize) -> Vec<DeclaredTable>;
+        let of: [(&str, usize, Make<'_>); 5] = [
+            ("tables", 100, &tables),
+            ("columns", 500, &|count| vec![wide(count)]),
+            ("indexes", 50, &|count| vec![indexed(count)]),
+            ("columns", 32, &|count| vec![keyed(count)]),
+            ("columns", 32, &|count| vec![combined(count)]),
+        ];
+        for (what, limit, make) in of {
+            assert_eq!(problems("p", make(limit)), [""; 0], "{limit} {what}");
+            let found = problems("p", make(limit + 1)).join("; ");
+            let said = format!("at most {limit} are allowed");
+            assert!(found.contains(what) && found.contains(&said), "{found}");
+        }
+        let subscribed = |event_types: usize, categories: usize| {
+            let subscription = Subscription {
+                event_types: names(event_types),
+                categories: names(categories),
+                metadata: false,
+            };
+            Description::check("p".to_owned(), 1, subscription, vec![orders()])
+        };
+        assert!(subscribed(10_000, 10_000).is_ok());
+        for (event_types, categories) in [(10_001, 0), (0, 10_001)] {
+            let refused = subscribed(event_types, categories).unwrap_err();
+            assert!(refused.to_string().contains("at most 10000"), "{refused}");
+        }
+        let named = |length: usize| vec![column(&"c".repeat(length)), column("id")];
+        for (length, is_refused) in [(63, false), (64, true)] {
+            let of_column = DeclaredTable {
+                columns: named(length),
+                primary_key: vec!["id".to_owned()],
+                indexes: vec![],
+                name: "t".repeat(length),
+            };
+            let found = problems("p", vec![of_column]);
+            assert_eq!(found.len(), if is_refused { 2 } else { 0 }, "{found:?}");
+        }
+    }
+
+    #[test]
     fn names_have_a_longest_length() {
         assert!(problems(&"a".repeat(40), vec![orders()]).is_empty());
         assert_eq!(problems(&"a".repeat(41), vec![orders()]).len(), 1);

@@ -133,9 +133,24 @@ mod tests {
         let refused = patience.ask(failing(TargetErrorKind::Refused, 1)).await;
         assert_eq!(refused.unwrap_err().to_string(), "no");
         let mut patience = Patience::new(Some(Duration::from_millis(1)));
-        let late = patience
-            .ask(failing(TargetErrorKind::Retry, usize::MAX))
-            .await;
-        assert!(late.unwrap_err().to_string().contains("1ms"));
+        let late = patience.ask(failing(TargetErrorKind::Retry, usize::MAX));
+        let late = tokio::time::timeout(Duration::from_secs(60), late).await;
+        let late = late.expect("it goes on when the time is up").unwrap_err();
+        assert!(late.to_string().contains("1ms"), "{late}");
+    }
+
+    #[test]
+    fn what_passes_for_a_database_passes_for_whoever_asks_it() {
+        for (kind, may_pass) in [
+            (TargetErrorKind::Retry, true),
+            (TargetErrorKind::Refused, false),
+            (TargetErrorKind::Fenced, false),
+        ] {
+            let error = TargetError::new(kind, "no");
+            assert_eq!(error.may_pass(), may_pass, "{kind:?}");
+            assert_eq!(ComparisonError::Target(error).may_pass(), may_pass);
+        }
+        assert!(SourceError::retry("no", "no").may_pass());
+        assert!(!SourceError::refused("no").may_pass());
     }
 }

@@ -55,6 +55,7 @@ on_both! {
     a_line_that_repeats_an_id_with_other_content_is_an_error
     a_compressed_file_is_imported
     a_file_that_changes_meanwhile_is_not_imported
+    a_page_of_events_ends_with_the_one_that_fills_it
 }
 
 async fn many_can_open_a_new_store_at_the_same_time(url: DatabaseUrl) {
@@ -558,6 +559,61 @@ async fn a_bad_line_leaves_everything_as_it_was(url: DatabaseUrl) {
         assert!(message.contains(problem), "{message}");
         assert_eq!(store.read_all(Position::START, 10).await.unwrap().len(), 1);
     }
+}
+
+/// Hundreds of large events must not be in memory at a time.
+async fn a_page_of_events_ends_with_the_one_that_fills_it(url: DatabaseUrl) {
+    const LARGE: usize = 3 << 20;
+    let store = open(&url).await.unwrap();
+    let large = format!("\"{}\"", "x".repeat(LARGE));
+    for _ in 0..7 {
+        let event = NewEvent::new("T", &large).unwrap();
+        store
+            .append(&stream("S-1"), ExpectedVersion::Any, &[event])
+            .await
+            .unwrap();
+    }
+    let page = PAGE_BYTES.div_ceil(LARGE);
+    let (mut of_all, mut of_stream) = (Vec::new(), Vec::new());
+    loop {
+        let after = of_all
+            .last()
+            .map_or(0, |event: &Event| event.position.get());
+        let after = Position::new(after).unwrap();
+        let events = store.read_all(after, 1_000).await.unwrap();
+        let version = of_stream.last().map(|event: &Event| event.version);
+        let own = store.read_stream(&stream("S-1"), version, 1_000).await;
+        let own = own.unwrap();
+        let left = 7 - of_all.len();
+        assert_eq!((events.len(), own.len()), (left.min(page), left.min(page)));
+        if events.is_empty() {
+            break;
+        }
+        of_all.extend(events);
+        of_stream.extend(own);
+    }
+    let positions: Vec<u64> = of_all.iter().map(|event| event.position.get()).collect();
+    assert_eq!(positions, [1, 2, 3, 4, 5, 6, 7]);
+    assert!(of_all == of_stream, "other events came back");
+}
+
+/// Nor those of a file.
+#[test]
+fn a_chunk_of_a_file_ends_with_the_event_that_fills_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let large = "x".repeat(3 << 20);
+    let lines: String = (1..=7)
+        .map(|id| line("S-1", id, &format!(r#","metadata":{{"m":"{large}"}}"#)) + "\n")
+        .collect();
+    std::fs::write(file.path(), lines).unwrap();
+    let quiet: OnProgress = Arc::new(|_| {});
+    let checked = CheckedFile::check(file.path(), "events.ndjson", &quiet).unwrap();
+    let mut chunks = checked.read_ahead();
+    let mut counts = Vec::new();
+    while let Some(chunk) = chunks.blocking_recv() {
+        counts.push(chunk.unwrap().lines.len());
+    }
+    assert_eq!(counts, [3, 3, 1]);
 }
 
 async fn versions_in_a_file_must_be_the_next_ones(url: DatabaseUrl) {

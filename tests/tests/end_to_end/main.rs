@@ -36,6 +36,7 @@ mod javascript;
 mod kills;
 mod languages;
 mod listed_otherwise;
+mod long_stretches;
 mod looking;
 mod module_files;
 mod names;

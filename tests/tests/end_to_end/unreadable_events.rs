@@ -93,7 +93,9 @@ fn a_projection_halts_on_an_event_that_cannot_be_read_until_it_can() {
         assert_eq!(status["position"], 1, "{status}");
         correct(&installation);
         installation.succeed(&["resume", NAME]);
-        installation.wait_for_status(NAME, LIMIT, |status| status["position"] == 3);
+        installation.wait_for_status(NAME, LIMIT, |status| {
+            status["position"] == 3 && status["generation_state"] == "live"
+        });
         assert_eq!(applied(&installation), ["a1", "b1", "a2"]);
         drop(host);
     }

@@ -282,6 +282,20 @@ mod tests {
         assert!(small.order(&large).is_lt() && sum.order(&large).is_gt());
     }
 
+    #[test]
+    fn a_decimal_has_as_many_digits_as_the_columns_hold() {
+        let number =
+            |before: usize, behind: usize| format!("{}.{}", "9".repeat(before), "1".repeat(behind));
+        assert_eq!(decimal(&number(131_072, 16_383)).as_str().len(), 147_456);
+        for (before, behind) in [(131_073, 1), (1, 16_384)] {
+            let refused = number(before, behind).parse::<Decimal>();
+            assert!(
+                matches!(refused, Err(InvalidValue::OutOfRange { .. })),
+                "{before} digits before the point, {behind} behind it"
+            );
+        }
+    }
+
     fn number() -> impl Strategy<Value = String> {
         prop_oneof![
             "-?[0-9]{1,3}(\\.[0-9]{1,3})?",
