@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use gnomon_model::{Event, Position, json};
+use gnomon_model::{Event, PayloadRef, Position, json};
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -23,14 +23,16 @@ use crate::database_url::PostgresUrl;
 use crate::postgres::server::Connection;
 
 mod append;
+mod care;
 mod connection;
 mod import;
 mod rows;
 mod schema;
 mod waking;
 
+pub(crate) use care::{Attempts, Care, Caution, withheld};
 pub(crate) use connection::{connect, listener, pool, store_error};
-pub(crate) use rows::{Cells, Scratch, checked_event_columns, event_columns, read_event};
+pub(crate) use rows::{Cells, Length, Scratch, event_columns, read_event, read_keys};
 use schema::ensure;
 pub(crate) use schema::{Layout, layout, require};
 pub(crate) use waking::CHANNEL;
@@ -43,12 +45,39 @@ const CONNECTIONS_MAX: usize = 16;
 
 type PreparedQuery = Query<'static, Postgres, PgArguments>;
 
+/// The events that are read.
+enum Part<'a> {
+    /// Those of a stream behind a version.
+    Stream(&'a StreamId, Option<u64>),
+    /// All behind a position.
+    All(Position),
+}
+
+impl Part<'_> {
+    const fn condition(&self) -> &'static str {
+        match self {
+            Self::Stream(..) => "stream_id = $1 AND version > $2 ORDER BY version LIMIT $3",
+            Self::All(_) => "global_position > $1 ORDER BY global_position LIMIT $2",
+        }
+    }
+
+    fn bind(&self, query: PreparedQuery) -> PreparedQuery {
+        match self {
+            Self::Stream(stream, after) => query
+                .bind(stream.as_str().to_owned())
+                .bind(after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX))),
+            Self::All(after) => query.bind(after.to_sql()),
+        }
+    }
+}
+
 /// An event store in PostgreSQL.
 pub struct PostgresEventStore {
     pool: Connections,
     layout: Layout,
     url: PostgresUrl,
     waking: Waking,
+    caution: Arc<Caution>,
 }
 
 impl PostgresEventStore {
@@ -86,24 +115,72 @@ impl PostgresEventStore {
             layout,
             url: url.clone(),
             waking: Waking::default(),
+            caution: Arc::default(),
         })
     }
 
-    /// The events of a page. A connection whose answer was not read to its end
-    /// is closed.
-    async fn page(&self, query: PreparedQuery) -> Result<Vec<Event>, sqlx::Error> {
+    /// The events of a page: those of the condition, in the order of a column. The
+    /// server that fails for what one of them holds is asked again with more care.
+    async fn page(&self, part: Part<'_>, limit: usize) -> Result<Vec<Event>, EventStoreError> {
+        let attempts = Attempts::new(&self.caution);
+        let (mut care, mut reason) = (attempts.begin(), String::new());
+        loop {
+            let read = self.page_with(&part, limit, care, &reason).await;
+            let more = match &read {
+                Ok((_, false)) => None,
+                Ok((_, true)) => attempts.too_long(care),
+                Err(error) => {
+                    reason = withheld(error);
+                    attempts.after(care, error)
+                }
+            };
+            match more {
+                Some(more) => care = more,
+                None => {
+                    let (events, _) = read.map_err(|error| self.error("read", error))?;
+                    return Ok(events);
+                }
+            }
+        }
+    }
+
+    /// One attempt to read a page, and whether an event is too long. A connection
+    /// whose answer was not read to its end is closed.
+    async fn page_with(
+        &self,
+        part: &Part<'_>,
+        limit: usize,
+        care: Care,
+        reason: &str,
+    ) -> sqlx::Result<(Vec<Event>, bool)> {
+        let columns = event_columns(&self.layout, true, care);
+        let limit = sql_limit(care.limit(limit));
         let mut lent = self.pool.lend().await?;
+        let statement = format!("SELECT {columns} FROM events WHERE {}", part.condition());
+        let query = part.bind(sqlx::query(AssertSqlSafe(statement))).bind(limit);
         let mut rows = query.fetch(&mut *lent);
         let (mut page, mut scratch) = (Page::default(), Scratch::default());
-        let mut is_whole = true;
+        let (mut is_whole, mut has_too_long) = (true, false);
         while is_whole && let Some(row) = rows.try_next().await? {
-            is_whole = page.add(read_event(&row, &self.layout, &mut scratch)?);
+            let event = match care {
+                Care::Keys => read_keys(&row, &self.layout, &mut scratch, reason.to_owned())?,
+                _ => read_event(&row, &self.layout, &mut scratch)?,
+            };
+            let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
+            is_whole = page.add(event);
+            let length = match is_readable {
+                true => Length::Fits,
+                false => Length::of(&row, &self.layout)?,
+            };
+            has_too_long |= length != Length::Fits;
+            // What is behind it may be as long, and is sent as well.
+            is_whole &= length != Length::Sent;
         }
         drop(rows);
         if is_whole {
             lent.end();
         }
-        Ok(page.into_events())
+        Ok((page.into_events(), has_too_long))
     }
 
     fn error(&self, doing: &str, error: sqlx::Error) -> EventStoreError {
@@ -135,30 +212,11 @@ impl EventStore for PostgresEventStore {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError> {
-        let query = format!(
-            "SELECT {} FROM events WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3",
-            event_columns(&self.layout, true)
-        );
-        let query = sqlx::query(AssertSqlSafe(query))
-            .bind(stream.as_str().to_owned())
-            .bind(after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX)))
-            .bind(sql_limit(limit));
-        self.page(query)
-            .await
-            .map_err(|error| self.error("read", error))
+        self.page(Part::Stream(stream, after), limit).await
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError> {
-        let query = format!(
-            "SELECT {} FROM events WHERE global_position > $1 ORDER BY global_position LIMIT $2",
-            event_columns(&self.layout, true)
-        );
-        let query = sqlx::query(AssertSqlSafe(query))
-            .bind(after.to_sql())
-            .bind(sql_limit(limit));
-        self.page(query)
-            .await
-            .map_err(|error| self.error("read", error))
+        self.page(Part::All(after), limit).await
     }
 
     async fn import(

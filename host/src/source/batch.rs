@@ -55,6 +55,11 @@ impl Filling {
         self.limits.events.max(1)
     }
 
+    /// Ends the batch with its last event, though more might fit.
+    pub(super) const fn end(&mut self) {
+        self.full = true;
+    }
+
     /// Whether nothing that is wanted was found.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()

@@ -15,7 +15,7 @@ use super::{
     SourceErrorKind,
 };
 use crate::database_url::PostgresUrl;
-use crate::event_store::postgres::{connect, require, store_error};
+use crate::event_store::postgres::{Attempts, connect, require, store_error};
 use crate::silence::Silence;
 
 mod blockers;
@@ -168,10 +168,11 @@ impl Source for PostgresSource {
             return Ok(nothing_new(after));
         }
         let end = window_end(after, safe);
+        let attempts = &Attempts::new(self.access.caution());
         let (filled, end) = self
             .asked(|access| async move {
                 let mut filling = Filling::new(limits);
-                reading::read(&access, (after, end), subscription, &mut filling).await?;
+                reading::read(&access, (after, end), subscription, attempts, &mut filling).await?;
                 if end == safe || !filling.is_empty() {
                     return Ok((filling, end));
                 }

@@ -285,9 +285,14 @@ impl Drop for Database {
                 // message is what counts.
                 return;
             }
-            // A host may still be connected.
-            Client::connect(&server())
-                .query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            // A host may still be connected, and a server does not always let go
+            // at once of what it was asked for.
+            let mut client = Client::connect(&server());
+            client.query(&format!(
+                "SELECT pg_terminate_backend(pid, 120000) FROM pg_stat_activity \
+                 WHERE datname = '{name}'"
+            ));
+            client.query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
 }

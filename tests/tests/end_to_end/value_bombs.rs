@@ -32,6 +32,11 @@ const BOMBS: [(System, &str); 3] = [
     ),
 ];
 
+/// 23 kB of `jsonb` that a server sends as 0.9 GB, which takes it seconds, and so
+/// many of them that a page of them takes longer than any answer is waited for.
+const LONG_BOMB: &str = "('[' || repeat('1e131071,', 7000) || '0]')::jsonb";
+const LONG_BOMBS: i64 = 12;
+
 fn insert_bomb(installation: &Installation, system: System, bomb: &str) {
     installation.events.execute(&format!(
         "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version, \
@@ -90,5 +95,45 @@ fn meets(system: System, bomb: &str) {
 fn a_foreign_event_that_expands_stops_one_projection_and_no_host() {
     for (system, bomb) in BOMBS {
         meets(system, bomb);
+    }
+}
+
+#[test]
+fn a_page_of_events_that_expand_is_passed_event_by_event_by_those_who_park() {
+    let installation = Installation::new(System::Postgres, System::Postgres)
+        .with_examples()
+        .with_module("guest.wasm", &guest("abuses"))
+        .with_configuration("[projection.abuses]\non-error = 'park'");
+    let orders: Vec<String> = (Orders::new(7).take(50))
+        .map(|envelope| serde_json::to_string(&envelope).unwrap())
+        .collect();
+    let path = installation.path("orders.ndjson");
+    std::fs::write(path, orders.join("\n")).unwrap();
+    installation.succeed(&["append", "--file", "orders.ndjson"]);
+    installation.events.execute(&format!(
+        "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version) \
+         SELECT gen_random_uuid(), 'Abuse-' || n, 'Abuse', 'Bomb', {LONG_BOMB}, '{{}}', 1 \
+         FROM generate_series(1, {LONG_BOMBS}) AS n"
+    ));
+    let head = 50 + LONG_BOMBS;
+    let _host = installation.start_host();
+    for neighbour in ["order_summary", "customer_value", "daily_revenue"] {
+        installation.wait_for(neighbour, head);
+    }
+    let status = installation.wait_for_status("abuses", STATUS_LIMIT, |status| {
+        status["position"] == head && status["state"] == "running"
+    });
+    assert_eq!(status["dead_letters"], LONG_BOMBS, "{status}");
+    let finished = installation.run(&["events", "--json"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert_eq!(finished.stdout.lines().count(), 50, "{finished:?}");
+    for place in 51..=head {
+        let named = format!("event {place} ");
+        assert!(finished.stderr.contains(&named), "{finished:?}");
+    }
+    let finished = installation.run(&["events", "--json", "--stream", "Abuse-1"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    for fragment in ["event 51 ", "16777216"] {
+        assert!(finished.stderr.contains(fragment), "{finished:?}");
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::connection::sql_state;
-use super::{Cells as _, Layout, PostgresEventStore, Scratch, event_columns, read_event};
+use super::{Care, Cells as _, Layout, PostgresEventStore, Scratch, event_columns, read_event};
 use crate::event_store::new_event::{Found, already_there, difference};
 use crate::event_store::{
     Appended, EventStoreError, EventStoreErrorKind, ExpectedVersion, NewEvent, StreamId,
@@ -115,7 +115,7 @@ async fn look(
          FROM (SELECT coalesce(max(version), 0) AS last, coalesce(min(version), 1) AS first \
            FROM events WHERE stream_id = $1) AS s \
          LEFT JOIN events AS e ON e.id = ANY ($2::text[]::{}[])",
-        event_columns(layout, true),
+        event_columns(layout, true, Care::None),
         layout.id_type
     );
     let rows = sqlx::query(AssertSqlSafe(query))
@@ -151,7 +151,7 @@ pub(super) async fn found_events<'a>(
 ) -> Result<Vec<Found>, sqlx::Error> {
     let query = format!(
         "SELECT {} FROM events WHERE id = ANY ($1::text[]::{}[])",
-        event_columns(layout, true),
+        event_columns(layout, true, Care::None),
         layout.id_type
     );
     let rows = sqlx::query(AssertSqlSafe(query))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::Layout;
+use super::care::Care;
 use crate::event_store::EVENT_BYTES_MAX;
 
 /// From 1970, where our times begin, to 2000, where PostgreSQL's do.
@@ -15,36 +16,66 @@ const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
 const JSONB_VERSION: u8 = 1;
 /// What may be sent of an event's data, with the version of its format.
 const SENT_BYTES_MAX: usize = EVENT_BYTES_MAX + size_of::<u8>();
-/// No event with so many digits can be sent, and none with fewer is too long for
-/// the server to look at.
-const EXPANDED_BYTES_MAX: usize = 500_000_000;
+/// A `jsonb` that takes more than so many times the memory of a text is longer
+/// than that text: a number of one digit takes twelve bytes.
+const MEMORY_PER_TEXT: usize = 4;
+/// A `jsonb` that lies uncompressed in so many bytes has at most 62 numbers, each
+/// of which takes at most 131,072 digits: it can be written out.
+const HARMLESS_BYTES_MAX: usize = 1_000;
+/// What a server sends for a `jsonb` that is longer than it may be: no text, and
+/// no version of the format of a `jsonb`.
+const WITHHELD: &[u8] = &[0];
 
 /// The columns that [`read_event`] reads. The server converts only what it
 /// must: to `extract` an epoch is arithmetic with decimals, for each row, and
 /// even an empty text is converted where a null is not.
-pub(crate) fn event_columns(layout: &Layout, metadata: bool) -> String {
-    columns(layout, metadata, |_, bytes| bounded(bytes))
-}
-
-/// The same, for a server that failed to send an event as it would take more
-/// than PostgreSQL's gigabyte. It looks at each number, which takes time.
-pub(crate) fn checked_event_columns(layout: &Layout, metadata: bool) -> String {
+pub(crate) fn event_columns(layout: &Layout, metadata: bool, care: Care) -> String {
+    if care == Care::Keys {
+        return key_columns(layout);
+    }
     columns(layout, metadata, |column, bytes| {
         let is_jsonb = match column {
             "metadata" => layout.metadata_type == "jsonb",
             _ => layout.has_jsonb(),
         };
-        match is_jsonb {
-            true => format!(
-                "CASE WHEN {} > {EXPANDED_BYTES_MAX} \
-                 THEN convert_to(repeat('x', {}), 'UTF8') ELSE {} END",
-                digits(column),
-                SENT_BYTES_MAX + 1,
-                bounded(bytes)
-            ),
+        match is_jsonb && care != Care::None {
+            true => checked(column, bytes),
             false => bounded(bytes),
         }
     })
+}
+
+/// The same for a `jsonb` that is written out only if it is not too long. What it
+/// costs to find that out depends on the memory that the value takes.
+fn checked(column: &str, bytes: &str) -> String {
+    let length = SENT_BYTES_MAX;
+    let memory = SENT_BYTES_MAX * MEMORY_PER_TEXT;
+    format!(
+        "CASE WHEN pg_column_compression({column}) IS NULL \
+             AND pg_column_size({column}) <= {HARMLESS_BYTES_MAX} THEN {bounded} \
+           WHEN pg_column_size(jsonb_path_query_first({column}, '$')) > {memory} \
+             OR {digits} > {length} THEN decode('00', 'hex') ELSE {bounded} END",
+        bounded = bounded(bytes),
+        digits = digits(column),
+    )
+}
+
+/// What tells people which event it is.
+fn key_columns(layout: &Layout) -> String {
+    let id = if layout.has_uuids() {
+        "id"
+    } else {
+        "left(id::text, 255)"
+    };
+    let time = if layout.has_timestamps() {
+        "created_at"
+    } else {
+        "NULL::bigint"
+    };
+    format!(
+        "global_position::bigint, {id}, left(stream_id::text, 255), left(event_type::text, 255), \
+         version::bigint, NULL::int, NULL::bytea, NULL::text, {time}"
+    )
 }
 
 /// About how many digits the numbers of a `jsonb` have when they are sent. In
@@ -209,7 +240,7 @@ enum Id<'a> {
 
 impl<'a> Fields<'a> {
     fn read(row: &'a impl Cells, layout: &Layout) -> Result<Self, Fault> {
-        let data = match whole(row, 6)? {
+        let data = match whole(row, layout, 6)? {
             Some(bytes) if layout.has_jsonb() => PayloadRef::Json(utf8(6, jsonb_text(bytes)?)?),
             Some(bytes) if layout.has_bytes() => PayloadRef::Binary(bytes),
             Some(bytes) => PayloadRef::Json(utf8(6, bytes)?),
@@ -220,7 +251,7 @@ impl<'a> Fields<'a> {
         {
             json::check(text).map_err(|error| Fault::Value(6, format!("is {error}")))?;
         }
-        let metadata = whole(row, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
+        let metadata = whole(row, layout, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
         Ok(Self {
             id: if layout.has_uuids() {
                 Id::Uuid(Uuid::from_bytes(fixed(row, 1)?))
@@ -278,7 +309,11 @@ fn unreadable<'a>(
         _ if layout.has_uuids() => String::new(),
         _ => lossy(1)?,
     };
-    scratch.texts = [id, lossy(2)?, lossy(3)?, lossy(7)?, reason];
+    let metadata = match row.cell(7)? {
+        Some(bytes) if is_cut(bytes, layout, 7) => String::new(),
+        _ => lossy(7)?,
+    };
+    scratch.texts = [id, lossy(2)?, lossy(3)?, metadata, reason];
     let [id, stream_id, event_type, metadata, reason] = &scratch.texts;
     let time = long(row, 8).ok();
     Ok(EventRef {
@@ -336,13 +371,61 @@ fn utf8(column: usize, bytes: &[u8]) -> Result<&str, Fault> {
 }
 
 /// A cell of which all was sent.
-fn whole(row: &impl Cells, column: usize) -> Result<Option<&[u8]>, Fault> {
+fn whole<'a>(
+    row: &'a impl Cells,
+    layout: &Layout,
+    column: usize,
+) -> Result<Option<&'a [u8]>, Fault> {
     match row.cell(column)? {
-        Some(bytes) if bytes.len() > SENT_BYTES_MAX => Err(Fault::Value(
+        Some(bytes) if is_cut(bytes, layout, column) => Err(Fault::Value(
             column,
             format!("has more than the {EVENT_BYTES_MAX} bytes that it may have, as text"),
         )),
         cell => Ok(cell),
+    }
+}
+
+/// Whether less was sent of a cell than there is.
+fn is_cut(bytes: &[u8], layout: &Layout, column: usize) -> bool {
+    let may_be_withheld = column != 6 || !layout.has_bytes();
+    bytes.len() > SENT_BYTES_MAX || (may_be_withheld && bytes == WITHHELD)
+}
+
+/// Whether an event is as long as it may be, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Length {
+    Fits,
+    /// It is not, and the server has sent next to nothing.
+    Withheld,
+    /// It is not, and the server has sent as much as an event may have.
+    Sent,
+}
+
+impl Length {
+    pub(crate) fn of(row: &impl Cells, layout: &Layout) -> Result<Self, sqlx::Error> {
+        let mut length = Self::Fits;
+        for column in [6, 7] {
+            match row.cell(column)? {
+                Some(bytes) if bytes.len() > SENT_BYTES_MAX => return Ok(Self::Sent),
+                Some(bytes) if is_cut(bytes, layout, column) => length = Self::Withheld,
+                _ => {}
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// Reads a row of [`Care::Keys`] as the event that cannot be read.
+pub(crate) fn read_keys<'a>(
+    row: &impl Cells,
+    layout: &Layout,
+    scratch: &'a mut Scratch,
+    reason: String,
+) -> Result<EventRef<'a>, sqlx::Error> {
+    let position = fixed(row, 0).map(i64::from_be_bytes);
+    match position.map(Position::from_sql) {
+        Ok(Some(position)) => unreadable(row, layout, position, scratch, reason),
+        _ => Err(malformed(0, "it is no position")),
     }
 }
 

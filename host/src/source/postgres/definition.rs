@@ -27,7 +27,7 @@ use super::{ALONG_THE_INDEX, CONNECTIONS_MAX};
 use crate::connections::{Connections, Lent};
 use crate::database_url::PostgresUrl;
 use crate::event_store::EventStoreError;
-use crate::event_store::postgres::{Layout, pool};
+use crate::event_store::postgres::{Caution, Layout, pool};
 use crate::silence::Silence;
 use crate::source::{Alarm, History, SourceError};
 
@@ -111,6 +111,7 @@ pub(super) struct Newest {
     url: PostgresUrl,
     silence: Arc<Silence>,
     history: Arc<History>,
+    caution: Arc<Caution>,
     access: RwLock<Access>,
 }
 
@@ -125,8 +126,13 @@ impl Newest {
             url: url.clone(),
             silence: Arc::clone(silence),
             history: Arc::clone(history),
+            caution: Arc::default(),
             access: RwLock::new(Access::new(url, silence, history, layout)?),
         }))
+    }
+
+    pub(super) const fn caution(&self) -> &Arc<Caution> {
+        &self.caution
     }
 
     pub(super) fn get(&self) -> Access {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, TryStreamExt as _};
-use gnomon_model::{EventRef, Position, Subscription};
-use sqlx::AssertSqlSafe;
+use gnomon_model::{EventRef, PayloadRef, Position, Subscription};
+use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::copied::Copied;
 use super::definition::Access;
 use crate::event_store::postgres::{
-    Cells, Scratch, checked_event_columns, event_columns, read_event, sql_limit,
+    Attempts, Care, Cells, Length, Scratch, event_columns, read_event, read_keys, sql_limit,
+    withheld,
 };
 use crate::source::batch::Filling;
 
@@ -27,11 +28,25 @@ const GULP_EVENTS: usize = 800;
 /// What is still read behind a full page, so that the connection can be used
 /// again. Where events are large, a new connection costs less than the rest.
 const UNWANTED_BYTES_MAX: usize = 16 << 20;
+/// How long a server may work on a single event. Shorter than such a statement is
+/// waited for, so that the server says what it was.
+const SINGLE_EVENT_TIME: Duration = Duration::from_secs(6);
 /// The place of the data among the columns.
 const DATA: usize = 6;
 
 /// The part of a stream's id before its first `-`.
 const CATEGORY: &str = "split_part(stream_id, '-', 1)";
+
+/// What is asked for.
+struct Question<'a> {
+    access: &'a Access,
+    after: Position,
+    end: Position,
+    subscription: &'a Subscription,
+    care: Care,
+    /// Why an event is one that cannot be read, where only its keys are asked for.
+    reason: String,
+}
 
 /// Fills a page with what is wanted behind the first position, up to the
 /// second.
@@ -39,28 +54,42 @@ pub(super) async fn read(
     access: &Access,
     range: (Position, Position),
     subscription: &Subscription,
+    attempts: &Attempts,
     filling: &mut Filling,
 ) -> sqlx::Result<()> {
     let (after, end) = range;
     let Some(subscription) = access.possible(subscription).await? else {
         return Ok(());
     };
-    let subscription = subscription.as_ref();
-    let is_few = end.get() - after.get() <= FEW_POSITIONS;
-    let mut columns = event_columns(&access.layout, subscription.metadata);
+    let mut question = Question {
+        access,
+        after,
+        end,
+        subscription: subscription.as_ref(),
+        care: attempts.begin(),
+        reason: String::new(),
+    };
     loop {
-        let read = match is_few {
-            true => read_few(access, range, subscription, filling, &columns).await,
-            false => read_many(access, range, subscription, filling, &columns).await,
+        filling.begin_again();
+        let more = match question.ask(filling).await {
+            Ok(Length::Fits) => None,
+            Ok(_) => attempts.too_long(question.care),
+            Err(error) => match attempts.after(question.care, &error) {
+                None => return Err(error),
+                more => {
+                    tracing::debug!(%after, %end, %error, "reading again with more care");
+                    question.reason = withheld(&error);
+                    more
+                }
+            },
         };
-        let checked = checked_event_columns(&access.layout, subscription.metadata);
-        match read {
-            Err(error) if is_beyond_the_server(&error) && columns != checked => {
-                filling.begin_again();
-                columns = checked;
-            }
-            read => break read?,
+        match more {
+            Some(more) => question.care = more,
+            None => break,
         }
+    }
+    if question.care.is_single() && !filling.is_empty() {
+        filling.end();
     }
     if access.layout.has_unique_positions {
         return Ok(());
@@ -68,15 +97,47 @@ pub(super) async fn read(
     refuse_repeated_end(access, filling).await
 }
 
-/// Whether the server cannot build what it was asked for in its memory.
-fn is_beyond_the_server(error: &sqlx::Error) -> bool {
-    const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
-    const OUT_OF_MEMORY: &str = "53200";
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(
-        code.as_deref(),
-        Some(PROGRAM_LIMIT_EXCEEDED | OUT_OF_MEMORY)
-    )
+impl Question<'_> {
+    async fn ask(&self, filling: &mut Filling) -> sqlx::Result<Length> {
+        let is_few = self.end.get() - self.after.get() <= FEW_POSITIONS;
+        match is_few || self.care.is_single() {
+            true => read_few(self, filling).await,
+            false => read_many(self, filling).await,
+        }
+    }
+
+    fn columns(&self) -> String {
+        event_columns(&self.access.layout, self.subscription.metadata, self.care)
+    }
+
+    fn limit(&self, filling: &Filling) -> i64 {
+        sql_limit(self.care.limit(filling.wanted()))
+    }
+
+    /// Adds the event of a row, and says whether there is room for another one.
+    fn add(
+        &self,
+        filling: &mut Filling,
+        row: &impl Cells,
+        scratch: &mut Scratch,
+    ) -> sqlx::Result<(bool, Length)> {
+        let layout = &self.access.layout;
+        let event = match self.care {
+            Care::Keys => read_keys(row, layout, scratch, self.reason.clone())?,
+            _ => read_event(row, layout, scratch)?,
+        };
+        let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
+        let has_room = add(filling, event)?;
+        let length = match is_readable {
+            true => Length::Fits,
+            false => Length::of(row, layout)?,
+        };
+        if length == Length::Sent {
+            // What is behind it may be as long, and is sent as well.
+            filling.end();
+        }
+        Ok((has_room && length != Length::Sent, length))
+    }
 }
 
 /// Adds an event, unless its position is that of the one before.
@@ -133,61 +194,61 @@ pub(super) async fn next_position(
 
 /// Reads what was prepared on this connection before: the best for few
 /// events, which come one by one.
-async fn read_few(
-    access: &Access,
-    (after, end): (Position, Position),
-    subscription: &Subscription,
-    filling: &mut Filling,
-    columns: &str,
-) -> sqlx::Result<()> {
+async fn read_few(question: &Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
     let statement = format!(
-        "SELECT {columns} FROM events WHERE global_position > $1 AND global_position <= $2 \
+        "SELECT {} FROM events WHERE global_position > $1 AND global_position <= $2 \
              AND (cardinality($3::text[]) = 0 OR event_type = ANY ($3)) \
              AND (cardinality($4::text[]) = 0 OR {CATEGORY} = ANY ($4)) \
-             ORDER BY global_position LIMIT $5"
+             ORDER BY global_position LIMIT $5",
+        question.columns()
     );
-    let mut lent = access.lend().await?;
+    let mut lent = question.access.lend().await?;
+    let is_single = question.care.is_single();
+    if is_single {
+        let limit = format!("SET statement_timeout = {}", SINGLE_EVENT_TIME.as_millis());
+        lent.execute(AssertSqlSafe(limit)).await?;
+    }
     let mut rows = sqlx::query(AssertSqlSafe(statement))
-        .bind(after.to_sql())
-        .bind(end.to_sql())
-        .bind(&subscription.event_types)
-        .bind(&subscription.categories)
-        .bind(sql_limit(filling.wanted()))
+        .bind(question.after.to_sql())
+        .bind(question.end.to_sql())
+        .bind(&question.subscription.event_types)
+        .bind(&question.subscription.categories)
+        .bind(question.limit(filling))
         .fetch(&mut *lent);
     let (mut scratch, mut has_room, mut unwanted) = (Scratch::default(), true, 0);
+    let mut longest = Length::Fits;
     while let Some(row) = rows.try_next().await? {
         if has_room {
-            let event = read_event(&row, &access.layout, &mut scratch)?;
-            has_room = add(filling, event)?;
-            continue;
+            let length;
+            (has_room, length) = question.add(filling, &row, &mut scratch)?;
+            longest = longest.max(length);
+            if longest != Length::Sent {
+                continue;
+            }
         }
         unwanted += Cells::cell(&row, DATA)?.map_or(0, <[u8]>::len);
-        if unwanted > UNWANTED_BYTES_MAX {
-            return Ok(());
+        if longest == Length::Sent || unwanted > UNWANTED_BYTES_MAX {
+            return Ok(longest);
         }
     }
     drop(rows);
-    lent.end();
-    Ok(())
+    if !is_single {
+        lent.end();
+    }
+    Ok(longest)
 }
 
 /// Reads by a `COPY`, which sends rows with less ado than a query; it has no
 /// parameters and cannot be prepared.
-async fn read_many(
-    access: &Access,
-    (after, end): (Position, Position),
-    subscription: &Subscription,
-    filling: &mut Filling,
-    columns: &str,
-) -> sqlx::Result<()> {
+async fn read_many(question: &Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
     let mut conditions = format!(
         "global_position > {} AND global_position <= {}",
-        after.to_sql(),
-        end.to_sql()
+        question.after.to_sql(),
+        question.end.to_sql()
     );
     for (column, names) in [
-        ("event_type", &subscription.event_types),
-        (CATEGORY, &subscription.categories),
+        ("event_type", &question.subscription.event_types),
+        (CATEGORY, &question.subscription.categories),
     ] {
         if !names.is_empty() {
             let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
@@ -195,33 +256,36 @@ async fn read_many(
         }
     }
     let statement = format!(
-        "COPY (SELECT {columns} FROM events WHERE {conditions} \
+        "COPY (SELECT {} FROM events WHERE {conditions} \
          ORDER BY global_position LIMIT {}) TO STDOUT (FORMAT BINARY)",
-        sql_limit(filling.wanted()),
+        question.columns(),
+        question.limit(filling),
     );
-    let mut lent = access.lend().await?;
+    let mut lent = question.access.lend().await?;
     let mut messages = lent.copy_out_raw(&statement).await?;
     let (mut copied, mut cells) = (Copied::default(), Vec::new());
     let (mut scratch, mut has_room, mut unwanted) = (Scratch::default(), true, 0);
+    let mut longest = Length::Fits;
     while let Some(message) = next(&mut messages, filling.missing()).await? {
         if !has_room {
             unwanted += message.len();
-            if unwanted > UNWANTED_BYTES_MAX {
-                return Ok(());
+            if longest == Length::Sent || unwanted > UNWANTED_BYTES_MAX {
+                return Ok(longest);
             }
         }
         copied.push(message);
         while let Some(row) = copied.next(&mut cells).map_err(sqlx::Error::Decode)? {
             if has_room {
-                let event = read_event(&row, &access.layout, &mut scratch)?;
-                has_room = add(filling, event)?;
+                let length;
+                (has_room, length) = question.add(filling, &row, &mut scratch)?;
+                longest = longest.max(length);
             }
         }
     }
     drop(messages);
     copied.check_end().map_err(sqlx::Error::Decode)?;
     lent.end();
-    Ok(())
+    Ok(longest)
 }
 
 /// The next message of a `COPY` that still lacks so many events. While that are
