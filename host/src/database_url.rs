@@ -15,6 +15,8 @@ pub(crate) use postgres::{Given, SslMode};
 pub enum DatabaseUrl {
     /// `sqlite:FILE`, relative to the working directory.
     Sqlite(PathBuf),
+    /// `sqlite:FILE?mode=ro`: the same, for events that are only to be read.
+    SqliteReadOnly(PathBuf),
     /// `postgres://…`.
     Postgres(PostgresUrl),
 }
@@ -39,8 +41,8 @@ pub enum InvalidDatabaseUrl {
     AtSignBehindHost,
     /// A SQLite URL with a parameter.
     #[error(
-        "a SQLite URL is `sqlite:FILE` without parameters; `{name}` would not be honoured (events \
-         are never changed by a host, and a file name cannot have a `?`)"
+        "a SQLite URL is `sqlite:FILE` or, for events that are only to be read, \
+         `sqlite:FILE?mode=ro`; `{name}` would not be honoured (and a file name cannot have a `?`)"
     )]
     SqliteParameter {
         /// Its name.
@@ -94,7 +96,7 @@ impl DatabaseUrl {
     pub fn with_connections_max(self, connections: usize) -> Self {
         match self {
             Self::Postgres(url) => Self::Postgres(url.with_connections_max(connections)),
-            sqlite @ Self::Sqlite(_) => sqlite,
+            sqlite @ (Self::Sqlite(_) | Self::SqliteReadOnly(_)) => sqlite,
         }
     }
 }
@@ -104,7 +106,10 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(file) = text.strip_prefix("sqlite:") {
-            return sqlite_file(file).map(Self::Sqlite);
+            return match file.strip_suffix(READ_ONLY) {
+                Some(file) => sqlite_file(file).map(Self::SqliteReadOnly),
+                None => sqlite_file(file).map(Self::Sqlite),
+            };
         }
         // Without `//` all of it is a path, in which a password is not hidden.
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
@@ -114,9 +119,11 @@ impl FromStr for DatabaseUrl {
     }
 }
 
+/// The parameter of a SQLite URL that is honoured.
+const READ_ONLY: &str = "?mode=ro";
+
 /// The file of a SQLite URL. What SQLite itself would read as more than a file
-/// is refused: `mode=memory` would lose the events, and `mode=ro` would make a
-/// file of that name.
+/// is refused: `mode=memory` would lose the events.
 fn sqlite_file(text: &str) -> Result<PathBuf, InvalidDatabaseUrl> {
     // `sqlite://file` and `sqlite:///file` are common elsewhere.
     let file = text.strip_prefix("//").unwrap_or(text);
@@ -140,6 +147,9 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
+            Self::SqliteReadOnly(file) => {
+                write!(formatter, "sqlite:{}{READ_ONLY}", file.display())
+            }
             Self::Postgres(url) => url.fmt(formatter),
         }
     }
@@ -223,10 +233,27 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(DatabaseUrl::Sqlite(PathBuf::from(file))));
         }
-        assert_eq!(
-            "sqlite:".parse::<DatabaseUrl>(),
-            Err(InvalidDatabaseUrl::NoFile)
-        );
+        for nothing in ["sqlite:", "sqlite:?mode=ro"] {
+            assert_eq!(
+                nothing.parse::<DatabaseUrl>(),
+                Err(InvalidDatabaseUrl::NoFile)
+            );
+        }
+        let only_to_read = "sqlite:///var/lib/events.db?mode=ro".parse::<DatabaseUrl>();
+        let file = PathBuf::from("/var/lib/events.db");
+        assert_eq!(only_to_read, Ok(DatabaseUrl::SqliteReadOnly(file)));
+        for parameters in [
+            "mode=memory",
+            "mode=rw",
+            "mode=ro&cache=shared",
+            "immutable=1&mode=ro",
+        ] {
+            let name = parameters.split('=').next().unwrap().to_owned();
+            assert_eq!(
+                format!("sqlite:events.db?{parameters}").parse::<DatabaseUrl>(),
+                Err(InvalidDatabaseUrl::SqliteParameter { name })
+            );
+        }
         assert_eq!(
             "mysql://x/y".parse::<DatabaseUrl>(),
             Err(InvalidDatabaseUrl::Scheme)

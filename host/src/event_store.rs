@@ -36,7 +36,9 @@ mod timestamp;
 
 pub use envelope::{Envelope, InvalidEnvelope, PartialEnvelope, write_dead_letter, write_envelope};
 pub use error::{EventStoreError, EventStoreErrorKind};
+pub(crate) use import::LineLimit;
 pub use import::{CheckedFile, Imported, Progress};
+pub(crate) use new_event::NAME_BYTES_MAX;
 pub use new_event::{EVENT_BYTES_MAX, InvalidEvent, NewEvent, StreamId};
 pub use postgres::PostgresEventStore;
 pub use sqlite::SqliteEventStore;
@@ -180,6 +182,12 @@ pub trait EventStore: Send + Sync {
 pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn EventStore>, EventStoreError> {
     Ok(match url {
         DatabaseUrl::Sqlite(file) => Arc::new(SqliteEventStore::open(file).await?),
+        DatabaseUrl::SqliteReadOnly(_) => {
+            return Err(EventStoreError::refused(format!(
+                "the event store {url} is only to be read, as its URL says; to write to it leave \
+                 out `?mode=ro`"
+            )));
+        }
         DatabaseUrl::Postgres(server) => Arc::new(PostgresEventStore::open(server).await?),
     })
 }
@@ -191,7 +199,9 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn EventStore>, EventStoreEr
 /// [`EventStoreErrorKind::Missing`] when there is none; else as [`open`].
 pub async fn open_to_read(url: &DatabaseUrl) -> Result<Arc<dyn EventStore>, EventStoreError> {
     Ok(match url {
-        DatabaseUrl::Sqlite(file) => Arc::new(SqliteEventStore::open_to_read(file).await?),
+        DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
+            Arc::new(SqliteEventStore::open_to_read(file).await?)
+        }
         DatabaseUrl::Postgres(server) => Arc::new(PostgresEventStore::open_to_read(server).await?),
     })
 }

@@ -264,7 +264,9 @@ pub trait Source: Send + Sync {
 #[must_use]
 pub fn start(url: &DatabaseUrl) -> Checkpoint {
     match url {
-        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => Checkpoint::behind(Position::START),
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteReadOnly(_) | DatabaseUrl::Postgres(_) => {
+            Checkpoint::behind(Position::START)
+        }
     }
 }
 
@@ -275,7 +277,9 @@ pub fn start(url: &DatabaseUrl) -> Checkpoint {
 /// without loss.
 pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Source>, SourceError> {
     Ok(match url {
-        DatabaseUrl::Sqlite(file) => Arc::new(SqliteSource::open(file).await?),
+        DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
+            Arc::new(SqliteSource::open(file).await?)
+        }
         DatabaseUrl::Postgres(server) => Arc::new(PostgresSource::open(server).await?),
     })
 }

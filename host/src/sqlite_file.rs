@@ -18,6 +18,11 @@ pub(crate) fn open_or_make(file: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(file, flags)
 }
 
+/// Opens a file that is there.
+pub(crate) fn open_to_write(file: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(file, PLAIN | OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
 /// Opens a file that is there, to read it only.
 pub(crate) fn open_to_read(file: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(file, PLAIN | OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -76,7 +81,7 @@ pub(crate) fn advice(error: &rusqlite::Error, file: &Path) -> String {
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!(
             "; {} is writing to it, try again when it has finished",
-            writer(file).unwrap_or_else(|| "another process".to_owned())
+            writer(file).map_or_else(|| "another process".to_owned(), process_name)
         ),
         Some(ErrorCode::DiskFull) => "; make room on the disk and try again".to_owned(),
         Some(ErrorCode::NotADatabase) => {
@@ -86,33 +91,48 @@ pub(crate) fn advice(error: &rusqlite::Error, file: &Path) -> String {
     }
 }
 
-/// The process that has a file locked for writing, where the system tells: on
-/// Linux.
-fn writer(file: &Path) -> Option<String> {
+/// Another process that has a SQLite file locked for writing, where the system
+/// tells: on Linux.
+pub(crate) fn writer(file: &Path) -> Option<u32> {
     let mut index = file.as_os_str().to_owned();
     index.push("-shm");
-    let inodes: Vec<String> = [file, Path::new(&index)]
+    holder_of_one(&[file, Path::new(&index)])
+}
+
+/// Another process that has a file locked as a whole, with the same condition.
+pub(crate) fn holder(lock_file: &Path) -> Option<u32> {
+    holder_of_one(&[lock_file])
+}
+
+/// Another process that has one of these files locked for writing.
+fn holder_of_one(files: &[&Path]) -> Option<u32> {
+    let inodes: Vec<String> = files
         .iter()
         .filter_map(|file| Some(file.metadata().ok()?.ino().to_string()))
         .collect();
-    let own = std::process::id().to_string();
+    let own = std::process::id();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    // As in `1: POSIX  ADVISORY  WRITE 4711 08:01:131 120 120`.
-    let process = locks.lines().find_map(|line| {
+    // As in `1: POSIX  ADVISORY  WRITE 4711 08:01:131 120 120`. What waits for a
+    // lock has an arrow before its kind.
+    let mut held = locks.lines().filter(|line| !line.contains("->"));
+    held.find_map(|line| {
         let mut fields = line
             .split_whitespace()
             .skip_while(|field| *field != "WRITE");
-        let (process, place) = (fields.nth(1)?, fields.next()?);
+        let (process, place) = (fields.nth(1)?.parse().ok()?, fields.next()?);
         let inode = place.rsplit(':').next()?;
-        let is_it = process != own && inodes.iter().any(|known| known == inode);
-        is_it.then(|| process.to_owned())
-    })?;
+        (process != own && inodes.iter().any(|known| known == inode)).then_some(process)
+    })
+}
+
+/// A process, as a message names it.
+pub(crate) fn process_name(process: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
     let name: String = name.trim().chars().flat_map(char::escape_debug).collect();
-    Some(match name.as_str() {
+    match name.as_str() {
         "" => format!("process {process}"),
         name => format!("process {process} ({name})"),
-    })
+    }
 }
 
 fn is_on_read_only_system(path: &Path) -> bool {

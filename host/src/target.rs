@@ -594,6 +594,7 @@ pub async fn in_time<T>(
 pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Target>, TargetError> {
     Ok(match url {
         DatabaseUrl::Sqlite(file) => Arc::new(SqliteTarget::open(file).await?),
+        DatabaseUrl::SqliteReadOnly(_) => return Err(only_to_read(url)),
         DatabaseUrl::Postgres(server) => Arc::new(PostgresTarget::open(server).await?),
     })
 }
@@ -605,6 +606,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Target>, TargetError> {
 /// older than this Gnomon.
 pub async fn open_existing(url: &DatabaseUrl) -> Result<Option<Arc<dyn Target>>, TargetError> {
     Ok(match url {
+        DatabaseUrl::SqliteReadOnly(_) => return Err(only_to_read(url)),
         DatabaseUrl::Sqlite(file) => SqliteTarget::open_existing(file)
             .await?
             .map(|target| Arc::new(target) as Arc<dyn Target>),
@@ -612,6 +614,17 @@ pub async fn open_existing(url: &DatabaseUrl) -> Result<Option<Arc<dyn Target>>,
             .await?
             .map(|target| Arc::new(target) as Arc<dyn Target>),
     })
+}
+
+/// Commands write to the registry, and hosts to the rows.
+fn only_to_read(url: &DatabaseUrl) -> TargetError {
+    TargetError::new(
+        TargetErrorKind::Refused,
+        format!(
+            "the read models {url} cannot be opened only to be read; leave out `?mode=ro`, which is \
+             for events"
+        ),
+    )
 }
 
 /// What to say where [`open_existing`] finds nothing.

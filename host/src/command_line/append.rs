@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::{Context, output};
 use crate::event_store::{
-    self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, NewEvent, OnProgress,
-    Progress, StreamId,
+    self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, LineLimit, NewEvent,
+    OnProgress, Progress, StreamId,
 };
 use crate::readable::name;
 
@@ -167,6 +167,7 @@ fn spool(from: Option<&Path>) -> anyhow::Result<tempfile::NamedTempFile> {
             (Box::new(opened), name)
         }
     };
+    let mut input = LineLimit::new(&mut *input, &name);
     std::io::copy(&mut input, &mut file).with_context(|| {
         format!(
             "cannot copy {name} to the temporary file {}, from which it is imported",

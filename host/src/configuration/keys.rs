@@ -408,6 +408,7 @@ impl Draft {
     fn resolve_url(&self, url: DatabaseUrl) -> DatabaseUrl {
         match url {
             DatabaseUrl::Sqlite(file) => DatabaseUrl::Sqlite(self.resolve(file)),
+            DatabaseUrl::SqliteReadOnly(file) => DatabaseUrl::SqliteReadOnly(self.resolve(file)),
             postgres @ DatabaseUrl::Postgres(_) => postgres,
         }
     }

@@ -274,7 +274,7 @@ impl Chunks<'_> {
             return Err(self.file.line_error(
                 self.number + 1,
                 EventStoreErrorKind::Invalid,
-                format!("longer than {} MiB", LINE_MAX_BYTES / 1024 / 1024),
+                too_long(),
             ));
         }
         Ok(length)
@@ -313,6 +313,62 @@ impl Iterator for Chunks<'_> {
             read: self.bytes_read.load(Ordering::Relaxed),
         }))
     }
+}
+
+/// Reads on until a line is longer than any event: what never ends, as
+/// `/dev/zero`, must not fill a disk first. Compressed bytes have no lines.
+pub(crate) struct LineLimit<R> {
+    reader: R,
+    name: String,
+    /// `None` while nothing was read; whether it is text.
+    is_text: Option<bool>,
+    line: u64,
+    length: usize,
+}
+
+impl<R: Read> LineLimit<R> {
+    /// What messages call it is `name`.
+    pub(crate) fn new(reader: R, name: &str) -> Self {
+        Self {
+            reader,
+            name: name.to_owned(),
+            is_text: None,
+            line: 1,
+            length: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for LineLimit<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let begins = || bytes.first() != GZIP.first();
+        if length == 0 || !*self.is_text.get_or_insert_with(begins) {
+            return Ok(length);
+        }
+        for (number, part) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if number > 0 {
+                self.line += 1;
+                self.length = 0;
+            }
+            self.length += part.len();
+            if self.length >= LINE_MAX_BYTES {
+                let error = EventStoreError::Line {
+                    file: self.name.clone(),
+                    line: self.line,
+                    problem: too_long(),
+                    kind: EventStoreErrorKind::Invalid,
+                };
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        Ok(length)
+    }
+}
+
+fn too_long() -> String {
+    format!("longer than {} MiB", LINE_MAX_BYTES / 1024 / 1024)
 }
 
 /// Counts the bytes that are read of a file.

@@ -14,6 +14,9 @@ const NAME_MAX_CHARACTERS: usize = 255;
 /// Bytes that the data of an event may have, its metadata, and a snapshot.
 /// Several copies of one event are in memory on its way to a projection.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
+/// How long the id, the stream's id and the type of an event may be in a table of
+/// somebody else. The store's own takes less.
+pub(crate) const NAME_BYTES_MAX: usize = 64 << 10;
 
 /// An event, or the stream it should go to, is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -256,7 +256,7 @@ async fn the_schema_refuses_changes(url: DatabaseUrl) {
     let before = store.read_all(Position::START, 10).await.unwrap();
     let mut attempts = vec!["UPDATE events SET event_type = 'x'", "DELETE FROM events"];
     match &url {
-        DatabaseUrl::Sqlite(file) => {
+        DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
             attempts.push(
                 "REPLACE INTO events (id, stream_id, stream_type, event_type, event_data, version) \
                  VALUES ('x', 'Order-1', 'Order', 'x', '{}', 1)",

@@ -167,18 +167,18 @@ fn other_event(name: &str, event: &KnownEvent, found: Option<&KnownEvent>) -> St
     };
     format!(
         "halted: at position {position} of the event store stood event {id}, and there {now}. The \
-         store was restored, failed over, emptied or exchanged, so the rows may hold events that \
-         it has not and lack events that it has. Give the projection its store back; or build the \
-         rows again, `gnomon rebuild {name}`; or say that they are right, `gnomon resume {name} \
-         --accept-history`"
+         store was restored, failed over, emptied or exchanged, or that event was deleted, as by a \
+         retention policy. So the rows may hold events that it has not and lack events that it has. \
+         Give the projection its store back; or build the rows again, `gnomon rebuild {name}`; or \
+         say that they are right, `gnomon resume {name} --accept-history`"
     )
 }
 
 fn ends_before(name: &str, position: Position, head: Position) -> String {
     format!(
         "halted: the checkpoint is at position {position}, and the event store ended before it (now \
-         it ends at {head}). It was restored, failed over, emptied or exchanged, so the rows may \
-         hold events that it has not. Give the projection its store back; or build the rows again, \
+         it ends at {head}). It was restored, failed over, emptied or exchanged, or its last events \
+         were deleted, so the rows may hold events that it has not. Give the projection its store back; or build the rows again, \
          `gnomon rebuild {name}`; or, once the store goes beyond position {position}, say that they \
          are right, `gnomon resume {name} --accept-history`"
     )

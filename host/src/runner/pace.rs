@@ -8,6 +8,8 @@ use crate::generation::Rate;
 
 /// Over how long the pace is averaged, roughly.
 const AVERAGED_OVER: Duration = Duration::from_secs(3);
+/// What came within a shorter time than this says nothing of a second.
+const FIRST_MIN: Duration = Duration::from_secs(1);
 
 /// Events and positions per second, averaged over the last seconds.
 #[derive(Debug)]
@@ -35,7 +37,11 @@ impl Pace {
 
     fn reached_after(&mut self, time: Duration, position: Position, events: usize) -> Rate {
         let positions = position.get().saturating_sub(self.from.get());
-        let time = time.as_secs_f64().max(1e-6);
+        let time = match self.rate {
+            None => time.max(FIRST_MIN),
+            Some(_) => time.max(Duration::from_micros(1)),
+        };
+        let time = time.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 16 digits")]
         let now = match positions {
             0 => Rate::default(),
@@ -76,6 +82,12 @@ mod tests {
             reached(&mut pace, 3 * SECOND, 20_012, 0),
             (0.0, 10_000.0 / 3.0)
         );
+    }
+
+    #[test]
+    fn the_first_event_is_no_rate_of_thousands() {
+        let mut pace = Pace::start(Position::START);
+        assert_eq!(reached(&mut pace, SECOND / 1_000, 1, 1), (1.0, 1.0));
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn refuse_unruly_positions(
 fn last_event(connection: &Connection, up_to: Position) -> rusqlite::Result<Option<KnownEvent>> {
     connection
         .prepare_cached(
-            "SELECT global_position, CAST(id AS TEXT) FROM events WHERE global_position <= ?1 \
+            "SELECT global_position, substr(CAST(id AS TEXT), 1, 65536) FROM events WHERE global_position <= ?1 \
              ORDER BY global_position DESC LIMIT 1",
         )?
         .query_row([up_to.to_sql()], |row| {

@@ -17,7 +17,7 @@ const SNOWFLAKE: u64 = 7_000_000_000_000_000_000;
 /// Runs statements on a database of either system.
 async fn run(url: &DatabaseUrl, statements: &str) {
     match url {
-        DatabaseUrl::Sqlite(file) => {
+        DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
             let connection = rusqlite::Connection::open(file).unwrap();
             connection.execute_batch(statements).unwrap();
         }
@@ -31,7 +31,7 @@ async fn run(url: &DatabaseUrl, statements: &str) {
 /// A table that takes nearly anything.
 async fn make_table(url: &DatabaseUrl) {
     let table = match url {
-        DatabaseUrl::Sqlite(_) => {
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteReadOnly(_) => {
             "CREATE TABLE events (id TEXT, stream_id TEXT, event_type TEXT, event_data, \
                metadata TEXT, version INTEGER, schema_version INTEGER, \
                global_position INTEGER UNIQUE, created_at TEXT)"
@@ -239,7 +239,7 @@ async fn the_own_table_takes_no_event_that_cannot_be_read(url: DatabaseUrl) {
     let appended = store.append(&stream, ExpectedVersion::Any, &[event]).await;
     appended.unwrap();
     let changes: &[&str] = match &url {
-        DatabaseUrl::Sqlite(_) => &[
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteReadOnly(_) => &[
             "'{\"a\"', '2025-01-15 10:30:00'",
             "'{}', '15.01.2025'",
             "'{}', '2025-13-41T00:00:00Z'",
@@ -256,7 +256,7 @@ async fn the_own_table_takes_no_event_that_cannot_be_read(url: DatabaseUrl) {
     };
     for change in changes {
         let refused = match &url {
-            DatabaseUrl::Sqlite(file) => {
+            DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
                 connection.execute_batch(&insert(change)).is_err()
             }

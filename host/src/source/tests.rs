@@ -299,7 +299,7 @@ async fn a_table_without_schema_version_can_be_read(url: DatabaseUrl) {
         ('0190a5a0-7c00-7000-8000-000000000001', 'Order-1', 'Placed', '{\"a\": 1}', 1), \
         ('0190a5a0-7c00-7000-8000-000000000002', 'Order-1', 'Paid', '{\"a\": 2}', 2);";
     match &url {
-        DatabaseUrl::Sqlite(file) => {
+        DatabaseUrl::Sqlite(file) | DatabaseUrl::SqliteReadOnly(file) => {
             let connection = rusqlite::Connection::open(file).unwrap();
             let table = "CREATE TABLE events (id TEXT PRIMARY KEY, stream_id TEXT, event_type TEXT, \
                 event_data TEXT, metadata TEXT, version INTEGER, global_position INTEGER UNIQUE, \

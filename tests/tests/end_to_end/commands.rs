@@ -384,3 +384,64 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(installation.run(arguments).code, Some(2), "{arguments:?}");
     }
 }
+
+/// The most memory of an import that refuses a line; the longest is 64 MiB.
+const IMPORT_BYTES_MAX: u64 = 300 << 20;
+
+#[test]
+fn a_line_that_is_too_long_or_never_ends_is_refused_by_file_and_line() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite);
+    let line = |number: usize, data: &str| {
+        format!(
+            "{{\"event_id\": \"0190a5a0-7c00-7000-8000-{number:012}\", \"stream_id\": \"S\", \
+             \"event_type\": \"T\", \"data\": \"{data}\"}}\n"
+        )
+    };
+    for (name, bytes) in [("of-17.ndjson", 17 << 20), ("of-80.ndjson", 80 << 20)] {
+        let text = line(1, "") + &line(2, &"x".repeat(bytes));
+        std::fs::write(installation.path(name), text).unwrap();
+    }
+    for (file, said) in [
+        ("of-17.ndjson", "of-17.ndjson, line 2: "),
+        ("of-80.ndjson", "of-80.ndjson, line 2: longer than 64 MiB"),
+        ("/dev/zero", "/dev/zero, line 1: longer than 64 MiB"),
+    ] {
+        let refused = installation.run(&["append", "--file", file]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(said), "{file}: {}", refused.stderr);
+        assert!(
+            refused.memory < IMPORT_BYTES_MAX,
+            "{file}: {}",
+            refused.memory
+        );
+    }
+    assert_eq!(installation.head(), 0);
+}
+
+#[test]
+fn a_store_that_is_only_to_be_read_is_read_and_not_written_to() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite).with_guest("picky");
+    let data = serde_json::json!({"note": "n", "fault": null});
+    installation.append("Note-1", "Noted", &data);
+    let url = installation.events.url() + "?mode=ro";
+    let installation = installation.with_variable("GNOMON_EVENTS_URL", &url);
+    assert_eq!(installation.json_lines(&["events"]).len(), 1);
+    installation.succeed(&["run", "--until-caught-up"]);
+    assert_eq!(installation.status("picky")["head"], 1);
+    installation.fail(
+        &[
+            "append", "--stream", "Note-1", "--type", "Noted", "--data", "{}",
+        ],
+        &["?mode=ro is only to be read", "leave out `?mode=ro`"],
+    );
+    assert_eq!(installation.head(), 1);
+    // What is not there is not made.
+    let missing = format!("sqlite:{}?mode=ro", installation.path("none.db").display());
+    let installation = installation.with_variable("GNOMON_EVENTS_URL", &missing);
+    installation.fail(&["events"], &["there is no event store"]);
+    assert!(!installation.path("none.db?mode=ro").exists());
+    assert!(!installation.path("none.db").exists());
+    let models = installation.read_models.url() + "?mode=ro";
+    let installation = installation.with_variable("GNOMON_READ_MODELS_URL", &models);
+    installation.fail(&["status"], &["cannot be opened only to be read"]);
+}

@@ -14,6 +14,7 @@
 
 mod bad_input;
 mod bad_modules;
+mod binary_events;
 mod commands;
 mod comparisons;
 mod decisions;
@@ -48,6 +49,7 @@ mod poolers;
 mod promotions;
 mod python;
 mod rates;
+mod read_model_files;
 mod rebuilds;
 mod removals;
 mod rights;

@@ -137,3 +137,59 @@ fn a_page_of_events_that_expand_is_passed_event_by_event_by_those_who_park() {
         assert!(finished.stderr.contains(fragment), "{finished:?}");
     }
 }
+
+/// A table of somebody else, which takes names of any length.
+const ANY_NAMES: &str = "CREATE TABLE events (id TEXT, stream_id TEXT, event_type TEXT, \
+    event_data TEXT, metadata TEXT, version INTEGER, schema_version INTEGER, \
+    global_position INTEGER UNIQUE, created_at TEXT)";
+#[test]
+fn a_foreign_name_of_megabytes_stops_one_projection_and_no_host() {
+    const LENGTH: u32 = 20_000_000;
+    for system in [System::Sqlite] {
+        for column in ["id", "stream_id", "event_type"] {
+            let installation = Installation::new(system, system)
+                .with_examples()
+                .with_module("guest.wasm", &guest("abuses"));
+            let long = format!("replace(hex(zeroblob({LENGTH} / 2)), '0', 'x')");
+            let position = "(SELECT coalesce(max(global_position), 0) + 1 FROM events)";
+            let own = "DROP TABLE events;";
+            installation.events.execute(&format!("{own} {ANY_NAMES}"));
+            let insert = |number: u32, long_column: Option<&str>| {
+                let value = |name: &str, usual: &str| match long_column == Some(name) {
+                    // Of the category that the guest wants.
+                    true => format!("'Abuse-' || {long}"),
+                    false => format!("'{usual}'"),
+                };
+                installation.events.execute(&format!(
+                    "INSERT INTO events (id, stream_id, event_type, event_data, metadata, version, \
+                       schema_version, global_position, created_at) \
+                     VALUES ({}, {}, {}, '{{}}', '{{}}', {number}, 1, {position}, \
+                       '2025-01-15T10:30:00Z')",
+                    value("id", &format!("id-{number}")),
+                    value("stream_id", "Abuse-1"),
+                    value("event_type", "Counts"),
+                ));
+            };
+            insert(1, None);
+            insert(2, Some(column));
+            insert(3, None);
+            let when = format!("{column} on {system:?}");
+            let host = installation.start_host();
+            for neighbour in ["order_summary", "customer_value", "daily_revenue"] {
+                installation.wait_for(neighbour, 3);
+            }
+            let status = installation
+                .wait_for_status("abuses", STATUS_LIMIT, |status| status["state"] == "halted");
+            let cause = status["cause"].as_str().unwrap();
+            for fragment in ["event 2", &format!("`{column}`"), "65536"] {
+                assert!(cause.contains(fragment), "{when}: {cause}");
+            }
+            assert!(cause.len() < 2_000, "{when}: {} bytes", cause.len());
+            assert_eq!(status["position"], 1, "{when}: {status}");
+            let (host, _) = host.terminate(STOP_LIMIT);
+            assert_eq!(host.code, Some(0), "{when}: {host:?}");
+            println!("{when}: {} MB", host.memory / 1_000_000);
+            assert!(host.memory < HOST_BYTES_MAX, "{when}: {}", host.memory);
+        }
+    }
+}

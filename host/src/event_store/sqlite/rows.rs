@@ -5,8 +5,8 @@ use rusqlite::Row;
 use rusqlite::types::{Type, ValueRef};
 
 use super::Layout;
-use crate::event_store::EVENT_BYTES_MAX;
 use crate::event_store::timestamp::parse_stored;
+use crate::event_store::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
 
 /// The columns that [`read_event`] reads.
 pub(crate) fn event_columns(layout: Layout, metadata: bool) -> String {
@@ -102,9 +102,9 @@ fn read<'a>(row: &'a Row<'_>, layout: Layout, position: Position) -> Result<Even
     let time = text(row, 8)?;
     Ok(EventRef {
         position,
-        id: text(row, 1)?,
-        stream_id: text(row, 2)?,
-        event_type: text(row, 3)?,
+        id: name(row, 1)?,
+        stream_id: name(row, 2)?,
+        event_type: name(row, 3)?,
         version: number(row, 4)?,
         schema_version: number(row, 5)?,
         data,
@@ -139,13 +139,18 @@ fn unreadable<'a>(
     let lossy = |column| {
         Ok::<_, rusqlite::Error>(match row.get_ref(column)? {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                let bytes = bytes.get(..NAME_BYTES_MAX).unwrap_or(bytes);
                 String::from_utf8_lossy(bytes).into_owned()
             }
             ValueRef::Integer(number) => number.to_string(),
             ValueRef::Real(_) | ValueRef::Null => String::new(),
         })
     };
-    scratch.0 = [lossy(1)?, lossy(2)?, lossy(3)?, lossy(7)?, reason];
+    let metadata = match whole(row, 7).and_then(|_| text(row, 7)) {
+        Ok(metadata) => metadata.to_owned(),
+        Err(_) => lossy(7)?,
+    };
+    scratch.0 = [lossy(1)?, lossy(2)?, lossy(3)?, metadata, reason];
     let [id, stream_id, event_type, metadata, reason] = &scratch.0;
     let time = text(row, 8).ok();
     Ok(EventRef {
@@ -159,6 +164,17 @@ fn unreadable<'a>(
         metadata,
         recorded_at: time.and_then(parse_stored).unwrap_or_default(),
     })
+}
+
+fn name<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str, Fault> {
+    let name = text(row, column)?;
+    match name.len() {
+        0..=NAME_BYTES_MAX => Ok(name),
+        bytes => Err(Fault::Value(
+            column,
+            format!("has {bytes} bytes, and it may have {NAME_BYTES_MAX}"),
+        )),
+    }
 }
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str, Fault> {

@@ -59,7 +59,7 @@ impl Database {
     /// Opens the file, which is made if it is missing, and puts the registry
     /// into it. It takes no lock beyond that.
     pub(super) fn open(file: &Path) -> Result<Self, TargetError> {
-        let mut connection = connect(file)?;
+        let mut connection = connect_by(sqlite_file::open_or_make, file)?;
         let file = file.canonicalize().map_err(|error| {
             TargetError::caused(
                 TargetErrorKind::Refused,
@@ -152,8 +152,16 @@ impl From<TargetError> for Failure {
 
 /// A connection to the file with the settings that all of them share.
 pub(super) fn connect(file: &Path) -> Result<Connection, TargetError> {
+    // Where it was deleted meanwhile, an empty one would take its place.
+    connect_by(sqlite_file::open_to_write, file)
+}
+
+fn connect_by(
+    open: fn(&Path) -> rusqlite::Result<Connection>,
+    file: &Path,
+) -> Result<Connection, TargetError> {
     let attempt = || {
-        let connection = sqlite_file::open_or_make(file)?;
+        let connection = open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
         connection.pragma_update(None, "foreign_keys", true)?;

@@ -10,9 +10,12 @@ use super::database::{Database, Failure, held};
 use super::lease::{is_ours, now, to_milliseconds};
 use super::views::{Declared, taken_name};
 use super::{dead_letters, modules, removal, tables};
-use crate::generation::{Generation, GenerationId, GenerationState, Goal, Lease};
+use crate::generation::{
+    Generation, GenerationId, GenerationState, Goal, Lease, RunReport, RunState,
+};
+use crate::sqlite_file;
 use crate::target::registry::{
-    StoredGeneration, check_newest, fenced, read_description, removed_projection,
+    StoredGeneration, check_newest, fenced, read_description, removed_projection, shown,
     stored_description,
 };
 use crate::target::{NewGeneration, TargetError, TargetErrorKind};
@@ -218,19 +221,66 @@ pub(super) fn all(database: &Database) -> Result<Vec<Generation>, TargetError> {
             .collect::<rusqlite::Result<Vec<_>>>()
     })?;
     let note = held(&database.host_lock).read_note();
-    stored
-        .into_iter()
-        .map(|stored| {
-            let mut generation = stored.read()?;
-            if let Some(note) = &note
-                && let Some(report) = note.of(generation.id)
-            {
-                generation.report = Some(report);
-                generation.host = Some(note.host.clone());
-            }
-            Ok(generation)
-        })
-        .collect()
+    let mut generations = Vec::with_capacity(stored.len());
+    for stored in stored {
+        let mut generation = stored.read()?;
+        if let Some(note) = &note
+            && let Some(report) = note.of(generation.id)
+        {
+            generation.report = Some(report);
+            generation.host = Some(note.host.clone());
+        }
+        generations.push(generation);
+    }
+    let lacks_host = |generation: &Generation| generation.is_active() && generation.host.is_none();
+    if generations.iter().any(lacks_host) {
+        silent_host(database, &mut generations)?;
+    }
+    Ok(generations)
+}
+
+/// A host that cannot write cannot say so in the file, and its leases run out
+/// there. It is there as long as it has the lock beside the file.
+fn silent_host(database: &Database, generations: &mut [Generation]) -> Result<(), TargetError> {
+    let Some(holder) = held(&database.host_lock).holder() else {
+        return Ok(());
+    };
+    let leases: Vec<(i64, String)> = database.read("read the leases in", |connection| {
+        connection
+            .prepare_cached(concat!(
+                "SELECT generation, host FROM gnomon_leases \
+                 WHERE host IS NOT NULL AND expires_at <= ",
+                now!()
+            ))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    let file = shown(&database.file);
+    let what = match sqlite_file::writer(&database.file).filter(|writer| *writer != holder) {
+        Some(writer) => format!(
+            "waits to write to {file}: {} has it locked, and has to end its transaction",
+            sqlite_file::process_name(writer)
+        ),
+        None => format!("has not written to {file} in time: it is busy, stopped, or waits for it"),
+    };
+    for (id, host) in leases {
+        let found = (generations.iter_mut()).find(|generation| generation.id.to_sql() == id);
+        let Some(generation) = found.filter(|generation| generation.host.is_none()) else {
+            continue;
+        };
+        let said = generation.report.as_ref().map(|report| report.state);
+        if !matches!(said, Some(RunState::Halted | RunState::Paused)) {
+            generation.report = Some(RunReport {
+                state: RunState::Retrying,
+                cause: Some(format!(
+                    "its host, {}, {what}",
+                    sqlite_file::process_name(holder)
+                )),
+            });
+        }
+        generation.host = Some(host);
+    }
+    Ok(())
 }
 
 pub(super) fn set_ready(database: &Database, lease: Lease) -> Result<(), TargetError> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::note::{self, Note};
 use crate::generation::{GenerationId, Lease, RunReport};
+use crate::sqlite_file;
 use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
 
@@ -136,6 +137,12 @@ impl HostLock {
     /// What the host of the file could not say in it.
     pub(super) fn read_note(&self) -> Option<Note> {
         Note::read(&self.lock_file)
+    }
+
+    /// Another process that has the lock, where the system tells. It is not asked by
+    /// trying to lock: a host that starts meanwhile would find it taken.
+    pub(super) fn holder(&self) -> Option<u32> {
+        sqlite_file::holder(&self.lock_file)
     }
 
     /// The lease needs the lock no longer.

@@ -31,7 +31,11 @@ impl Place {
         }
         let file = shown(&self.file);
         let (happened, help) = match found {
-            None => ("was deleted or moved", "put it back"),
+            None => (
+                "was deleted or moved",
+                "put it back, with its `-wal` file if it has one, or start the host again to build \
+                 another",
+            ),
             Some(_) => (
                 "was replaced by another file",
                 "put the first one back, or start the host again to use the other",
