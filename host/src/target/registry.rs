@@ -313,16 +313,24 @@ pub(super) fn overtaken_by(projection: &str, rollback: GenerationId) -> String {
     )
 }
 
-/// Why a candidate that parked more events than the live generation is not
-/// promoted by itself; `None` if it did not.
-pub(super) fn too_many_dead_letters(projection: &str, candidate: i64, live: i64) -> Option<String> {
-    (candidate > live).then(|| {
-        format!(
-            "{candidate} events wait in its dead-letter table, and {live} in that of the live \
-             generation; `gnomon dead-letters list {projection} --candidate` shows them, `gnomon diff \
-             {projection}` the rows, and `gnomon promote {projection}` promotes it all the same"
-        )
-    })
+/// Why a candidate is not promoted by itself that parked events which the live
+/// generation did not: so many, from this position on. `None` if it parked none.
+pub(super) fn parked_alone(projection: &str, events: i64, first: Option<i64>) -> Option<String> {
+    let first = first?;
+    let wait = match events {
+        1 => format!(
+            "1 event waits in its dead-letter table that does not wait in that of the live \
+             generation, at position {first}"
+        ),
+        _ => format!(
+            "{events} events wait in its dead-letter table that do not wait in that of the live \
+             generation, the first of them at position {first}"
+        ),
+    };
+    Some(format!(
+        "{wait}; `gnomon dead-letters list {projection} --candidate` shows what waits, `gnomon diff \
+         {projection}` the rows, and `gnomon promote {projection}` promotes it all the same"
+    ))
 }
 
 /// A file name for a message.

@@ -10,7 +10,7 @@ use super::schema::lock_structure;
 use super::{dead_letters, dependents, goals, public_names, views};
 use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal, ObstacleKind};
-use crate::target::registry::{promoting, read_description, too_many_dead_letters};
+use crate::target::registry::{parked_alone, promoting, read_description};
 use crate::target::{Promotion, TargetError, TargetErrorKind};
 use crate::telemetry::chain;
 
@@ -25,7 +25,7 @@ struct Candidate {
     goal: Goal,
     /// Whether readers may be taken back to an earlier position.
     may_be_behind: bool,
-    /// Whether it may have more dead letters than the live generation: somebody
+    /// Whether it may have dead letters that the live generation has not: somebody
     /// asked for it by name, or it is one to go back to.
     may_have_parked: bool,
     description: Description,
@@ -190,22 +190,24 @@ async fn is_behind(
     Ok(position(candidate) < position(live))
 }
 
-/// Refuses a candidate that parked more events than the live generation.
+/// Refuses a candidate that parked events which the live generation did not.
 async fn hold(
     connection: &mut PgConnection,
     candidate: &Candidate,
     live: GenerationId,
 ) -> Result<(), Failure> {
-    let (parked, parked_live): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM gnomon.dead_letters WHERE generation = $1),
-                (SELECT count(*) FROM gnomon.dead_letters WHERE generation = $2)",
+    let (events, first): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT count(*), min(d.position) FROM gnomon.dead_letters d
+         LEFT JOIN gnomon.dead_letters l
+             ON l.generation = $2 AND l.position = d.position AND l.event_id = d.event_id
+         WHERE d.generation = $1 AND l.position IS NULL",
     )
     .bind(candidate.id.to_sql())
     .bind(live.to_sql())
     .fetch_one(connection)
     .await?;
     let projection = &candidate.description.name;
-    match too_many_dead_letters(projection, parked, parked_live) {
+    match parked_alone(projection, events, first) {
         Some(reason) => Err(TargetError::new(TargetErrorKind::Refused, reason).into()),
         None => Ok(()),
     }

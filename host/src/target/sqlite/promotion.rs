@@ -8,7 +8,7 @@ use super::dead_letters;
 use super::generations::{live, others};
 use super::views::{self, Declared};
 use crate::generation::{GenerationId, GenerationState, Goal, ObstacleKind};
-use crate::target::registry::{promoting, read_description, too_many_dead_letters};
+use crate::target::registry::{parked_alone, promoting, read_description};
 use crate::target::{Promotion, TargetError};
 
 /// A generation that is wanted live.
@@ -118,7 +118,8 @@ fn is_behind(
     )
 }
 
-/// Why a candidate is not promoted by itself, if it is one that parked too much.
+/// Why a candidate is not promoted by itself, if it is one that parked events
+/// which the live generation did not.
 fn held(
     connection: &Connection,
     wanted: &Wanted,
@@ -127,19 +128,15 @@ fn held(
     if wanted.state == GenerationState::Retired || wanted.is_insisted {
         return Ok(None);
     }
-    let count = |generation: GenerationId| {
-        connection.query_row(
-            "SELECT count(*) FROM gnomon_dead_letters WHERE generation = ?1",
-            [generation.to_sql()],
-            |row| row.get(0),
-        )
-    };
-    let projection = &wanted.declared.projection;
-    Ok(too_many_dead_letters(
-        projection,
-        count(wanted.id)?,
-        count(live)?,
-    ))
+    let (events, first) = connection.query_row(
+        "SELECT count(*), min(d.position) FROM gnomon_dead_letters d
+         LEFT JOIN gnomon_dead_letters l
+             ON l.generation = ?2 AND l.position = d.position AND l.event_id = d.event_id
+         WHERE d.generation = ?1 AND l.position IS NULL",
+        [wanted.id.to_sql(), live.to_sql()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(parked_alone(&wanted.declared.projection, events, first))
 }
 
 /// Makes the public names show the generation, or says what is in the way.

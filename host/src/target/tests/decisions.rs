@@ -13,6 +13,8 @@ on_both!(
     a_skip_that_comes_too_late_is_known_to,
     a_skip_is_of_one_event_and_no_other,
     a_candidate_with_more_dead_letters_is_promoted_only_by_name,
+    a_candidate_with_dead_letters_of_its_own_is_held,
+    a_candidate_whose_dead_letters_wait_anyway_is_promoted,
 );
 
 const DECIDED: Decided<'static> = Decided {
@@ -245,6 +247,67 @@ async fn a_skip_is_of_one_event_and_no_other(database: &Database) {
     assert_eq!(other.await.unwrap(), 0);
 }
 
+/// What another event is at the same position.
+fn other_letter(at: u64, stream: &str) -> DeadLetter {
+    let mut letter = letter(at, stream, 1);
+    letter.event.id = format!("other-{at}");
+    letter
+}
+
+async fn a_candidate_with_dead_letters_of_its_own_is_held(database: &Database) {
+    let mut live = started(database, &orders()).await;
+    let letters = [letter(1, "Order-1", 1), letter(2, "Order-2", 1)];
+    live.park(5, &letters).await;
+    let target = std::sync::Arc::clone(&live.target);
+    promoted(&*target, live.generation.id).await;
+    for (version, parked, expected) in [
+        // As many as the live one, and fewer.
+        (
+            2,
+            vec![letter(2, "Order-2", 1), letter(3, "Order-3", 1)],
+            "1 event waits in its dead-letter table that does not wait in that of the live \
+             generation, at position 3;",
+        ),
+        (
+            3,
+            vec![letter(5, "Order-5", 1)],
+            "1 event waits in its dead-letter table that does not wait in that of the live \
+             generation, at position 5;",
+        ),
+        (
+            4,
+            vec![other_letter(1, "Order-1"), letter(4, "Order-4", 1)],
+            "2 events wait in its dead-letter table that do not wait in that of the live \
+             generation, the first of them at position 1;",
+        ),
+    ] {
+        let candidate = created(&*target, &orders_of("orders_by_customer", version))
+            .await
+            .unwrap();
+        let id = candidate.id;
+        let mut candidate = started_on(std::sync::Arc::clone(&target), candidate).await;
+        candidate.park(5, &parked).await;
+        let Promotion::Refused(reason) = target.promote(id).await.unwrap() else {
+            panic!("it was not held: {parked:?}")
+        };
+        assert!(reason.starts_with(expected), "{reason}");
+    }
+}
+
+async fn a_candidate_whose_dead_letters_wait_anyway_is_promoted(database: &Database) {
+    let mut live = started(database, &orders()).await;
+    let letters = [letter(1, "Order-1", 1), letter(2, "Order-2", 1)];
+    live.park(2, &letters).await;
+    let target = std::sync::Arc::clone(&live.target);
+    promoted(&*target, live.generation.id).await;
+    let candidate = created(&*target, &orders_of("orders_by_customer", 2))
+        .await
+        .unwrap();
+    let mut candidate = started_on(std::sync::Arc::clone(&target), candidate).await;
+    candidate.park(2, &letters[1..]).await;
+    promoted(&*target, candidate.generation.id).await;
+}
+
 async fn a_candidate_with_more_dead_letters_is_promoted_only_by_name(database: &Database) {
     let mut live = started(database, &orders()).await;
     live.park(2, &[letter(1, "Order-1", 1)]).await;
@@ -262,7 +325,9 @@ async fn a_candidate_with_more_dead_letters_is_promoted_only_by_name(database: &
         panic!("it was not held")
     };
     assert!(
-        reason.contains("2 events wait") && reason.contains("gnomon promote orders_by_customer"),
+        reason.contains("1 event waits")
+            && reason.contains("at position 2;")
+            && reason.contains("gnomon promote orders_by_customer"),
         "{reason}"
     );
     let held = stored(&*target, id).await.unwrap();
