@@ -78,20 +78,10 @@ impl Batch {
     }
 
     /// After a commit that the database refused: whether that may be for the sake
-    /// of an event that was to be parked with it, whose texts not every database
-    /// takes.
+    /// of an event that was to be parked with it, whose stream not every database
+    /// can have in an index.
     pub(super) fn blame_parked(&mut self, left_out: &LeftOut, error: &TargetError) {
-        let is_strange = |letter: &&DeadLetter| {
-            let event = &letter.event;
-            let texts = [
-                &event.id,
-                &event.stream_id,
-                &event.event_type,
-                &event.metadata,
-            ];
-            event.stream_id.len() > INDEXED_BYTES_MAX
-                || texts.iter().any(|text| text.contains('\0'))
-        };
+        let is_strange = |letter: &&DeadLetter| letter.event.stream_id.len() > INDEXED_BYTES_MAX;
         self.unstorable = left_out.park.iter().find(is_strange).map(|letter| Blamed {
             position: letter.event.position,
             event: describe_event(EventRef::from(&letter.event)),

@@ -25,6 +25,7 @@ use crate::silence::Silence;
 use async_trait::async_trait;
 use gnomon_model::{Description, Floats, Position};
 
+mod any_text;
 mod binary;
 mod commit;
 mod comparison;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gnomon_tests::harness::{Installation, System};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SYSTEMS: [System; 2] = [System::Sqlite, System::Postgres];
 const LIMIT: Duration = Duration::from_secs(20);
@@ -149,26 +149,59 @@ fn events_are_shown_but_for_those_that_cannot_be_read_which_are_named() {
 
 #[test]
 fn an_event_that_cannot_be_parked_halts_and_says_so() {
-    for stream in [
-        "'Note-' || char(0) || 'b'",
+    let installation = installation(System::Sqlite, System::Postgres, "park");
+    note(&installation, "Note-a", "a1");
+    write(
+        &installation,
         "'Note-' || hex(randomblob(4096))",
-    ] {
-        let installation = installation(System::Sqlite, System::Postgres, "park");
-        note(&installation, "Note-a", "a1");
-        write(
-            &installation,
-            stream,
-            Some("reject"),
-            "'2025-01-15T10:30:00Z'",
-        );
-        note(&installation, "Note-a", "a2");
-        let _host = installation.start_host();
-        let status =
-            installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
-        let cause = status["cause"].as_str().unwrap();
-        for fragment in ["event 2", "asks to be rejected", "cannot be parked"] {
-            assert!(cause.contains(fragment), "`{fragment}` is not in: {cause}");
+        Some("reject"),
+        "'2025-01-15T10:30:00Z'",
+    );
+    note(&installation, "Note-a", "a2");
+    let _host = installation.start_host();
+    let status = installation.wait_for_status(NAME, LIMIT, |status| status["state"] == "halted");
+    let cause = status["cause"].as_str().unwrap();
+    for fragment in ["event 2", "asks to be rejected", "cannot be parked"] {
+        assert!(cause.contains(fragment), "`{fragment}` is not in: {cause}");
+    }
+    assert_eq!(status["position"], 1, "{status}");
+    // The way out that it names is one.
+    installation.succeed(&["dead-letters", "skip", NAME, "--position", "2"]);
+    installation.wait_for(NAME, 3);
+    assert_eq!(applied(&installation), ["a1", "a2"]);
+}
+
+#[test]
+fn an_event_of_a_stream_with_u0000_is_parked_and_skipped_in_every_database() {
+    for target in SYSTEMS {
+        for policy in ["park", "halt"] {
+            let installation = installation(System::Sqlite, target, policy);
+            let time = "'2025-01-15T10:30:00Z'";
+            let stream = "'Note-' || char(0) || 'b'";
+            note(&installation, "Note-a", "a1");
+            write(&installation, stream, Some("reject"), time);
+            note(&installation, "Note-a", "a2");
+            // Not the same stream, nor one that looks so where it is stored.
+            note(&installation, "Note-\u{1a}0b", "other");
+            let host = installation.start_host();
+            if policy == "park" {
+                installation.wait_for(NAME, 4);
+                let listed = installation.json_lines(&["dead-letters", "list", NAME]);
+                let streams: Vec<_> = listed.iter().map(|line| &line["stream_id"]).collect();
+                assert_eq!(streams, ["Note-\0b"], "{target:?}");
+            } else {
+                let is_halted = |status: &Value| status["state"] == "halted";
+                installation.wait_for_status(NAME, LIMIT, is_halted);
+            }
+            let skip = ["dead-letters", "skip", NAME, "--position", "2"];
+            let skipped = installation.json(&skip);
+            assert_eq!(skipped["done"], true, "{target:?} {policy}: {skipped}");
+            installation.wait_for(NAME, 4);
+            assert_eq!(applied(&installation), ["a1", "a2", "other"]);
+            assert_eq!(installation.status(NAME)["dead_letters"], 0);
+            let skips = installation.json_lines(&["dead-letters", "skips", NAME]);
+            assert_eq!(skips[0]["stream_id"], "Note-\0b", "{target:?}");
+            drop(host);
         }
-        assert_eq!(status["position"], 1, "{status}");
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use gnomon_model::{Description, Key, Table, TableWrites};
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::any_text;
 use super::dead_letters;
 use super::failure::Failure;
 use super::parameters::{
@@ -241,7 +242,11 @@ impl Commits {
             .bind(commit.position.to_sql())
             .bind(commit.rate.positions)
             .bind(commit.event.map(|event| event.position.to_sql()))
-            .bind(commit.event.map(|event| event.id.clone()))
+            .bind(
+                commit
+                    .event
+                    .map(|event| any_text::stored(&event.id).into_owned()),
+            )
             .bind(commit.rate.events)
     }
 

@@ -4,6 +4,7 @@ use gnomon_model::{Event, Payload, Position};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
+use super::any_text;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, PageLimits, RetryRequest};
 use crate::generation::GenerationId;
 
@@ -32,7 +33,7 @@ pub(super) async fn page(
     )
     .bind(generation.to_sql())
     .bind(after.to_sql())
-    .bind(stream)
+    .bind(stream.map(any_text::stored))
     .bind(i64::try_from(limits.events).unwrap_or(i64::MAX))
     .bind(i64::try_from(limits.bytes).unwrap_or(i64::MAX))
     .fetch_all(executor)
@@ -58,19 +59,17 @@ pub(super) async fn parked_streams(
     generation: GenerationId,
     streams: &[&str],
 ) -> sqlx::Result<Vec<String>> {
-    // A stream whose name PostgreSQL cannot hold has none.
-    let is_storable = |stream: &&&str| !stream.contains('\0');
-    let streams: Vec<&str> = streams.iter().filter(is_storable).copied().collect();
-    sqlx::query_scalar(
+    let parked: Vec<String> = sqlx::query_scalar(
         "SELECT s.stream_id FROM UNNEST($2::text[]) AS s (stream_id)
          WHERE EXISTS (
              SELECT 1 FROM gnomon.dead_letters d
              WHERE d.generation = $1 AND d.stream_id = s.stream_id)",
     )
     .bind(generation.to_sql())
-    .bind(streams)
+    .bind(any_text::all_stored(streams.iter().copied()))
     .fetch_all(executor)
-    .await
+    .await?;
+    Ok(parked.into_iter().map(any_text::read).collect())
 }
 
 pub(super) async fn next_request(
@@ -84,7 +83,10 @@ pub(super) async fn next_request(
     .bind(generation.to_sql())
     .fetch_optional(executor)
     .await?;
-    Ok(row.map(|(id, stream)| RetryRequest { id, stream }))
+    Ok(row.map(|(id, stream)| RetryRequest {
+        id,
+        stream: stream.map(any_text::read),
+    }))
 }
 
 pub(super) async fn request_retry(
@@ -97,7 +99,7 @@ pub(super) async fn request_retry(
          VALUES ($1, 'retry', $2)",
     )
     .bind(generation.to_sql())
-    .bind(stream)
+    .bind(stream.map(any_text::stored))
     .execute(executor)
     .await?;
     Ok(())
@@ -197,6 +199,9 @@ async fn park(
     letters: &[DeadLetter],
 ) -> sqlx::Result<()> {
     let events = || letters.iter().map(|letter| &letter.event);
+    let texts = |of: fn(&Event) -> &str| {
+        any_text::all_stored(letters.iter().map(|letter| of(&letter.event)))
+    };
     let json = |event: &'_ Event| match &event.data {
         Payload::Json(text) => Some(text.clone()),
         Payload::Binary(_) | Payload::Unreadable(_) => None,
@@ -217,17 +222,9 @@ async fn park(
             .map(|event| event.position.to_sql())
             .collect::<Vec<_>>(),
     )
-    .bind(events().map(|event| event.id.as_str()).collect::<Vec<_>>())
-    .bind(
-        events()
-            .map(|event| event.stream_id.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        events()
-            .map(|event| event.event_type.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(texts(|event| &event.id))
+    .bind(texts(|event| &event.stream_id))
+    .bind(texts(|event| &event.event_type))
     .bind(
         events()
             .map(|event| event.version.cast_signed())
@@ -240,11 +237,7 @@ async fn park(
     )
     .bind(events().map(json).collect::<Vec<_>>())
     .bind(events().map(bytes).collect::<Vec<_>>())
-    .bind(
-        events()
-            .map(|event| event.metadata.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(texts(|event| &event.metadata))
     .bind(events().map(|event| event.recorded_at).collect::<Vec<_>>())
     .bind(
         letters
@@ -272,14 +265,14 @@ fn read(row: &PgRow) -> sqlx::Result<DeadLetter> {
         event: Event {
             position: Position::from_sql(position)
                 .ok_or_else(|| unreadable("position", format!("{position} is not a position")))?,
-            id: row.try_get("event_id")?,
-            stream_id: row.try_get("stream_id")?,
-            event_type: row.try_get("event_type")?,
+            id: any_text::column(row, "event_id")?,
+            stream_id: any_text::column(row, "stream_id")?,
+            event_type: any_text::column(row, "event_type")?,
             version: version.cast_unsigned(),
             schema_version: u32::try_from(schema_version)
                 .map_err(|error| unreadable("schema_version", error.to_string()))?,
             data,
-            metadata: row.try_get("metadata")?,
+            metadata: any_text::column(row, "metadata")?,
             recorded_at: row.try_get("recorded_at")?,
         },
         error,

@@ -3,6 +3,7 @@
 use gnomon_model::Position;
 use sqlx::Row as _;
 
+use super::any_text;
 use super::control::forget_halts;
 use super::failure::Failure;
 use crate::connections::Connections;
@@ -24,7 +25,7 @@ pub(super) async fn kept(pool: &Connections, lease: Lease) -> sqlx::Result<Optio
     row.map(|row| {
         let stored = StoredHistory {
             position: row.try_get(0)?,
-            id: row.try_get(1)?,
+            id: row.try_get::<Option<String>, _>(1)?.map(any_text::read),
             is_set_back: row.try_get(2)?,
             late: row.try_get(3)?,
         };
@@ -47,7 +48,7 @@ pub(super) async fn keep(
     .bind(lease.generation.to_sql())
     .bind(lease.epoch)
     .bind(event.map(|event| event.position.to_sql()))
-    .bind(event.map(|event| event.id.as_str()))
+    .bind(event.map(|event| any_text::stored(&event.id)))
     .bind(kept.is_set_back)
     .execute(pool)
     .await?;

@@ -4,6 +4,7 @@ use gnomon_model::Position;
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, Row as _};
 
+use super::any_text;
 use super::failure::Failure;
 use crate::connections::Connections;
 use crate::dead_letter::{Decided, Skip};
@@ -27,9 +28,9 @@ pub(super) async fn add(
     )
     .bind(projection)
     .bind(skip.position.to_sql())
-    .bind(&skip.event_id)
-    .bind(&skip.stream_id)
-    .bind(&skip.event_type)
+    .bind(any_text::stored(&skip.event_id))
+    .bind(any_text::stored(&skip.stream_id))
+    .bind(any_text::stored(&skip.event_type))
     .bind(&skip.reason)
     .bind(&skip.actor)
     .bind(skip.decided_at)
@@ -68,7 +69,7 @@ pub(super) async fn add_dead_letters(
              reason = excluded.reason, actor = excluded.actor, decided_at = excluded.decided_at",
     )
     .bind(generation.to_sql())
-    .bind(stream)
+    .bind(stream.map(any_text::stored))
     .bind(decided.reason)
     .bind(decided.actor)
     .execute(&mut *transaction)
@@ -166,16 +167,16 @@ pub(super) async fn letters(
     .fetch_all(executor)
     .await?;
     rows.iter()
-        .map(|row| Ok((position(row)?, row.try_get("stream_id")?)))
+        .map(|row| Ok((position(row)?, any_text::column(row, "stream_id")?)))
         .collect()
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Skip> {
     Ok(Skip {
         position: position(row)?,
-        event_id: row.try_get("event_id")?,
-        stream_id: row.try_get("stream_id")?,
-        event_type: row.try_get("event_type")?,
+        event_id: any_text::column(row, "event_id")?,
+        stream_id: any_text::column(row, "stream_id")?,
+        event_type: any_text::column(row, "event_type")?,
         reason: row.try_get("reason")?,
         actor: row.try_get("actor")?,
         decided_at: row.try_get("decided_at")?,
