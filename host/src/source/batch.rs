@@ -70,6 +70,11 @@ impl Filling {
         self.full
     }
 
+    /// The position of the first event.
+    pub(super) fn first(&self) -> Option<Position> {
+        self.events.position(0)
+    }
+
     /// The position of the last event.
     pub(super) fn last(&self) -> Option<Position> {
         self.events.position(self.events.len().checked_sub(1)?)

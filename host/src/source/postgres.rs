@@ -172,7 +172,9 @@ impl Source for PostgresSource {
         let (filled, end) = self
             .asked(|access| async move {
                 let mut filling = Filling::new(limits);
-                reading::read(&access, (after, end), subscription, attempts, &mut filling).await?;
+                let range = (after, end);
+                let end =
+                    reading::read(&access, range, subscription, attempts, &mut filling).await?;
                 if end == safe || !filling.is_empty() {
                     return Ok((filling, end));
                 }

@@ -514,35 +514,102 @@ async fn a_column_of_a_type_that_cannot_be_read_is_refused_with_the_statement_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_positions_may_repeat_is_refused() {
+    let url = test_database::postgres().await;
+    event_store::open(&url).await.unwrap();
+    run(
+        &url,
+        "DROP INDEX events_global_position; CREATE INDEX ON events (global_position); \
+         CREATE UNIQUE INDEX ON events (global_position) WHERE global_position > 5; \
+         CREATE UNIQUE INDEX ON events (global_position, id)",
+    )
+    .await;
+    let error = match open(&url).await {
+        Ok(_) => panic!("it is not refused"),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), SourceErrorKind::Refused);
+    let message = error.to_string();
+    let statement = (message.split('`')).find(|part| part.starts_with("CREATE UNIQUE INDEX"));
+    run(&url, statement.expect("no statement is given")).await;
+    let source = open(&url).await.unwrap();
+    // Under a host, too.
+    run(&url, "DROP INDEX events_global_position_idx2").await;
+    let mut frontier = source.frontier();
+    let refused = frontier.wait_for(|frontier| {
+        let why = frontier.out_of_reach.as_deref().unwrap_or_default();
+        why.contains("CREATE UNIQUE INDEX")
+    });
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(60), refused).await;
+    refused.expect("it is not refused").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_position_that_repeats_is_named_when_it_is_read() {
-    for (rows, limits) in [
-        ("(1), (2), (2), (3)", ALL),
+    const PARTITIONED: &str = "CREATE TABLE events (id UUID, stream_id TEXT, event_type TEXT, \
+        event_data JSONB, metadata JSONB, version BIGINT, global_position BIGSERIAL, \
+        created_at TIMESTAMPTZ) PARTITION BY HASH (stream_id); \
+        CREATE INDEX ON events (global_position); \
+        CREATE TABLE a PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+        CREATE TABLE b PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 1)";
+    const INHERITED: &str = "CREATE TABLE events (id UUID, stream_id TEXT, event_type TEXT, \
+        event_data JSONB, metadata JSONB, version BIGINT, global_position BIGSERIAL UNIQUE, \
+        created_at TIMESTAMPTZ); \
+        CREATE TABLE a () INHERITS (events); \
+        CREATE RULE parts AS ON INSERT TO events \
+          DO INSTEAD INSERT INTO a VALUES (NEW.*)";
+    for (table, rows, events) in [
+        (PARTITIONED, "(1), (2), (2), (3), (3), (3), (4)", 1_000),
+        (INHERITED, "(1), (2), (2), (3), (3), (3), (4)", 1_000),
+        (PARTITIONED, "(1), (2), (2), (3), (3), (3), (4)", 1),
         // The second one would be in the next page.
-        ("(1), (2), (2), (3)", BatchLimits { events: 2, ..ALL }),
+        (PARTITIONED, "(1), (2), (2), (3), (3), (3), (4)", 2),
+        (PARTITIONED, "(2), (2), (3), (3), (3), (4)", 2),
     ] {
         let url = test_database::postgres().await;
-        event_store::open(&url).await.unwrap();
         run(
             &url,
             &format!(
-                "DROP INDEX events_global_position; \
-                 INSERT INTO events (id, stream_id, stream_type, event_type, event_data, version, \
-                   global_position) SELECT gen_random_uuid(), gen_random_uuid(), 'S', 'T', '1', 1, \
-                   column1 FROM (VALUES {rows}) AS v; \
-                 SELECT setval('events_global_position_seq', 3)"
+                "{table}; INSERT INTO events (id, stream_id, event_type, event_data, version, \
+                   global_position, created_at) SELECT gen_random_uuid(), \
+                   substr(md5(random()::text), 1, 8), 'T', '1', 1, column1, now() \
+                   FROM (VALUES {rows}) AS v; \
+                 SELECT setval('events_global_position_seq', 4)"
             ),
         )
         .await;
         let source = open(&url).await.unwrap();
-        let start = source.start();
-        let read = source.read(&start, &Subscription::default(), limits).await;
-        let error = read.unwrap_err();
-        assert_eq!(error.kind(), SourceErrorKind::Refused);
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(
-            cause.contains("position 2 occurs more than once"),
-            "{cause}"
-        );
+        let limits = BatchLimits { events, ..ALL };
+        let (mut checkpoint, mut read) = (source.start(), Vec::new());
+        loop {
+            let all = Subscription::default();
+            let batch = source.read(&checkpoint, &all, limits).await.unwrap();
+            for event in batch.events.iter() {
+                let reason = match event.data {
+                    gnomon_model::PayloadRef::Unreadable(reason) => reason,
+                    _ => "",
+                };
+                read.push((event.position.get(), reason.to_owned()));
+            }
+            checkpoint = batch.next;
+            if batch.caught_up {
+                break;
+            }
+        }
+        if rows.starts_with("(2)") {
+            read.insert(0, (1, String::new()));
+        }
+        let places: Vec<u64> = read.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [1, 2, 3, 4], "{events} of {rows}: {read:?}");
+        for (place, reason) in read {
+            let named = format!("position {place} occurs more than once");
+            let repeats = place == 2 || place == 3;
+            assert_eq!(
+                reason.contains(&named),
+                repeats,
+                "{events} of {rows}: {place}: {reason}"
+            );
+        }
     }
 }
 

@@ -314,7 +314,7 @@ async fn a_table_without_schema_version_can_be_read(url: DatabaseUrl) {
             let mut connection = test_database::connect(&url).await;
             let table = "CREATE TABLE events (id UUID PRIMARY KEY, stream_id TEXT, event_type TEXT, \
                 event_data JSON, metadata JSON, version INT, \
-                global_position BIGINT GENERATED ALWAYS AS IDENTITY, \
+                global_position BIGINT UNIQUE GENERATED ALWAYS AS IDENTITY, \
                 created_at TIMESTAMP DEFAULT '2025-01-15 10:30:00', UNIQUE (stream_id, version));";
             test_database::run(&mut connection, table).await;
             test_database::run(&mut connection, rows).await;

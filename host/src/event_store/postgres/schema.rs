@@ -266,12 +266,15 @@ pub(crate) async fn layout(
 
 /// Whether unique indexes guard (stream, version) and the position, and the
 /// server's encoding. An index that holds for some rows only, or was left
-/// unfinished, guards nothing.
+/// unfinished, guards nothing, and one of a table from which others inherit does
+/// not guard their rows.
 const UNIQUE_COLUMNS: &str = "WITH guarded AS (SELECT ARRAY(SELECT a.attname::text \
        FROM pg_attribute AS a WHERE a.attrelid = i.indrelid \
          AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]) ORDER BY 1) AS columns \
      FROM pg_index AS i WHERE i.indrelid = to_regclass('events') AND i.indisunique \
        AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) \
      SELECT EXISTS (SELECT 1 FROM guarded WHERE columns = ARRAY['stream_id', 'version']), \
-       EXISTS (SELECT 1 FROM guarded WHERE columns = ARRAY['global_position']), \
+       EXISTS (SELECT 1 FROM guarded WHERE columns = ARRAY['global_position']) \
+         AND NOT EXISTS (SELECT 1 FROM pg_inherits JOIN pg_class AS c ON c.oid = inhparent \
+           WHERE inhparent = to_regclass('events') AND c.relkind <> 'p'), \
        current_setting('server_encoding')";

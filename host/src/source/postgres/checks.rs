@@ -63,7 +63,7 @@ pub(super) async fn watched(
     let layout = layout(connection, url).await?;
     let (sequence, sequence_id) = sequence(connection, url).await?;
     let column = position_column(connection, url).await?;
-    column.advise(url);
+    column.refuse_what_may_repeat(url)?;
     let watched = Watched {
         unruly: column.unruly(),
         relations: relations(connection, url, sequence_id).await?,
@@ -200,7 +200,8 @@ async fn lawful_sequence(
 
 /// What [`Watched::unruly`] depends on.
 struct PositionColumn {
-    is_partitioned: bool,
+    /// Whether its rows lie in other tables: partitions, or children that inherit.
+    has_parts: bool,
     may_be_null: bool,
     /// Whether an index begins with it, so that rows can be found by it.
     is_indexed: bool,
@@ -212,7 +213,8 @@ async fn position_column(
     url: &PostgresUrl,
 ) -> Result<PositionColumn, SourceError> {
     let row = sqlx::query(
-        "SELECT c.relkind = 'p', NOT a.attnotnull, \
+        "SELECT c.relkind = 'p' OR EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), \
+           NOT a.attnotnull, \
            EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
              AND i.indpred IS NULL AND i.indkey[0] = a.attnum), \
            EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
@@ -225,7 +227,7 @@ async fn position_column(
     .await;
     row.and_then(|row| {
         Ok(PositionColumn {
-            is_partitioned: row.try_get(0)?,
+            has_parts: row.try_get(0)?,
             may_be_null: row.try_get(1)?,
             is_indexed: row.try_get(2)?,
             is_unique: row.try_get(3)?,
@@ -245,9 +247,11 @@ impl PositionColumn {
         }
     }
 
-    /// Says what the table lacks.
-    fn advise(&self, url: &PostgresUrl) {
-        if self.is_partitioned {
+    /// Refuses a table in which two events may have the same position: one that
+    /// comes later would be passed, and nothing would show it. Where an index
+    /// cannot guard them all, those that are read are compared.
+    fn refuse_what_may_repeat(&self, url: &PostgresUrl) -> Result<(), SourceError> {
+        if self.has_parts {
             // A unique index would have to hold the partition key as well.
             if !self.is_indexed {
                 tracing::warn!(
@@ -259,11 +263,13 @@ impl PositionColumn {
                 );
             }
         } else if !self.is_unique {
-            tracing::warn!(
-                "no unique index guards the positions in {url}; make one with \
-                 `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
-            );
+            return Err(SourceError::refused(format!(
+                "no unique index guards the positions of the table `events` of {url}, so an event \
+                 could be written at a position that was passed, and would never be delivered; make \
+                 one with `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
+            )));
         }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, TryStreamExt as _};
-use gnomon_model::{EventRef, PayloadRef, Position, Subscription};
+use gnomon_model::{PayloadRef, Position, Subscription};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::copied::Copied;
@@ -46,20 +46,23 @@ struct Question<'a> {
     care: Care,
     /// Why an event is one that cannot be read, where only its keys are asked for.
     reason: String,
+    /// A position that more than one event has.
+    repeated: Option<Position>,
 }
 
 /// Fills a page with what is wanted behind the first position, up to the
-/// second.
+/// second, and says how far it got: a position that more than one event has is in
+/// a page of its own.
 pub(super) async fn read(
     access: &Access,
     range: (Position, Position),
     subscription: &Subscription,
     attempts: &Attempts,
     filling: &mut Filling,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Position> {
     let (after, end) = range;
     let Some(subscription) = access.possible(subscription).await? else {
-        return Ok(());
+        return Ok(end);
     };
     let mut question = Question {
         access,
@@ -68,6 +71,7 @@ pub(super) async fn read(
         subscription: subscription.as_ref(),
         care: attempts.begin(),
         reason: String::new(),
+        repeated: None,
     };
     loop {
         filling.begin_again();
@@ -83,22 +87,51 @@ pub(super) async fn read(
                 }
             },
         };
-        match more {
-            Some(more) => question.care = more,
-            None => break,
+        if let Some(more) = more {
+            question.care = more;
+            continue;
+        }
+        let Some(position) = question.repeated_position(filling).await? else {
+            break;
+        };
+        let before = Position::new(position.get().saturating_sub(1)).unwrap_or(after);
+        if before > after && filling.first().is_some_and(|first| first < position) {
+            question.end = before;
+        } else {
+            question.end = position;
+            question.care = Care::Keys;
+            question.reason = repeated(position);
         }
     }
     if question.care.is_single() && !filling.is_empty() {
         filling.end();
     }
-    if access.layout.has_unique_positions {
-        return Ok(());
-    }
-    refuse_repeated_end(access, filling).await
+    Ok(question.end)
 }
 
 impl Question<'_> {
-    async fn ask(&self, filling: &mut Filling) -> sqlx::Result<Length> {
+    /// A position that more than one event has, among those that were read or, at
+    /// the end of a full page, with the next one.
+    async fn repeated_position(&mut self, filling: &Filling) -> sqlx::Result<Option<Position>> {
+        if let Some(position) = self.repeated.take() {
+            return Ok(Some(position));
+        }
+        if self.access.layout.has_unique_positions || self.care == Care::Keys {
+            return Ok(None);
+        }
+        let is_full = filling.is_full() || self.care.is_single();
+        let Some(last) = filling.last().filter(|_| is_full) else {
+            return Ok(None);
+        };
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM events WHERE global_position = $1")
+                .bind(last.to_sql())
+                .fetch_one(&self.access.pool)
+                .await?;
+        Ok((count > 1).then_some(last))
+    }
+
+    async fn ask(&mut self, filling: &mut Filling) -> sqlx::Result<Length> {
         let is_few = self.end.get() - self.after.get() <= FEW_POSITIONS;
         match is_few || self.care.is_single() {
             true => read_few(self, filling).await,
@@ -116,7 +149,7 @@ impl Question<'_> {
 
     /// Adds the event of a row, and says whether there is room for another one.
     fn add(
-        &self,
+        &mut self,
         filling: &mut Filling,
         row: &impl Cells,
         scratch: &mut Scratch,
@@ -127,7 +160,11 @@ impl Question<'_> {
             _ => read_event(row, layout, scratch)?,
         };
         let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
-        let has_room = add(filling, event)?;
+        if filling.last() == Some(event.position) {
+            self.repeated = Some(event.position);
+            return Ok((false, Length::Fits));
+        }
+        let has_room = filling.add(event);
         let length = match is_readable {
             true => Length::Fits,
             false => Length::of(row, layout)?,
@@ -140,38 +177,12 @@ impl Question<'_> {
     }
 }
 
-/// Adds an event, unless its position is that of the one before.
-fn add(filling: &mut Filling, event: EventRef<'_>) -> sqlx::Result<bool> {
-    if filling.last() == Some(event.position) {
-        return Err(repeated(event.position));
-    }
-    Ok(filling.add(event))
-}
-
-/// Refuses a full page whose last position may stand in the next one as well:
-/// that event would be passed.
-async fn refuse_repeated_end(access: &Access, filling: &Filling) -> sqlx::Result<()> {
-    let Some(last) = filling.last().filter(|_| filling.is_full()) else {
-        return Ok(());
-    };
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE global_position = $1")
-        .bind(last.to_sql())
-        .fetch_one(&access.pool)
-        .await?;
-    if count > 1 {
-        Err(repeated(last))
-    } else {
-        Ok(())
-    }
-}
-
-fn repeated(position: Position) -> sqlx::Error {
-    sqlx::Error::Decode(
-        format!(
-            "position {position} occurs more than once, so events could be skipped; give the \
-             column `global_position` unique numbers and a unique index"
-        )
-        .into(),
+/// Why an event at a position that others have too is one that cannot be read.
+fn repeated(position: Position) -> String {
+    format!(
+        "it cannot be read: position {position} occurs more than once in the table `events`, so \
+         nobody can tell the order of these events, or which of them were applied; give each a \
+         `global_position` of its own"
     )
 }
 
@@ -194,7 +205,7 @@ pub(super) async fn next_position(
 
 /// Reads what was prepared on this connection before: the best for few
 /// events, which come one by one.
-async fn read_few(question: &Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
+async fn read_few(question: &mut Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
     let statement = format!(
         "SELECT {} FROM events WHERE global_position > $1 AND global_position <= $2 \
              AND (cardinality($3::text[]) = 0 OR event_type = ANY ($3)) \
@@ -240,7 +251,7 @@ async fn read_few(question: &Question<'_>, filling: &mut Filling) -> sqlx::Resul
 
 /// Reads by a `COPY`, which sends rows with less ado than a query; it has no
 /// parameters and cannot be prepared.
-async fn read_many(question: &Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
+async fn read_many(question: &mut Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
     let mut conditions = format!(
         "global_position > {} AND global_position <= {}",
         question.after.to_sql(),
