@@ -655,3 +655,60 @@ async fn insert_plain(url: &DatabaseUrl) {
     )
     .await;
 }
+
+/// The same database for another role.
+fn as_role(url: &DatabaseUrl, role: &str) -> DatabaseUrl {
+    let DatabaseUrl::Postgres(owner) = url else {
+        panic!("{url} is not a PostgreSQL database");
+    };
+    let mut url = url::Url::parse(owner.reveal()).unwrap();
+    url.set_username(role).unwrap();
+    url.set_password(Some("secret")).unwrap();
+    url.as_str().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_from_which_rows_may_be_hidden_is_refused() {
+    let url = test_database::postgres().await;
+    event_store::open(&url).await.unwrap();
+    let role = format!("sees_some_{}", std::process::id());
+    let make_role = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT SELECT ON events TO {role}; \
+         GRANT SELECT ON SEQUENCE events_global_position_seq TO {role}"
+    );
+    run(&url, &make_role).await;
+    let limited = as_role(&url, &role);
+    let source = open(&limited).await.unwrap();
+    let mut frontier = source.frontier();
+    let mut wait_until = async |refused: bool| {
+        let changed = frontier.wait_for(|frontier| match &frontier.out_of_reach {
+            Some(why) => refused && why.contains("BYPASSRLS"),
+            None => !refused,
+        });
+        let changed = tokio::time::timeout(std::time::Duration::from_secs(60), changed).await;
+        changed
+            .unwrap_or_else(|_| panic!("refused: {refused}"))
+            .unwrap();
+    };
+    run(
+        &url,
+        "ALTER TABLE events ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY seen ON events USING (stream_id NOT LIKE 'secret%')",
+    )
+    .await;
+    wait_until(true).await;
+    let error = match open(&limited).await {
+        Ok(_) => panic!("it is not refused"),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), SourceErrorKind::Refused);
+    let message = error.to_string();
+    let statement = (message.split('`')).find(|part| part.starts_with("ALTER ROLE"));
+    run(&url, statement.expect("no statement is given")).await;
+    wait_until(false).await;
+    open(&limited).await.unwrap();
+    // The table is not touched, and rows are hidden again.
+    run(&url, &format!("ALTER ROLE {role} NOBYPASSRLS")).await;
+    wait_until(true).await;
+    run(&url, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}

@@ -60,6 +60,7 @@ pub(super) async fn watched(
         return Err(no_table(url));
     };
     refuse_what_is_no_table(connection, url).await?;
+    refuse_hidden_rows(connection, url).await?;
     let layout = layout(connection, url).await?;
     let (sequence, sequence_id) = sequence(connection, url).await?;
     let column = position_column(connection, url).await?;
@@ -95,6 +96,30 @@ async fn refuse_what_is_no_table(
              could be skipped; let `search_path` in the URL's `options` lead to the table itself"
         ))),
     }
+}
+
+/// Whether the server hides rows of `events` from this role, in SQL.
+pub(super) const HIDES_ROWS: &str = "row_security_active(to_regclass('events')::oid)";
+
+/// Refuses a role from which rows are hidden: they look like positions that were
+/// rolled back.
+async fn refuse_hidden_rows(
+    connection: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<(), SourceError> {
+    let query = format!("SELECT {HIDES_ROWS}, quote_ident(current_user)");
+    let asked = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_one(connection)
+        .await;
+    let (hides_rows, role): (bool, String) = asked.map_err(|error| failed(url, error))?;
+    if hides_rows {
+        return Err(SourceError::refused(format!(
+            "row-level security may hide rows of the table `events` of {url} from the role {role}, \
+             and events would be skipped; let a superuser say `ALTER ROLE {role} BYPASSRLS`, or use \
+             a role that sees all rows, as the table's owner does without FORCE ROW LEVEL SECURITY"
+        )));
+    }
+    Ok(())
 }
 
 fn no_table(url: &PostgresUrl) -> SourceError {

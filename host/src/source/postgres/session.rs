@@ -10,7 +10,7 @@ use sqlx::{Acquire as _, AssertSqlSafe, Executor as _, Row as _};
 
 use super::ALONG_THE_INDEX;
 use super::blockers;
-use super::checks::{DRAWN, Watched, drawn, watched};
+use super::checks::{DRAWN, HIDES_ROWS, Watched, drawn, watched};
 use super::definition::{
     COMPARE_EVERY, FINGERPRINT, HAS_SCHEMA_VERSION, IS_SAME_SEQUENCE, IS_SAME_TABLE, changed,
 };
@@ -415,7 +415,7 @@ async fn head_and_prefix_end(
            WHERE global_position > $2 \
              AND EXISTS (SELECT 1 FROM events WHERE global_position = $2 + 1) \
            ORDER BY global_position LIMIT $3) AS r WHERE position = $2 + place), \
-           {IS_SAME_TABLE} AND {HAS_SCHEMA_VERSION} = $7 AND ($6::text IS NULL OR ({FINGERPRINT} = $6 AND NOT {} \
+           {IS_SAME_TABLE} AND {HAS_SCHEMA_VERSION} = $7 AND ($6::text IS NULL OR ({FINGERPRINT} = $6 AND NOT {} AND NOT {HIDES_ROWS} \
              AND (SELECT s.xmin FROM pg_sequence AS s WHERE s.seqrelid = $1::bigint::oid) \
                = $8::text::xid)) \
          FROM {}",
