@@ -141,6 +141,14 @@ pub trait EventStore: Send + Sync {
     /// When the store cannot be read.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError>;
 
+    /// Looks for rows that are never read: without a position, or with one below 1.
+    /// A PostgreSQL table without an index along the positions is not looked
+    /// through.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Refused`] if there are some.
+    async fn check_positions(&self) -> Result<(), EventStoreError>;
+
     /// Imports a file in one transaction. Events that are there already, in
     /// the same stream, are left out and counted: a retry is harmless.
     ///

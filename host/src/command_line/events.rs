@@ -9,7 +9,10 @@ use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
 use super::output::{self, Output};
-use crate::event_store::{self, EventStore, StreamId, format_timestamp, write_envelope};
+use crate::event_store::{
+    self, EventStore, EventStoreError, EventStoreErrorKind, StreamId, format_timestamp,
+    write_envelope,
+};
 use crate::guest::describe_event;
 use crate::readable::name;
 use crate::source::{self, Checkpoint, Follow};
@@ -111,10 +114,15 @@ impl Events {
             after: self.after(),
             version: None,
         };
+        // Positions 0 and below, or none: they are in no page.
+        let left_out = match pages.store.check_positions().await {
+            Err(error) if error.kind() != EventStoreErrorKind::Refused => return Err(error.into()),
+            checked => checked.err(),
+        };
         loop {
             let events = pages.next().await?;
             if printer.left == 0 {
-                printer.finish()?;
+                printer.finish(left_out)?;
                 if !events.is_empty() && self.limit.is_none() {
                     output::say(&format!(
                         "there are more events; go on with --after {}, or give a --limit",
@@ -124,7 +132,7 @@ impl Events {
                 return Ok(());
             }
             if events.is_empty() {
-                return printer.finish();
+                return printer.finish(left_out);
             }
             printer.print(out, &events)?;
             if out.is_closed() {
@@ -157,7 +165,7 @@ impl Events {
             }
             printer.print(out, &events)?;
         }
-        printer.finish()
+        printer.finish(None)
     }
 }
 
@@ -239,8 +247,14 @@ impl Printer {
         out.flush()
     }
 
-    /// Fails if some events could not be read.
-    fn finish(&self) -> anyhow::Result<()> {
+    /// Fails if some events could not be read, or some rows were left out.
+    fn finish(&self, left_out: Option<EventStoreError>) -> anyhow::Result<()> {
+        if let Some(error) = left_out {
+            if self.unreadable == 0 {
+                return Err(error.into());
+            }
+            writeln!(anstream::stderr(), "error: {error}")?;
+        }
         match self.unreadable {
             0 => Ok(()),
             1 => anyhow::bail!("one event cannot be read; correct its row in the event store"),

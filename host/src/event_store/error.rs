@@ -22,22 +22,40 @@ pub enum EventStoreErrorKind {
     Refused,
 }
 
+/// Where a stream stands, in the words of a conflict.
+fn stands_at(events: u64, last: u64) -> String {
+    if events == last {
+        return format!("is at version {last}");
+    }
+    let events = match events {
+        1 => "one event".to_owned(),
+        events => format!("{events} events"),
+    };
+    format!(
+        "has {events}, the last with version {last} (its versions start at 0, and the expected \
+         version is the number of events)"
+    )
+}
+
 /// An event store cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventStoreError {
     /// The stream does not have the expected version.
     #[error(
-        "conflict in stream {stream}: expected version {expected}, but it is at version {actual}; \
-         read the stream and decide again"
+        "conflict in stream {stream}: expected version {expected}, but it {}; read the stream and \
+         decide again", stands_at(*actual, *last)
     )]
     Conflict {
         /// The stream.
         stream: StreamId,
         /// The version that the caller expected.
         expected: u64,
-        /// The version that it has.
+        /// The version that it has: the number of its events.
         actual: u64,
+        /// The version of its last event, which is another where versions start
+        /// at 0.
+        last: u64,
     },
     /// An id is taken.
     #[error(

@@ -26,12 +26,14 @@ mod append;
 mod care;
 mod connection;
 mod import;
+mod positions;
 mod rows;
 mod schema;
 mod waking;
 
 pub(crate) use care::{Attempts, Care, Caution, withheld};
 pub(crate) use connection::{connect, listener, pool, store_error};
+pub(crate) use positions::{PositionColumn, position_column, refuse_unruly};
 pub(crate) use rows::{Cells, Length, Scratch, event_columns, read_event, read_keys};
 use schema::ensure;
 pub(crate) use schema::{Layout, layout, require};
@@ -217,6 +219,15 @@ impl EventStore for PostgresEventStore {
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError> {
         self.page(Part::All(after), limit).await
+    }
+
+    async fn check_positions(&self) -> Result<(), EventStoreError> {
+        let checking = |error| self.error("look at the table `events` of", error);
+        let mut lent = self.pool.lend().await.map_err(checking)?;
+        let column = position_column(&mut lent, &self.url).await?;
+        refuse_unruly(&mut lent, &self.url, column.unruly()).await?;
+        lent.end();
+        Ok(())
     }
 
     async fn import(

@@ -22,11 +22,12 @@ use super::{
 
 mod append;
 mod import;
-
+mod positions;
 mod rows;
 mod schema;
 mod shared;
 
+pub(crate) use positions::refuse_unruly;
 pub(crate) use rows::{Scratch, event_columns, read_event};
 use schema::open_or_make;
 pub(crate) use schema::{Layout, layout, open_to_read};
@@ -179,6 +180,14 @@ impl EventStore for SqliteEventStore {
         let events = events.to_vec();
         self.with("append to", move |connection, layout| {
             append::append(connection, layout, &stream, expected, &events)
+        })
+        .await
+    }
+
+    async fn check_positions(&self) -> Result<(), EventStoreError> {
+        let file = Arc::clone(&self.file);
+        self.with("read", move |connection, _| {
+            Ok(refuse_unruly(connection, &file)?)
         })
         .await
     }

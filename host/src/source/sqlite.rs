@@ -19,8 +19,8 @@ use super::batch::{Filling, empty_until, nothing_new, window_end};
 use super::{Batch, BatchLimits, Checkpoint, Frontier, History, KnownEvent, Source, SourceError};
 use crate::event_store::EventStoreError;
 use crate::event_store::sqlite::{
-    Layout, Scratch, blocking, event_columns, layout, open_to_read, read_event, sql_limit,
-    store_error,
+    Layout, Scratch, blocking, event_columns, layout, open_to_read, read_event, refuse_unruly,
+    sql_limit, store_error,
 };
 
 mod watching;
@@ -47,7 +47,7 @@ impl SqliteSource {
         let (watching, head) = blocking(move || {
             let watching = open_to_read(&opened.file)?.0;
             let head = head(&watching).map_err(|error| opened.error(error))?;
-            refuse_unruly_positions(&watching, &opened)?;
+            refuse_unruly(&watching, &opened.file)?;
             Ok((watching, head))
         })
         .await?;
@@ -89,38 +89,6 @@ fn head(connection: &Connection) -> rusqlite::Result<Position> {
         .prepare_cached("SELECT coalesce(max(global_position), 0) FROM events")?
         .query_row([], |row| row.get(0))?;
     Ok(Position::from_sql(head).unwrap_or_default())
-}
-
-/// Refuses rows that would never be delivered.
-fn refuse_unruly_positions(
-    connection: &Connection,
-    readers: &Readers,
-) -> Result<(), EventStoreError> {
-    let count = |condition: &str| {
-        connection
-            .prepare_cached(&format!(
-                "SELECT EXISTS (SELECT 1 FROM events WHERE global_position {condition})"
-            ))
-            .and_then(|mut exists| exists.query_row([], |row| row.get::<_, bool>(0)))
-            .map_err(|error| readers.error(error))
-    };
-    let (problem, advice) = if count("IS NULL")? {
-        (
-            "have no position (global_position is NULL)",
-            "give them one",
-        )
-    } else if count("<= 0")? {
-        (
-            "have a position below 1, where no event can stand",
-            "give them one from 1 on",
-        )
-    } else {
-        return Ok(());
-    };
-    Err(EventStoreError::refused(format!(
-        "rows of the table `events` of sqlite:{} {problem} and would never be delivered; {advice}",
-        readers.file.display()
-    )))
 }
 
 /// The last event at or below a position.

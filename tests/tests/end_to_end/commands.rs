@@ -222,10 +222,65 @@ fn a_stream_that_begins_at_version_0_is_read_and_guarded() {
         installation
             .events
             .execute("DELETE FROM events WHERE version = 1");
-        installation.fail(&append("0"), &["S-1", "expected version 0"]);
+        installation.fail(
+            &append("0"),
+            &[
+                "S-1",
+                "expected version 0",
+                "one event, the last with version 0",
+            ],
+        );
         installation.succeed(&append("1"));
         assert_eq!(versions(), [0, 1], "{system:?}");
-        installation.fail(&append("1"), &["S-1", "expected version 1"]);
+        installation.fail(
+            &append("1"),
+            &[
+                "S-1",
+                "expected version 1",
+                "2 events, the last with version 1",
+            ],
+        );
+    }
+}
+
+/// Rows that no reader is shown, as somebody else may write them.
+#[test]
+fn rows_without_a_position_are_not_left_out_in_silence() {
+    for system in SYSTEMS {
+        for position in ["0", "-7", "NULL"] {
+            let installation = Installation::new(system, System::Sqlite);
+            let (table, time, [stream_type, category]) = match system {
+                System::Sqlite => (
+                    "DROP TABLE events; CREATE TABLE events (id TEXT, stream_id TEXT, \
+                     event_type TEXT, event_data TEXT, metadata TEXT, version INTEGER, \
+                     global_position INTEGER UNIQUE, created_at TEXT)",
+                    "'2025-01-15T10:30:00Z'",
+                    ["", ""],
+                ),
+                System::Postgres => (
+                    "ALTER TABLE events ALTER global_position DROP NOT NULL",
+                    "now()",
+                    ["stream_type, ", "'S', "],
+                ),
+            };
+            let row = |id: u64, position: &str| {
+                format!(
+                    "INSERT INTO events (id, stream_id, {stream_type}event_type, event_data, \
+                       version, global_position, created_at) \
+                     VALUES ('0190a5a0-7c00-7000-8000-00000000000{id}', 'S-{id}', {category}'T', \
+                       '{{}}', 1, {position}, {time});",
+                )
+            };
+            let rows = row(1, "1") + &row(2, position);
+            installation.events.execute(&format!("{table}; {rows}"));
+            let finished = installation.run(&["events", "--json"]);
+            let when = format!("{position} on {system:?}: {finished:?}");
+            assert_eq!(finished.code, Some(1), "{when}");
+            assert_eq!(finished.stdout.lines().count(), 1, "{when}");
+            assert!(finished.stdout.contains("\"S-1\""), "{when}");
+            assert!(finished.stderr.contains("never be delivered"), "{when}");
+            installation.fail(&["run", "--until-caught-up"], &["never be delivered"]);
+        }
     }
 }
 

@@ -86,6 +86,7 @@ async fn attempt_on(
             stream: stream.clone(),
             expected,
             actual: actual.events.try_into().unwrap_or(0),
+            last: actual.last.try_into().unwrap_or(0),
         }));
     }
     let mut rows = Rows::default();

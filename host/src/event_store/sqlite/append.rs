@@ -41,6 +41,7 @@ pub(super) fn append(
             stream: stream.clone(),
             expected,
             actual: actual.events,
+            last: actual.last,
         }));
     }
     let mut appended = Vec::with_capacity(events.len());

@@ -8,7 +8,9 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::definition::Definition;
 use crate::database_url::PostgresUrl;
-use crate::event_store::postgres::{Layout, layout, store_error};
+use crate::event_store::postgres::{
+    Layout, PositionColumn, layout, position_column, refuse_unruly, store_error,
+};
 use crate::source::SourceError;
 
 /// What the frontier task looks at.
@@ -64,7 +66,7 @@ pub(super) async fn watched(
     let layout = layout(connection, url).await?;
     let (sequence, sequence_id) = sequence(connection, url).await?;
     let column = position_column(connection, url).await?;
-    column.refuse_what_may_repeat(url)?;
+    refuse_what_may_repeat(&column, url)?;
     let watched = Watched {
         unruly: column.unruly(),
         relations: relations(connection, url, sequence_id).await?,
@@ -223,84 +225,30 @@ async fn lawful_sequence(
     )))
 }
 
-/// What [`Watched::unruly`] depends on.
-struct PositionColumn {
-    /// Whether its rows lie in other tables: partitions, or children that inherit.
-    has_parts: bool,
-    may_be_null: bool,
-    /// Whether an index begins with it, so that rows can be found by it.
-    is_indexed: bool,
-    is_unique: bool,
-}
-
-async fn position_column(
-    connection: &mut PgConnection,
-    url: &PostgresUrl,
-) -> Result<PositionColumn, SourceError> {
-    let row = sqlx::query(
-        "SELECT c.relkind = 'p' OR EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), \
-           NOT a.attnotnull, \
-           EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
-             AND i.indpred IS NULL AND i.indkey[0] = a.attnum), \
-           EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
-             AND i.indpred IS NULL AND i.indisunique AND i.indnkeyatts = 1 \
-             AND i.indkey[0] = a.attnum) \
-         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid \
-         WHERE c.oid = to_regclass('events') AND a.attname = 'global_position'",
-    )
-    .fetch_one(connection)
-    .await;
-    row.and_then(|row| {
-        Ok(PositionColumn {
-            has_parts: row.try_get(0)?,
-            may_be_null: row.try_get(1)?,
-            is_indexed: row.try_get(2)?,
-            is_unique: row.try_get(3)?,
-        })
-    })
-    .map_err(|error| failed(url, error))
-}
-
-impl PositionColumn {
-    /// Finds rows that would never be delivered; nothing where no index shows
-    /// them, because to look for them would take a pass over the table.
-    fn unruly(&self) -> &'static str {
-        match (self.is_indexed, self.may_be_null) {
-            (false, _) => "false",
-            (true, false) => NOT_POSITIVE,
-            (true, true) => NOT_POSITIVE_OR_NULL,
+/// Refuses a table in which two events may have the same position: one that
+/// comes later would be passed, and nothing would show it. Where an index
+/// cannot guard them all, those that are read are compared.
+fn refuse_what_may_repeat(column: &PositionColumn, url: &PostgresUrl) -> Result<(), SourceError> {
+    if column.has_parts {
+        // A unique index would have to hold the partition key as well.
+        if !column.is_indexed {
+            tracing::warn!(
+                "no index leads along the positions in {url}, so every look reads the whole \
+                 table; make one with `CREATE INDEX ON events (global_position)`. Writers wait \
+                 while it is made; to let them go on, use `CREATE INDEX name ON ONLY events \
+                 (global_position)`, then `CREATE INDEX CONCURRENTLY` on each partition and \
+                 `ALTER INDEX name ATTACH PARTITION` for each of these"
+            );
         }
+    } else if !column.is_unique {
+        return Err(SourceError::refused(format!(
+            "no unique index guards the positions of the table `events` of {url}, so an event \
+             could be written at a position that was passed, and would never be delivered; make \
+             one with `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
+        )));
     }
-
-    /// Refuses a table in which two events may have the same position: one that
-    /// comes later would be passed, and nothing would show it. Where an index
-    /// cannot guard them all, those that are read are compared.
-    fn refuse_what_may_repeat(&self, url: &PostgresUrl) -> Result<(), SourceError> {
-        if self.has_parts {
-            // A unique index would have to hold the partition key as well.
-            if !self.is_indexed {
-                tracing::warn!(
-                    "no index leads along the positions in {url}, so every look reads the whole \
-                     table; make one with `CREATE INDEX ON events (global_position)`. Writers wait \
-                     while it is made; to let them go on, use `CREATE INDEX name ON ONLY events \
-                     (global_position)`, then `CREATE INDEX CONCURRENTLY` on each partition and \
-                     `ALTER INDEX name ATTACH PARTITION` for each of these"
-                );
-            }
-        } else if !self.is_unique {
-            return Err(SourceError::refused(format!(
-                "no unique index guards the positions of the table `events` of {url}, so an event \
-                 could be written at a position that was passed, and would never be delivered; make \
-                 one with `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
-            )));
-        }
-        Ok(())
-    }
+    Ok(())
 }
-
-const NOT_POSITIVE: &str = "EXISTS (SELECT 1 FROM events WHERE global_position <= 0)";
-const NOT_POSITIVE_OR_NULL: &str = "(EXISTS (SELECT 1 FROM events WHERE global_position <= 0) \
-     OR EXISTS (SELECT 1 FROM events WHERE global_position IS NULL))";
 
 /// Positions where no event can stand, or that lie beyond the sequence.
 async fn refuse_unruly_positions(
@@ -308,18 +256,7 @@ async fn refuse_unruly_positions(
     url: &PostgresUrl,
     watched: &Watched,
 ) -> Result<(), SourceError> {
-    let query = format!("SELECT {}", watched.unruly);
-    let is_unruly: bool = sqlx::query_scalar(AssertSqlSafe(query))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| failed(url, error))?;
-    if is_unruly {
-        return Err(SourceError::refused(format!(
-            "the table `events` of {url} has rows without a position (global_position IS NULL), or \
-             with one below 1, where no event can stand; they would never be delivered; give them \
-             numbers from 1 on, and the column NOT NULL"
-        )));
-    }
+    refuse_unruly(connection, url, watched.unruly).await?;
     // The highest row first: the sequence can only have moved on since.
     let highest: i64 =
         sqlx::query_scalar("SELECT coalesce(max(global_position), 0)::bigint FROM events")

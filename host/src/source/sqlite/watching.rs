@@ -9,9 +9,9 @@ use gnomon_model::Position;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::{Readers, frontier_at, last_event, publish, refuse_unruly_positions};
+use super::{Readers, frontier_at, last_event, publish};
 use crate::event_store::EventStoreError;
-use crate::event_store::sqlite::open_to_read;
+use crate::event_store::sqlite::{open_to_read, refuse_unruly};
 use crate::source::{Alarm, Frontier, History};
 use crate::telemetry::chain;
 
@@ -147,7 +147,7 @@ impl Watch {
         }
         let last = last_event(connection, Position::MAX).map_err(failed)?;
         let head = (last.as_ref()).map_or(Position::START, |event| event.position);
-        refuse_unruly_positions(connection, &self.readers)?;
+        refuse_unruly(connection, &self.readers.file)?;
         if head < self.sender.borrow().safe {
             self.sender
                 .send_modify(|frontier| *frontier = frontier_at(Position::START));
