@@ -59,7 +59,7 @@ pub(crate) fn advice(error: &rusqlite::Error, file: &Path) -> String {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             if !directory.is_dir() {
                 format!(
-                    "; there is no directory {}: make it first",
+                    "; there is no directory {}: create it first",
                     directory.display()
                 )
             } else if is_on_read_only_system(directory) {

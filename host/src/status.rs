@@ -428,7 +428,7 @@ pub fn state_of(generation: &Generation, has_hosts: bool) -> (RunState, Option<S
     }
     if is_complete(generation) {
         let cause = format!(
-            "complete: it holds all events up to {}, where it ends for good",
+            "complete: it holds all events up to {}, where this copy ends",
             generation.until.unwrap_or(generation.position)
         );
         return (RunState::Waiting, Some(cause));
@@ -442,7 +442,7 @@ pub fn state_of(generation: &Generation, has_hosts: bool) -> (RunState, Option<S
         _ if generation.host.is_some() => (RunState::Running, None),
         _ => {
             let cause = if has_hosts {
-                "no host runs it yet; one that is there is about to"
+                "no host runs it yet; a host that is there will do so"
             } else {
                 "no host runs it; start one with `gnomon run`"
             };

@@ -631,7 +631,7 @@ fn only_to_read(url: &DatabaseUrl) -> TargetError {
 #[must_use]
 pub fn no_registry(url: &DatabaseUrl) -> String {
     format!(
-        "there are no projections at {url}; `gnomon run` and `gnomon deploy` make the registry \
+        "there are no projections at {url}; `gnomon run` and `gnomon deploy` create the registry \
          there, if `read-models.url` is right"
     )
 }

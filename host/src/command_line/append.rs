@@ -33,9 +33,9 @@ Examples:
   gnomon events --json | GNOMON_EVENTS_URL=postgres://localhost/events gnomon append --file -
 
 A file has one event per line, as `gnomon events --json` prints them; version, schema version,
-metadata, time and position may be left out. It may be a pipe, and may be compressed (gzip). It is
-appended as a whole or not at all. Events whose ids are there already are skipped, so running the
-same command again is harmless; one that is there with other content is an error.")]
+metadata, time and position may be left out. It may be a pipe, and may be compressed (gzip). Either
+all of it is appended or nothing. Events whose ids are already in the store are skipped, so running
+the same command again is harmless; an event that is there with other content is an error.")]
 pub(super) struct Append {
     /// The stream to append to, normally {Category}-{id}
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
@@ -49,14 +49,14 @@ pub(super) struct Append {
     /// Its id; with the same id again, nothing is appended [default: a new one]
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
-    /// A JSON object: correlation and causation ids, user, …
+    /// A JSON object with correlation and causation ids, user and so on
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     /// How many events the stream must have, which is its version where versions begin at 1; 0 for
     /// a new stream [default: any number]
     #[arg(long, value_name = "N")]
     expected_version: Option<u64>,
-    /// Import a file of events, one per line; - is the standard input
+    /// Imports a file of events, one per line; - is the standard input
     #[arg(
         long,
         value_name = "FILE",
@@ -155,7 +155,7 @@ async fn import(context: &Context, file: &Path) -> anyhow::Result<Imported> {
 
 /// Copies a file, or the standard input, to a temporary file.
 fn spool(from: Option<&Path>) -> anyhow::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    let mut file = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
     let (mut input, name): (Box<dyn Read>, String) = match from {
         None => (
             Box::new(std::io::stdin().lock()),

@@ -13,8 +13,8 @@ use crate::{module_file, toolchain};
 
 /// Builds a projection's source to a component
 ///
-/// The wasm toolchain is found by itself; where none works, the error says
-/// what to install.
+/// Finds the toolchain of the language. If none works, the error says what to
+/// install.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon build                                    the projection in this directory

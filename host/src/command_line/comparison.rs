@@ -28,8 +28,8 @@ const ATTENDED_FOR: Duration = Duration::from_secs(15);
 
 /// Compares the candidate with the live generation, row by row
 ///
-/// Both are compared at the same position; a candidate that is being built is
-/// waited for. Where events keep coming, both stand still for a moment.
+/// Compares both at the same position, and waits for a candidate that is being
+/// built. If events keep coming, both pause for a moment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon deploy order-summary.wasm --hold
@@ -43,7 +43,7 @@ pub(super) struct Diff {
     timeout: Option<Duration>,
 }
 
-/// Rebuilds a read model apart and compares it with the live one
+/// Rebuilds a read model separately and compares it with the live one
 ///
 /// Finds rows that drifted, or that somebody edited by hand. Exits with 1 and
 /// shows the differences if there are any. Readers notice nothing.
@@ -67,7 +67,7 @@ impl Diff {
         let candidate = own.candidate().with_context(|| {
             format!(
                 "{name} has no candidate; `gnomon rebuild {name} --hold` or `gnomon deploy --hold` \
-                 makes one"
+                 creates one"
             )
         })?;
         let live = own

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::waiting::Own;
 use super::{Context, host, output};
 
-/// Makes a projection stand still
+/// Pauses a projection
 ///
-/// Its read model keeps serving. The host that runs it notices within a
-/// second; without a host it will stand still when one starts.
+/// Readers still see its rows. The host that runs it notices within a second. If
+/// no host runs, the projection is paused when one starts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon pause order_summary")]
@@ -20,11 +20,11 @@ pub(super) struct Pause {
     name: String,
 }
 
-/// Lets a projection go on that was paused or has halted
+/// Resumes a projection that is paused or has halted
 ///
-/// A projection that has halted tries the same event again. One that has halted
-/// because the event store is not the one that it read looks at it again, and
-/// goes on only if the store is the right one now, or with --accept-history.
+/// A projection that has halted tries the same event again. If it has halted
+/// because the event store is not the one that it read, it continues only if the
+/// store is the right one now, or with --accept-history.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon resume order_summary
@@ -32,8 +32,8 @@ pub(super) struct Pause {
 pub(super) struct Resume {
     /// The projection
     name: String,
-    /// Takes the event store as it is now for the right one: the rows stay as
-    /// they are, and the next events are applied to them
+    /// Accepts the event store as it is now: the rows stay as they are, and the
+    /// host applies the next events to them
     #[arg(long)]
     accept_history: bool,
 }

@@ -20,10 +20,10 @@ use crate::{module_file, source, target};
 
 /// Deploys a module
 ///
-/// The module goes into the registry in the read-model database, and every
-/// host converges on it: with the version that is live, and the same tables and
-/// subscription, the next batch runs the new code; a higher version is built
-/// beside the live one and promoted when it has caught up.
+/// The module goes into the registry in the read-model database, from which every
+/// host takes it. If version, tables and subscription are those of the live
+/// module, the next batch runs the new code. The host builds a higher version next
+/// to the live one, and promotes it when it has caught up.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon deploy order-summary.wasm
@@ -32,13 +32,13 @@ use crate::{module_file, source, target};
 pub(super) struct Deploy {
     /// The module
     file: PathBuf,
-    /// Builds it, but leaves the promotion to `gnomon promote`
+    /// Builds it and leaves the promotion to `gnomon promote`
     #[arg(long)]
     hold: bool,
     /// Waits until readers see it
     #[arg(long, conflicts_with = "hold")]
     wait: bool,
-    /// How long to wait at most [default: as long as it takes, but for a host 30s]
+    /// How long to wait at most [default: as long as it takes; 30s if no host runs]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
     timeout: Option<Duration>,
 }
@@ -132,7 +132,7 @@ fn say(
     let later = if has_host {
         ""
     } else {
-        "; no host is running, so that begins with `gnomon run`"
+        "; no host is running, so start one with `gnomon run`"
     };
     match deployed {
         Deployed::Nothing => writeln!(stdout, "{name}: module {hash} is deployed already")?,
@@ -142,11 +142,11 @@ fn say(
         )?,
         Deployed::Building(generation) => writeln!(
             stdout,
-            "{name}: version {version} is built as generation {generation}, and {}{later}",
+            "{name}: version {version} is being built as generation {generation}, and {}{later}",
             if hold {
                 format!("then waits for `gnomon promote {name}`")
             } else {
-                "promoted when it has caught up".to_owned()
+                "is promoted when it has caught up".to_owned()
             }
         )?,
     }

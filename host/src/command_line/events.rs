@@ -24,7 +24,7 @@ const SHOWN_TO_PEOPLE: u64 = 100;
 /// Characters of the data that people are shown.
 const DATA_MAX_CHARACTERS: usize = 60;
 
-/// Shows events.
+/// Shows events
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,9 +33,9 @@ Examples:
   gnomon events --json > events.ndjson
   gnomon events --after 5000 --follow
 
-With --json each event is one line that `gnomon append --file` reads again. With --follow every
-event is given once and in order, also on PostgreSQL, where a lower position can be committed later
-than a higher one; without it, what is visible now is shown.")]
+With --json each event is one line that `gnomon append --file` reads again. With --follow the command
+shows every event once and in order, also on PostgreSQL, where a lower position can be committed
+later than a higher one. Without it, the command shows what is visible now.")]
 pub(super) struct Events {
     /// Only this stream
     #[arg(long, value_name = "NAME")]
@@ -44,10 +44,10 @@ pub(super) struct Events {
     #[arg(long, value_name = "POSITION", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=i64::MAX.cast_unsigned()))]
     after: u64,
-    /// At most so many events [default: 100, with --json or --follow all]
+    /// How many events at most [default: 100; with --json or --follow all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Go on with new events as they come, until Ctrl-C
+    /// Continues with new events as they come, until Ctrl-C
     #[arg(long)]
     follow: bool,
 }

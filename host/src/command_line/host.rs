@@ -54,7 +54,7 @@ pub(super) fn loading_limits(context: &Context) -> anyhow::Result<Limits> {
 fn native_code_cache() -> Option<NativeCodeCache> {
     let directory = NativeCodeCache::default_directory()?;
     NativeCodeCache::open(&directory)
-        .inspect_err(|error| tracing::warn!("modules are compiled anew at every start: {error}"))
+        .inspect_err(|error| tracing::warn!("modules are compiled again at every start: {error}"))
         .ok()
 }
 

@@ -11,21 +11,20 @@ use super::{Context, output};
 use crate::configuration;
 use crate::event_store;
 
-/// Makes a gnomon.toml and an empty projections directory
+/// Creates a gnomon.toml and an empty projections directory
 ///
-/// What is there already stays as it is: a gnomon.toml is never overwritten.
-/// With --events it makes the event store that the configuration names, which
-/// the first `gnomon append` does too.
+/// Never overwrites a gnomon.toml. With --events, creates the event store that the
+/// configuration names; the first `gnomon append` does so too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon init            here
-  gnomon init shop       in the directory shop, which is made if it is missing
+  gnomon init shop       in the directory shop, which is created if it is missing
   gnomon init --events   the tables for events, where gnomon.toml says")]
 pub(super) struct Init {
-    /// Where to make them
+    /// Where to create them
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// Makes the tables for events, if they are missing, and nothing else
+    /// Creates the tables for events, if they are missing, and nothing else
     #[arg(long, conflicts_with = "directory")]
     events: bool,
 }
@@ -46,17 +45,17 @@ impl Init {
             return Err(already_there(&configuration));
         }
         fs::create_dir_all(&projections)
-            .with_context(|| format!("cannot make the directory {}", projections.display()))?;
+            .with_context(|| format!("cannot create the directory {}", projections.display()))?;
         write_new(&configuration)?;
         let mut stdout = output::stdout();
         if context.json {
             let made = json!({ "configuration": configuration, "projections": projections });
             writeln!(stdout, "{made}")?;
         } else {
-            writeln!(stdout, "made {}", configuration.display())?;
+            writeln!(stdout, "created {}", configuration.display())?;
             writeln!(
                 stdout,
-                "made {}{}",
+                "created {}{}",
                 projections.display(),
                 std::path::MAIN_SEPARATOR
             )?;
@@ -84,13 +83,13 @@ fn write_new(file: &Path) -> anyhow::Result<()> {
             .write_all(configuration::template().as_bytes())
             .with_context(|| format!("cannot write {}", file.display())),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(already_there(file)),
-        Err(error) => Err(error).with_context(|| format!("cannot make {}", file.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot create {}", file.display())),
     }
 }
 
 fn already_there(file: &Path) -> anyhow::Error {
     anyhow::anyhow!(
-        "{} is there already, and is left as it is; name another directory, as in `gnomon init DIR`",
+        "{} already exists and stays as it is; name another directory, as in `gnomon init DIR`",
         file.display()
     )
 }
@@ -131,7 +130,7 @@ mod tests {
         let file = directory.path().join("gnomon.toml");
         fs::write(&file, "mine").unwrap();
         let error = init(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("is there already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
         assert!(!directory.path().join("projections").exists());
     }

@@ -15,8 +15,8 @@ use crate::supervisor::load_module;
 
 /// Shows what a module declares and imports
 ///
-/// The module is loaded and asked as a host would do it, so a module that is
-/// shown can be run.
+/// Loads the module as a host does, so a host can run every module that this
+/// command shows.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon inspect projections/order-summary.wasm

@@ -9,23 +9,23 @@ use serde_json::json;
 use super::{Context, output};
 use crate::toolchain::{self, Content, Language, ProjectName};
 
-/// Makes a projection that builds, with its test
+/// Creates a projection that builds, with its tests
 ///
 /// It goes into a new directory of this name, with a README that says what its
-/// language needs. What is there already is never touched.
+/// language needs. Never changes a directory that already exists.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon new spending --lang rust
   gnomon new spending --lang rust --empty     the least that can be built, without the example
   cd spending && gnomon test && gnomon build && cp spending.wasm ../projections/")]
 pub(super) struct New {
-    /// What it is called: a-z, 0-9, _ and -
+    /// The name of the projection: a-z, 0-9, _ and -
     #[arg(value_name = "NAME")]
     name: ProjectName,
     /// The language
     #[arg(long = "lang", value_name = "LANGUAGE", value_parser = language())]
     language: Language,
-    /// Without the example and its fixtures: the least that can be built
+    /// Leaves out the example and its fixtures
     #[arg(long)]
     empty: bool,
 }
@@ -58,7 +58,7 @@ impl New {
             return Ok(());
         }
         for file in files {
-            writeln!(stdout, "made {}", file.display())?;
+            writeln!(stdout, "created {}", file.display())?;
         }
         let name = self.name;
         output::say(&format!(

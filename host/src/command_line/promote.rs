@@ -14,11 +14,11 @@ use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::{Promotion, Target, in_time};
 
-/// Lets readers see the generation that was built
+/// Promotes the candidate: readers see the generation that was built
 ///
-/// A candidate that has not caught up is promoted when it has. Exits with 1
-/// if readers do not see it when the time is up, or if no host is there to bring
-/// it that far; the promotion stays wanted.
+/// A candidate that has not caught up is promoted when it has. Exits with 1 if
+/// readers do not see it when the time is up, or if it has to catch up and no host
+/// runs. The request stays in the registry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon promote order_summary
@@ -32,11 +32,11 @@ pub(super) struct Promote {
 
 /// Goes back to the generation that was live before
 ///
-/// It catches up first, while readers see what they see now. A candidate that
-/// would be promoted by itself is held from now on; whatever is promoted,
-/// deployed or rebuilt before the rollback is done ends it. Exits with 1 if
-/// readers do not see it when the time is up, or if no host is there to bring it
-/// that far; the rollback stays wanted.
+/// That generation catches up first, while readers see the live one. From now on
+/// a candidate waits for `gnomon promote`. A promotion, a deployment or a rebuild
+/// that comes before the rollback is done cancels it. Exits with 1 if readers do
+/// not see the generation when the time is up, or if it has to catch up and no
+/// host runs. The request stays in the registry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon rollback order_summary
@@ -44,7 +44,7 @@ pub(super) struct Promote {
 pub(super) struct Rollback {
     /// The projection
     name: String,
-    /// Ends a rollback that is wanted and not done
+    /// Cancels a rollback that has not happened yet
     #[arg(long, conflicts_with_all = ["cascade", "timeout"])]
     cancel: bool,
     #[command(flatten)]
@@ -53,10 +53,10 @@ pub(super) struct Rollback {
 
 #[derive(Debug, clap::Args)]
 struct How {
-    /// Drops views of users that stand on columns which the generation lacks
+    /// Drops views of yours that depend on columns which the generation lacks
     #[arg(long)]
     cascade: bool,
-    /// How long to wait for it at most; it stays wanted
+    /// How long to wait at most; the request stays in the registry
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait::duration)]
     timeout: Duration,
 }
@@ -77,7 +77,7 @@ impl Promote {
         let own = Own::read(&*target, &self.name).await?;
         let candidate = own.candidate().with_context(|| {
             format!(
-                "{0} has no candidate; `gnomon rebuild {0}` or `gnomon deploy` makes one",
+                "{0} has no candidate; `gnomon rebuild {0}` or `gnomon deploy` creates one",
                 self.name
             )
         })?;
@@ -166,8 +166,8 @@ async fn switch(
         }
         Promotion::Refused(reason) => anyhow::bail!(refused(name, &reason)),
         Promotion::NotWanted => anyhow::bail!(
-            "{name}: generation {} is no longer to be promoted: somebody wants something else by \
-             now, and `gnomon status {name}` shows what",
+            "{name}: generation {} will not be promoted, because a newer request came first; \
+             `gnomon status {name}` shows it",
             generation.id
         ),
         // It stays wanted, but readers do not see it.
@@ -176,7 +176,7 @@ async fn switch(
                 context,
                 generation,
                 generation.state.name(),
-                "it has to catch up first; no host is running, so that happens with `gnomon run`",
+                "it has to catch up first, and no host is running; start one with `gnomon run`",
             )?;
             Ok(ExitCode::FAILURE)
         }
@@ -219,8 +219,8 @@ pub(super) async fn wait_until_live(
             }
             anyhow::ensure!(
                 found.goal.is_promotion(),
-                "{name}: generation {generation} is no longer to be promoted: somebody wants \
-                 something else by now, and `gnomon status {name}` shows what"
+                "{name}: generation {generation} will not be promoted, because a newer request \
+                 came first; `gnomon status {name}` shows it"
             );
             ensure_it_moves(found)?;
             Ok(Verdict::NotYet)

@@ -19,11 +19,11 @@ use crate::generation::{Generation, Goal};
 use crate::source;
 use crate::target::NewGeneration;
 
-/// Builds a read model anew, from the first event
+/// Rebuilds a read model from the first event
 ///
-/// The new generation is built beside the live one, which goes on serving, and
-/// promoted when it has caught up. With --until and --as it becomes a read model
-/// of its own, as it stood at an earlier time.
+/// The host builds a new generation next to the live one, which readers keep
+/// seeing, and promotes it when it has caught up. With --until and --as, the
+/// result is a separate read model, as it was at an earlier time.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon rebuild order_summary
@@ -46,7 +46,7 @@ pub(super) struct Rebuild {
     /// Waits until readers see it
     #[arg(long, conflicts_with = "hold")]
     wait: bool,
-    /// How long to wait at most [default: as long as it takes, but for a host 30s]
+    /// How long to wait at most [default: as long as it takes; 30s if no host runs]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
     timeout: Option<Duration>,
 }
@@ -146,11 +146,11 @@ impl Rebuild {
             let later = if has_host {
                 ""
             } else {
-                "; no host is running, so that begins with `gnomon run`"
+                "; no host is running, so start one with `gnomon run`"
             };
             writeln!(
                 stdout,
-                "{projection}: generation {} is built{end}{later}",
+                "{projection}: generation {} is being built{end}{later}",
                 generation.id
             )?;
             for sentence in overtaken.sentences(projection) {

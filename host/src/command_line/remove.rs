@@ -12,10 +12,10 @@ use super::{Context, host, output};
 /// Stops a projection, or its candidate
 ///
 /// The tables and views of a removed projection stay as they are until --drop,
-/// and `gnomon resume` brings it back. Its file in the projections directory is
-/// not touched, and is no news while it does not change. After --drop there is
-/// nothing to resume: the file is deployed again when it is written anew, and
-/// `gnomon deploy` takes it at once.
+/// and `gnomon resume` brings it back. The command leaves the file in the
+/// projections directory as it is; a host ignores the file until it changes.
+/// After --drop there is nothing to resume: write the file again, or deploy it
+/// with `gnomon deploy`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon remove order_summary --candidate    ends a rebuild or a deployment
@@ -24,13 +24,13 @@ use super::{Context, host, output};
 pub(super) struct Remove {
     /// The projection
     name: String,
-    /// Drops the generation that is being built; the live one goes on
+    /// Drops the generation that is being built; the live one stays
     #[arg(long, conflicts_with_all = ["drop", "cascade"])]
     candidate: bool,
     /// Drops all tables and views of the projection
     #[arg(long)]
     drop: bool,
-    /// With --drop: views of users that stand on its views too
+    /// With --drop: also drops views of yours that depend on its views
     #[arg(long, requires = "drop")]
     cascade: bool,
 }
@@ -66,7 +66,7 @@ impl Remove {
             None if self.drop => writeln!(
                 stdout,
                 "{name} is dropped, with its tables and views; `gnomon deploy FILE` builds it \
-                 again, and so does its file when it is written anew"
+                 again, and so does writing its file again"
             )?,
             None => writeln!(
                 stdout,

@@ -35,17 +35,17 @@ const BAR_FROM: u64 = 1_000;
 /// Runs the projections
 ///
 /// Loads every *.wasm of the projections directory, builds what is new, and
-/// follows the event store. The directory is watched: a file that is new or
-/// changed is deployed when it is complete. A database that cannot be reached
-/// is waited for. Ctrl-C or SIGTERM ends it; a batch that is under way is
-/// finished or dropped, and nothing is lost.
+/// follows the event store. The host watches the directory and deploys a new or
+/// changed file when it is complete. It waits for a database that cannot be
+/// reached. Ctrl-C or SIGTERM ends it; the host finishes or drops the current
+/// batch, and nothing is lost.
 ///
 /// With --until-caught-up it exits with 0 only if every projection, and every
 /// generation that is being built, has reached the event that was the last one at
 /// the start. It exits with 1 if one has halted, is paused before that event, or
-/// was not promoted, if a module or file is refused, if no projection is there, if
+/// was not promoted, if a module or file is refused, if there is no projection, if
 /// a database cannot be reached at the start, or after Ctrl-C or SIGTERM. A
-/// projection that was removed, and a candidate that you hold, count as done.
+/// removed projection, and a candidate that you hold, count as done.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon run                        until Ctrl-C
@@ -143,7 +143,7 @@ impl Run {
         context.say(&if self.until_caught_up {
             format!("ended: {signal} came before everything had caught up")
         } else {
-            format!("ended by {signal}; the next start goes on from here")
+            format!("ended by {signal}; the next start continues from here")
         });
     }
 

@@ -25,12 +25,12 @@ mod watch;
 
 /// Runs a projection on its fixtures: given events, expected rows
 ///
-/// Each fixture is run one by one and all at once, in random batches, twice,
-/// and in an instance that is kept, and must give the same rows each time.
-/// docs/how-to/testing.md says how fixtures are written.
+/// Applies the events of each fixture one by one, all at once, in random batches,
+/// twice, and in one instance that is kept. The rows must be the same each time.
+/// docs/how-to/testing.md says how to write fixtures.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  gnomon test                            the projection in this directory, built anew if need be
+  gnomon test                            the projection in this directory, built first if need be
   gnomon test --record                   writes the rows that it finds into the fixtures
   gnomon test spending.wasm --fixtures more/late-payment.json")]
 pub(super) struct Test {
@@ -40,13 +40,13 @@ pub(super) struct Test {
     /// A fixture, or a folder of them [default: tests, in DIR or beside FILE]
     #[arg(long, value_name = "PATH")]
     fixtures: Option<PathBuf>,
-    /// Writes what is found into the fixtures, as what is expected
+    /// Writes the rows that were found into the fixtures, as what they expect
     #[arg(long)]
     record: bool,
-    /// Goes on, and runs them again whenever something changes
+    /// Keeps running, and tests again whenever something changes
     #[arg(long, conflicts_with = "record")]
     watch: bool,
-    /// Makes the same random batches as a run that printed it
+    /// Uses the same random batches as a run that printed this number
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }

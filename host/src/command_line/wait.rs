@@ -24,11 +24,11 @@ const DIRECTORY_POLL: Duration = Duration::from_millis(250);
 
 /// Waits until a read model holds an event
 ///
-/// Without --position, until it has caught up: until it holds the event that is
-/// the last one when the command starts. Exits with 1 when the time is up, when
-/// the projection has halted before that event, and at once when there is no such
-/// projection and no new file in the projections directory could be it. A
-/// database that is out of reach is asked again until the time is up.
+/// Without --position, waits until the read model has caught up: until it holds
+/// the event that is the last one when the command starts. Exits with 1 when the
+/// time is up, when the projection has halted before that event, and at once if
+/// there is no such projection and no new file in the projections directory could
+/// be it. Asks a database that is out of reach again until the time is up.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   gnomon wait order_summary
@@ -189,7 +189,7 @@ impl Wait {
             Some(cause) => format!(": {cause}"),
             None if state == RunState::Paused => {
                 format!(
-                    ": it is paused, and `gnomon resume {}` lets it go on",
+                    ": it is paused, and `gnomon resume {}` resumes it",
                     self.name
                 )
             }

@@ -241,9 +241,9 @@ impl HostLook {
         let name = &found.projection;
         let (state, cause) = status::state_of(found, true);
         let cause = match state {
-            RunState::Paused => Some(
-                cause.unwrap_or_else(|| format!("paused; `gnomon resume {name}` lets it go on")),
-            ),
+            RunState::Paused => {
+                Some(cause.unwrap_or_else(|| format!("paused; `gnomon resume {name}` resumes it")))
+            }
             RunState::Retrying | RunState::Waiting => cause,
             RunState::Running | RunState::Halted => None,
         };

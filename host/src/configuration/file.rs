@@ -42,7 +42,7 @@ impl<'a> Document<'a> {
             Err(error) => {
                 let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
                 let valid = std::str::from_utf8(valid).unwrap_or_default();
-                mistakes.push(document.syntax(valid, valid.len(), "the text is not UTF-8"));
+                mistakes.push(document.syntax(valid, valid.len(), "the file is not UTF-8"));
                 return document;
             }
         };

@@ -27,7 +27,7 @@ impl<'a> Given<'a> {
             Self::Variable(text) => Ok(text),
             Self::Toml(DeValue::String(text)) => Ok(text),
             Self::Toml(other) => Err(format!(
-                "expected a text in quotes, such as \"{example}\", found {}",
+                "expected a string in quotes, such as \"{example}\", found {}",
                 kind(other)
             )),
         }
@@ -117,7 +117,7 @@ impl<'a> Given<'a> {
     /// A path.
     pub(super) fn path(self) -> Result<PathBuf, String> {
         match self.text("projections")? {
-            "" => Err("expected the path of a directory, found an empty text".to_owned()),
+            "" => Err("expected the path of a directory, found an empty string".to_owned()),
             text => Ok(PathBuf::from(text)),
         }
     }
@@ -135,7 +135,7 @@ impl<'a> Given<'a> {
 /// What a TOML value is, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a fractional number",
         DeValue::Boolean(_) => "a boolean",

@@ -65,8 +65,8 @@ const COMMON: [Key; 6] = [
         name: "max-connections",
         usual: "9",
         required: false,
-        purpose: "Connections that a host keeps to a PostgreSQL with the events: one watches, the \
-                  others read.",
+        purpose: "How many connections a host keeps to a PostgreSQL server for reading events: one \
+                  watches, the others read.",
         set: Set::Common(|draft, given| {
             store(&mut draft.events_connections, given.count(2..=1_000)?)
         }),
@@ -76,7 +76,7 @@ const COMMON: [Key; 6] = [
         name: "url",
         usual: "\"sqlite:read-models.db\"",
         required: true,
-        purpose: "Where the read models go; written as above, and it may be the same database.",
+        purpose: "Where the read models go. It has the same form, and may be the same database.",
         set: Set::Common(|draft, given| {
             draft.read_models = Some(draft.resolve_url(given.database()?));
             Ok(())
@@ -87,7 +87,7 @@ const COMMON: [Key; 6] = [
         name: "max-connections",
         usual: "20",
         required: false,
-        purpose: "Connections that a host keeps to a PostgreSQL with the read models, however many \
+        purpose: "How many connections a host keeps to a PostgreSQL server for read models, however many \
                   projections it runs.",
         set: Set::Common(|draft, given| {
             store(&mut draft.read_models_connections, given.count(2..=1_000)?)
@@ -98,7 +98,7 @@ const COMMON: [Key; 6] = [
         name: "directory",
         usual: "\"projections\"",
         required: false,
-        purpose: "Every *.wasm in this directory is a projection.",
+        purpose: "A host deploys every *.wasm file of this directory, and watches it.",
         set: Set::Common(|draft, given| {
             draft.directory = draft.resolve(given.path()?);
             Ok(())
@@ -109,7 +109,7 @@ const COMMON: [Key; 6] = [
         name: "keep-generations",
         usual: "1",
         required: false,
-        purpose: "Retired generations of a projection that are kept for a rollback.",
+        purpose: "How many retired generations of each projection stay for a rollback.",
         set: Set::Common(|draft, given| {
             store(&mut draft.keep_generations, given.count(0..=1_000)?)
         }),
@@ -148,43 +148,43 @@ const LIMITS: [Key; 11] = [
     limit(
         "batch-writes",
         "1000000",
-        "Writes that a guest may make in a batch.",
+        "How many writes a guest may make in a batch.",
         |limits, given| store(&mut limits.batch_writes, given.count(1..=1_000_000_000)?),
     ),
     limit(
         "batch-reads",
         "1000000",
-        "Rows that a guest may read from the database in a batch, questions included.",
+        "How many rows a guest may read from the database in a batch.",
         |limits, given| store(&mut limits.batch_reads, given.count(1..=1_000_000_000)?),
     ),
     limit(
         "batch-write-bytes",
         "\"64MiB\"",
-        "Bytes of rows that a batch may hold before it is committed.",
+        "Bytes of rows that a batch may hold before the host commits them.",
         |limits, given| store(&mut limits.batch_write_bytes, given.size(KIB..=16 * GIB)?),
     ),
     limit(
         "log-bytes",
         "\"64KiB\"",
-        "Bytes that a guest may log in a batch; the rest is left out.",
+        "Bytes that a guest may log in a batch; the host drops the rest.",
         |limits, given| store(&mut limits.log_bytes, given.size(0..=GIB)?),
     ),
     limit(
         "row-cache",
         "\"16MiB\"",
-        "Committed rows kept in memory.",
+        "Committed rows that the host keeps in memory for each generation.",
         |limits, given| store(&mut limits.row_cache, given.size(0..=1024 * GIB)?),
     ),
     limit(
         "build-window",
         "\"96MiB\"",
-        "Rows that a build keeps in memory before it writes them, each once.",
+        "Rows that a build keeps in memory before it writes them.",
         |limits, given| store(&mut limits.build_window, given.size(0..=1024 * GIB)?),
     ),
     limit(
         "lease-time",
         "\"5s\"",
-        "After this time without a word from its host, another host takes a projection over.",
+        "How long a silent host keeps its projections; then another host takes them over.",
         |limits, given| {
             let range = Duration::from_millis(500)..=Duration::from_secs(3600);
             limits.lease_time = given.duration(range)?;
@@ -200,7 +200,7 @@ const OF_PROJECTION: [Key; 2] = [
         usual: "\"halt\"",
         required: false,
         purpose: "What happens at an event that cannot be applied: \"halt\" stops the projection there, \
-              \"park\" puts the event and what follows in its stream among the dead letters.",
+              \"park\" puts the event and the rest of its stream among the dead letters.",
         set: Set::Projection(|settings, given| {
             settings.on_error = given.on_error()?;
             Ok(())

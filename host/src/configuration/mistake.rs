@@ -11,7 +11,7 @@ pub(super) use crate::spelling::{near, suggestion};
 pub enum InvalidConfiguration {
     /// There is no configuration file.
     #[error(
-        "there is no configuration file {}; `gnomon init` makes one, and `--config FILE` names another",
+        "there is no configuration file {}; `gnomon init` creates one, and `--config FILE` names another",
         path.display()
     )]
     Missing {

@@ -58,7 +58,7 @@ on-error = "halt"
     let expected = r#"14 mistakes in the configuration:
   gnomon.toml:2: event: there is no such section; did you mean `events`?
   gnomon.toml:6: read-models.url: not the URL of a database: it begins neither with `sqlite:` nor with `postgres://`
-  gnomon.toml:9: limits.memory: expected a text in quotes, such as "64MiB", found a fractional number
+  gnomon.toml:9: limits.memory: expected a string in quotes, such as "64MiB", found a fractional number
   gnomon.toml:10: limits.batch-time: a duration needs its unit, as in "10s" or "500ms"
   gnomon.toml:11: limits.batch-event: there is no such key; did you mean `batch-events`?
   gnomon.toml:12: limits.batch-events: expected a whole number from 1 to 1000000
@@ -95,7 +95,7 @@ fn a_mistake_of_syntax_has_its_line_and_column() {
     );
     assert_eq!(
         invalid.unwrap_err().to_string(),
-        "gnomon.toml:2:3: the text is not UTF-8"
+        "gnomon.toml:2:3: the file is not UTF-8"
     );
 }
 
@@ -103,7 +103,7 @@ fn a_mistake_of_syntax_has_its_line_and_column() {
 fn a_missing_file_names_init_unless_the_environment_has_all_that_is_needed() {
     assert_eq!(
         read(None, &[]).unwrap_err().to_string(),
-        "there is no configuration file /srv/shop/gnomon.toml; `gnomon init` makes one, and \
+        "there is no configuration file /srv/shop/gnomon.toml; `gnomon init` creates one, and \
          `--config FILE` names another"
     );
     let url = "postgres://gnomon@localhost/events";

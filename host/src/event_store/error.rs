@@ -148,7 +148,7 @@ impl EventStoreError {
         Self::Other {
             kind: EventStoreErrorKind::Missing,
             message: format!(
-                "there is no event store at {place}; the first `gnomon append` makes it, and so does \
+                "there is no event store at {place}; the first `gnomon append` creates it, and so does \
                  `gnomon init --events`"
             ),
             cause: None,

@@ -210,7 +210,7 @@ pub(crate) fn dropped_projection(projection: &str) -> TargetError {
         TargetErrorKind::Refused,
         format!(
             "`{projection}` was dropped with all that it had, so there is nothing to act on; \
-             `gnomon deploy FILE` builds it again, and so does its file when it is written anew \
+             `gnomon deploy FILE` builds it again, and so does writing its file again \
              into the projections directory"
         ),
     )

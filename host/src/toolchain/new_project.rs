@@ -94,7 +94,7 @@ impl fmt::Display for ProjectName {
 #[derive(Debug, thiserror::Error)]
 pub enum NewProjectError {
     /// Something has its name.
-    #[error("{} is there already, and is left as it is; choose another name", .0.display())]
+    #[error("{} already exists and stays as it is; choose another name", .0.display())]
     AlreadyThere(PathBuf),
     /// A folder cannot be written.
     #[error(transparent)]

@@ -137,7 +137,7 @@ impl fmt::Display for Finding {
             Self::Fault { position, message } => write!(
                 formatter,
                 "event {position} ends in what looks like a fault in the projection, so it is not \
-                 recorded: mend the projection, or, if it is meant to reject the event so, write \
+                 recorded: fix the projection, or, if it is meant to reject the event so, write \
                  \"expect_rejection\": {{\"position\": {position}}} into the fixture: {message}"
             ),
             Self::Rows(rows) => match rows.len() {
@@ -160,7 +160,7 @@ impl fmt::Display for Unlike {
             }
             Self::Kept(difference) => {
                 formatter.write_str(
-                    "it has hidden state: something in its memory goes on from one batch to the next; a \
+                    "it has hidden state: something in its memory survives from one batch to the next; a \
                      host makes a new instance for every batch, so put it into a table",
                 )?;
                 difference

@@ -11,7 +11,7 @@ static gnomon_table customers = {
     .primary_key = GNOMON_NAMES("customer_id"),
 };
 
-/* gnomon_merge makes the row where there is none, each column at zero. */
+/* gnomon_merge creates the row if it is missing, each column at zero. */
 static void order_placed(const gnomon_event *event)
 {
     gnomon_string customer = gnomon_string_in(gnomon_data(event), "customer_id");
@@ -31,7 +31,7 @@ static void payment_received(const gnomon_event *event)
 
 GNOMON_PROJECTION(
     .name = "{{projection}}",
-    /* Raise it whenever the same events are to give other rows. */
+    /* Increase this whenever the same events should produce different rows. */
     .version = 1,
     .tables = GNOMON_TABLES(&customers),
     .handlers = GNOMON_HANDLERS(

@@ -29,10 +29,10 @@ type PaymentReceived struct {
 }
 
 func init() {
-	// Raise the version whenever the same events are to give other rows.
+	// Increase the version whenever the same events should produce different rows.
 	gnomon.Projection("{{projection}}", 1)
 
-	// Merge makes the row where there is none, each column at zero.
+	// Merge creates the row if it is missing, each column at zero.
 	gnomon.On("OrderPlaced", func(event *gnomon.Event, order OrderPlaced) error {
 		customers.Merge(gnomon.Key{order.CustomerID},
 			gnomon.Add("orders", 1),

@@ -13,12 +13,12 @@ const customers = table(
 
 export default projection({
   name: "{{projection}}",
-  // Raise it whenever the same events are to give other rows.
+  // Increase this whenever the same events should produce different rows.
   version: 1,
   tables: { {{projection}}: customers },
   on: {
     OrderPlaced({ data, recordedAt }, tables) {
-      // `merge` makes the row where there is none, each column at zero.
+      // `merge` creates the row if it is missing, each column at zero.
       tables.{{projection}}.merge(data.customer_id, { orders: add(1), last_order_at: max(recordedAt) });
     },
     PaymentReceived({ data }, tables) {

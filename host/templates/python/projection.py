@@ -13,13 +13,13 @@ class Customer:
     last_order_at: datetime | None
 
 
-# Raise the version whenever the same events are to give other rows.
+# Increase the version whenever the same events should produce different rows.
 projection = Projection("{{projection}}", version=1, tables=[Customer])
 
 
 @projection.on("OrderPlaced")
 def order_placed(event: Event, tables: Tables) -> None:
-    # `merge` makes the row where there is none, each column at zero.
+    # `merge` creates the row if it is missing, each column at zero.
     tables[Customer].merge(
         event.data["customer_id"], orders=add(1), last_order_at=greatest(event.recorded_at)
     )

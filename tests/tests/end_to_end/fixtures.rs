@@ -358,7 +358,7 @@ fn a_fault_in_the_code_is_not_recorded_and_a_decision_is_without_its_place() {
         let advice = if language == "rust" {
             "event 1 failed: it trapped"
         } else {
-            "mend the projection, or, if it is meant to reject the event so, write \
+            "fix the projection, or, if it is meant to reject the event so, write \
              \"expect_rejection\": {\"position\": 1} into the fixture"
         };
         assert!(recorded.stdout.contains(advice), "{language}: {recorded:?}");

@@ -126,7 +126,7 @@ fn a_new_project_never_takes_the_place_of_something() {
     let installation = Installation::new(System::Sqlite, System::Sqlite);
     fs::write(installation.path("spending"), "mine").unwrap();
     let new = ["new", "spending", "--lang", "rust"];
-    installation.fail(&new, &["spending is there already"]);
+    installation.fail(&new, &["spending already exists"]);
     assert_eq!(fs::read(installation.path("spending")).unwrap(), b"mine");
     let is_left = |file: &Path| file.to_string_lossy().contains("spending-");
     let files = fs::read_dir(installation.path("")).unwrap().flatten();

@@ -14,7 +14,7 @@ static void something_happened(const gnomon_event *event)
 
 GNOMON_PROJECTION(
     .name = "{{projection}}",
-    /* Raise it whenever the same events are to give other rows. */
+    /* Increase this whenever the same events should produce different rows. */
     .version = 1,
     .tables = GNOMON_TABLES(&entries),
     /* A handler for each type of event that is wanted. */

@@ -15,7 +15,7 @@ type SomethingHappened struct {
 }
 
 func init() {
-	// Raise the version whenever the same events are to give other rows.
+	// Increase the version whenever the same events should produce different rows.
 	gnomon.Projection("{{projection}}", 1)
 
 	// A handler for each type of event that is wanted.

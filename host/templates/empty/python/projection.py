@@ -8,7 +8,7 @@ class Entry:
     id: str
 
 
-# Raise the version whenever the same events are to give other rows.
+# Increase the version whenever the same events should produce different rows.
 projection = Projection("{{projection}}", version=1, tables=[Entry])
 
 

@@ -9,7 +9,7 @@ interface SomethingHappened {
 
 export default projection({
   name: "{{projection}}",
-  // Raise it whenever the same events are to give other rows.
+  // Increase this whenever the same events should produce different rows.
   version: 1,
   tables: { {{projection}}: entries },
   // A handler for each type of event that is wanted.

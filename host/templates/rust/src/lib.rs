@@ -29,14 +29,14 @@ pub struct Spending;
 
 impl Projection for Spending {
     const NAME: &'static str = "{{projection}}";
-    /// Raise it whenever the same events are to give other rows.
+    /// Increase this whenever the same events should produce different rows.
     const VERSION: u32 = 1;
     type Event = Event;
     type Tables = (Customer,);
 
     fn apply(event: Event, context: &EventContext, tables: &mut Tables) -> Result<()> {
         match event {
-            // `merge` makes the row where there is none, each column at zero.
+            // `merge` creates the row if it is missing, each column at zero.
             Event::OrderPlaced { customer_id } => tables.merge(
                 customer_id,
                 [

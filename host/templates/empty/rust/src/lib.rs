@@ -19,7 +19,7 @@ pub struct Entries;
 
 impl Projection for Entries {
     const NAME: &'static str = "{{projection}}";
-    /// Raise it whenever the same events are to give other rows.
+    /// Increase this whenever the same events should produce different rows.
     const VERSION: u32 = 1;
     type Event = Event;
     type Tables = (Entry,);
