@@ -32,6 +32,8 @@ mod patience;
 mod progress;
 mod promote;
 mod rebuild;
+#[cfg(test)]
+mod reference;
 mod remove;
 mod run;
 mod shown_comparison;

@@ -231,4 +231,6 @@ impl Configuration {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -47,6 +47,8 @@ mod connections;
 pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;
+#[cfg(test)]
+mod documentation;
 pub mod event_list;
 pub mod event_page;
 pub mod event_store;

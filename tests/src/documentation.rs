@@ -19,7 +19,10 @@ fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            let is_made = name.starts_with('.') || name == "target" || name == "node_modules";
+            // Cargo puts the tag into its target directories.
+            let is_made = name.starts_with('.')
+                || name == "node_modules"
+                || path.join("CACHEDIR.TAG").exists();
             if !is_made {
                 files.extend(files_below(&path, endings));
             }
@@ -201,6 +204,90 @@ fn a_page_that_a_message_names_exists() {
         }
     }
     assert!(named > 3, "only {named} pages are named");
+}
+
+/// The source of the library, with its strings as they are printed.
+fn source_text() -> String {
+    let mut text = String::new();
+    for path in files_below(&repository().join("host/src"), &[".rs"]) {
+        text.push_str(&fs::read_to_string(path).unwrap());
+    }
+    // A string goes on behind a backslash at the end of a line.
+    let mut lines = text.lines();
+    let mut joined = String::new();
+    let mut is_continued = false;
+    for line in lines.by_ref() {
+        let line = if is_continued {
+            line.trim_start()
+        } else {
+            line
+        };
+        is_continued = line.ends_with('\\');
+        joined.push_str(line.trim_end_matches('\\'));
+        if !is_continued {
+            joined.push('\n');
+        }
+    }
+    joined.replace("\\\"", "\"")
+}
+
+#[test]
+fn every_message_of_the_troubleshooting_page_is_in_the_program() {
+    let page = repository().join("docs/how-to/troubleshooting.md");
+    let source = source_text();
+    let mut messages = 0;
+    for line in fs::read_to_string(page).unwrap().lines() {
+        let Some(message) = line
+            .strip_prefix("| `")
+            .and_then(|rest| rest.split("` |").next())
+        else {
+            continue;
+        };
+        messages += 1;
+        for part in message.split('…') {
+            // What stands between two values may be as short as a space.
+            let part = part.trim_matches(['`', '.']);
+            assert!(source.contains(part), "no message has `{part}`: {line}");
+        }
+    }
+    assert!(messages > 30, "only {messages} messages were found");
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let repository = repository();
+    let text = fs::read_to_string(repository.join("docs/architecture.md")).unwrap();
+    let mut named = 0;
+    for token in text.split('`').skip(1).step_by(2) {
+        let is_path = !token.contains(char::is_whitespace)
+            && (token.ends_with(".rs") || token.ends_with('/'))
+            && token != "host/src/";
+        if !is_path {
+            continue;
+        }
+        named += 1;
+        for system in ["postgres", "sqlite"] {
+            let path = token.replace('*', system);
+            let is_there = [
+                repository.join(&path),
+                repository.join("host/src").join(&path),
+            ]
+            .iter()
+            .any(|path| path.exists());
+            assert!(is_there, "architecture.md names {path}");
+        }
+    }
+    assert!(named > 30, "only {named} files are named");
+}
+
+#[test]
+fn the_readme_shows_the_projection_that_gnomon_new_writes() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("```rust\n").unwrap();
+    let (shown, _) = behind.split_once("```").unwrap();
+    let template = repository().join("host/templates/rust/src/lib.rs");
+    let template = fs::read_to_string(template).unwrap();
+    assert_eq!(shown, template.replace("{{projection}}", "spending"));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod read_model;
 mod readers;
 mod server;
 mod spending;
+mod story;
 
 pub use chance::{Chance, is_soak, rounds};
 pub use commits::Commits;
@@ -46,3 +47,4 @@ pub use read_model::{CUSTOMER_VALUE, DAILY_REVENUE, ORDER_SUMMARY, READ_MODELS, 
 pub use readers::Readers;
 pub use server::{Server, Stop};
 pub use spending::Spending;
+pub use story::Story;

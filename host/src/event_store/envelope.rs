@@ -178,7 +178,7 @@ impl<'a> Fields<'a> {
         let text = self.get(field).ok_or(InvalidEnvelope::Missing(field))?;
         serde_json::from_str(text).map_err(|_| InvalidEnvelope::Field {
             field,
-            wanted: "a text",
+            wanted: "a string",
             found: excerpt(text),
         })
     }
@@ -429,6 +429,21 @@ mod tests {
             let line = line.replace(", \"error\": \"no\\nmore\"", "");
             assert_eq!(Envelope::parse(&line), Err(InvalidEnvelope::Binary));
         }
+    }
+
+    #[test]
+    fn the_reference_has_every_field() {
+        let page = include_str!("../../../docs/reference/events.md");
+        let table = page
+            .split("| field | for `append --file` |")
+            .nth(1)
+            .unwrap();
+        let documented: Vec<&str> = table
+            .lines()
+            .skip(2)
+            .map_while(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        assert_eq!(documented, FIELDS);
     }
 
     #[test]

@@ -61,11 +61,11 @@ fn of_state(state: &str, message: &str) -> (Nature, &'static str) {
         "28P01" => (Nature::Standing, "; check the password in the URL"),
         "3D000" => (
             Nature::Standing,
-            "; make the database first, with `createdb` for instance",
+            "; create the database first, with `createdb` for instance",
         ),
         "42501" => (
             Nature::Standing,
-            "; grant the user what the message names, see docs/how-to/postgresql.md",
+            "; grant the user what the message names, see docs/reference/database-rights.md",
         ),
         "53100" => (Nature::Passing, "; make room on the server's disk"),
         "53300" => (

@@ -407,7 +407,7 @@ fn profile_directory() -> PathBuf {
     executable.ancestors().nth(2).unwrap().to_owned()
 }
 
-fn binary() -> PathBuf {
+pub(super) fn binary() -> PathBuf {
     std::env::var_os("GNOMON_TEST_BINARY")
         .map_or_else(|| profile_directory().join("gnomon"), PathBuf::from)
 }

@@ -276,7 +276,7 @@ fn people_read_what_json_says_in_a_sentence() {
     said(&["deploy", file], &["picky", "is deployed already"]);
     said(
         &["rebuild", NAME, "--hold"],
-        &["generation 2", "begins with `gnomon run`"],
+        &["generation 2", "start one with `gnomon run`"],
     );
     let promoted = site.installation.run(&["promote", NAME]);
     assert_eq!(promoted.code, Some(1), "{promoted:?}");

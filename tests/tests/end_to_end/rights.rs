@@ -1,4 +1,4 @@
-//! Roles with the rights that docs/how-to/postgresql.md gives them, and with few
+//! Roles with the rights that docs/reference/database-rights.md gives them, and with few
 //! connections. The SQL comes from that page.
 
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use gnomon_tests::harness::{Database, Installation, READ_MODELS, Server, System};
 use url::Url;
 
-const PAGE: &str = include_str!("../../../docs/how-to/postgresql.md");
+const PAGE: &str = include_str!("../../../docs/reference/database-rights.md");
 
 /// The statements of the page below this comment.
 fn sql(comment: &str) -> String {
     let begin = format!("```sql\n-- {comment}");
     let (_, block) = PAGE
         .split_once(&begin)
-        .unwrap_or_else(|| panic!("docs/how-to/postgresql.md has no SQL `{comment}`"));
+        .unwrap_or_else(|| panic!("docs/reference/database-rights.md has no SQL `{comment}`"));
     let (block, _) = block.split_once("```").unwrap();
     let (_, statements) = block.split_once('\n').unwrap();
     statements.replace("DATABASE shop", "DATABASE test")
@@ -129,13 +129,16 @@ fn a_right_that_is_missing_is_named() {
         &["run", "--until-caught-up"],
         &[
             "permission denied for database test",
-            "docs/how-to/postgresql.md",
+            "docs/reference/database-rights.md",
         ],
     );
     database.execute("REVOKE SELECT ON SEQUENCE events_global_position_seq FROM gnomon_events");
     installation.fail(
         &["run", "--until-caught-up"],
-        &["events_global_position_seq", "docs/how-to/postgresql.md"],
+        &[
+            "events_global_position_seq",
+            "docs/reference/database-rights.md",
+        ],
     );
 }
 

@@ -116,7 +116,7 @@ pub(super) fn print(context: &Context, all: &[Ended]) -> anyhow::Result<()> {
             Some(cause) => writeln!(stdout, "{name}: {}", indented(cause))?,
             None if state == RunState::Paused => writeln!(
                 stdout,
-                "{name}: paused at position {}; `gnomon resume {name}` lets it go on",
+                "{name}: paused at position {}; `gnomon resume {name}` resumes it",
                 style::grouped(position.get())
             )?,
             None => writeln!(

@@ -150,7 +150,7 @@ pub(super) async fn ensure(
     };
     make(connection)
         .await
-        .map_err(|error| store_error(&format!("make the table `events` in {url}"), error))
+        .map_err(|error| store_error(&format!("create the table `events` in {url}"), error))
 }
 
 /// Refuses a database that has no `events`.
@@ -278,3 +278,16 @@ const UNIQUE_COLUMNS: &str = "WITH guarded AS (SELECT ARRAY(SELECT a.attname::te
          AND NOT EXISTS (SELECT 1 FROM pg_inherits JOIN pg_class AS c ON c.oid = inhparent \
            WHERE inhparent = to_regclass('events') AND c.relkind <> 'p'), \
        current_setting('server_encoding')";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_shows_the_tables_that_are_made() {
+        let page = include_str!("../../../../docs/reference/events.md");
+        for table in [EVENTS, SNAPSHOTS] {
+            assert!(page.contains(table.trim()), "{table}");
+        }
+    }
+}

@@ -214,3 +214,16 @@ pub(crate) fn layout(connection: &Connection, file: &Path) -> Result<Layout, Eve
         checks_json,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_shows_the_tables_that_are_made() {
+        let page = include_str!("../../../../docs/reference/events.md");
+        for table in [EVENTS, SNAPSHOTS] {
+            assert!(page.contains(table.trim()), "{table}");
+        }
+    }
+}

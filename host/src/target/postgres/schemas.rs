@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use crate::target::identifier::quoted;
 
 /// A function with the rights of whoever made it, for roles that must not have
-/// CREATE on the database. docs/how-to/postgresql.md has its text.
+/// CREATE on the database. docs/reference/database-rights.md has its text.
 const FUNCTION: &str = "gnomon.create_schema(text)";
 
 /// Makes a schema.
