@@ -121,10 +121,7 @@ fn say_what_ended<'a>(own: impl Iterator<Item = &'a Generation>, created: &Gener
         }
         let is_rollback = before.state == GenerationState::Retired && before.goal.is_promotion();
         if is_rollback && created.goal.is_promotion() {
-            tracing::info!(
-                projection,
-                "the rollback to generation {id} is no longer wanted"
-            );
+            tracing::info!(projection, "the rollback to generation {id} is cancelled");
         }
     }
 }

@@ -87,7 +87,7 @@ fn say(context: &Context, name: &str, desired: &str) -> anyhow::Result<ExitCode>
             json!({ "name": name, "desired_state": desired })
         )?;
     } else {
-        writeln!(stdout, "{name} is to be {desired}")?;
+        writeln!(stdout, "{name} will be {desired}")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::generation::{Generation, GenerationId};
 use crate::status::Wish;
 
-/// What is no longer wanted, or no longer there.
+/// What is cancelled, or no longer there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Overtaken {
     /// Rollbacks that were under way.
@@ -74,7 +74,7 @@ impl Overtaken {
         let mut said: Vec<String> = self
             .rollbacks
             .iter()
-            .map(|id| format!("{name}: the rollback to generation {id} is no longer wanted"))
+            .map(|id| format!("{name}: the rollback to generation {id} is cancelled"))
             .collect();
         if let Some(held) = &self.held {
             said.push(format!(

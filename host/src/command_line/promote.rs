@@ -112,8 +112,7 @@ async fn cancel(
     let wanted = rollbacks(own.all.iter());
     anyhow::ensure!(
         !wanted.is_empty(),
-        "{name}: no rollback is wanted, so there is none to cancel; `gnomon status {name}` shows \
-         what is"
+        "{name}: there is no rollback to cancel; `gnomon status {name}` shows what was asked for"
     );
     for generation in &wanted {
         target.set_goal(*generation, Goal::Rest).await?;
@@ -126,7 +125,7 @@ async fn cancel(
     for generation in wanted {
         writeln!(
             stdout,
-            "{name}: the rollback to generation {generation} is no longer wanted"
+            "{name}: the rollback to generation {generation} is cancelled"
         )?;
     }
     Ok(ExitCode::SUCCESS)

@@ -288,7 +288,7 @@ fn sentence(name: &str, status: &ProjectionStatus, wanted: &WishStatus) -> Optio
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
     match wanted.wish {
         Wish::Rollback | Wish::RollbackCascade => Some(format!(
-            "a rollback to {generation}, is wanted; it has to catch up and is at position \
+            "a rollback to {generation}, is requested; it has to catch up and is at position \
              {position}{cause}; `gnomon rollback {name} --cancel` ends it"
         )),
         Wish::Compare => Some(format!(

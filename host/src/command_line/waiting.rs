@@ -180,8 +180,8 @@ impl Waiting<'_> {
             .1
             .map_or_else(String::new, |cause| format!(" ({cause})"));
         Ok(format!(
-            "{name}: generation {} is {} at position {} after {limit:?}{cause}; what was asked for \
-             stays wanted, and `gnomon status {name}` shows how it goes on{}",
+            "{name}: generation {} is {} at position {} after {limit:?}{cause}; the request stays in \
+             the registry, and `gnomon status {name}` shows its progress{}",
             found.id,
             found.state.name(),
             found.position,
@@ -227,8 +227,8 @@ impl HostLook {
         });
         anyhow::ensure!(
             !must_come || absent.elapsed() < HOST_COMES,
-            "no host has come within {HOST_COMES:?}; start one with `gnomon run`, and what was \
-             asked for happens: it stays wanted"
+            "no host has come within {HOST_COMES:?}; start one with `gnomon run`; the request \
+             stays in the registry"
         );
         Ok(())
     }
@@ -291,7 +291,7 @@ fn how_to_end(found: &Generation) -> String {
         return String::new();
     }
     format!(
-        "; the rollback stays wanted, and `gnomon rollback {} --cancel` ends it",
+        "; the rollback stays requested, and `gnomon rollback {} --cancel` ends it",
         found.projection
     )
 }

@@ -153,7 +153,7 @@ fn a_candidate_that_is_promoted_too_early_is_live_when_it_has_caught_up() {
         let said = format!("{}{}", promoted.stdout, promoted.stderr);
         assert!(said.contains(&format!("generation {candidate} ")), "{said}");
         assert!(
-            said.contains("stays wanted") || said.contains("`gnomon run`"),
+            said.contains("stays in the registry") || said.contains("`gnomon run`"),
             "{said}"
         );
         site.installation.succeed(&["resume", NAME]);
@@ -297,7 +297,7 @@ fn people_read_what_json_says_in_a_sentence() {
         &["status", NAME],
         &["generation 3, version 1, is being built", "held"],
     );
-    said(&["pause", NAME], &["picky is to be paused"]);
+    said(&["pause", NAME], &["picky will be paused"]);
     said(
         &["remove", NAME, "--candidate"],
         &["generation 3 is dropped"],

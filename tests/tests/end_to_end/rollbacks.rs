@@ -102,7 +102,10 @@ fn a_rollback_that_cannot_catch_up_is_shown_until_it_is_called_off() {
         let site = Site::new(system);
         let installation = &site.installation;
         assert_eq!(site.wishes(), json!([]));
-        installation.fail(&["rollback", NAME, "--cancel"], &["no rollback is wanted"]);
+        installation.fail(
+            &["rollback", NAME, "--cancel"],
+            &["there is no rollback to cancel"],
+        );
         site.roll_back_in_vain();
         let wishes = site.wishes();
         let wish = &wishes[0];
@@ -116,7 +119,7 @@ fn a_rollback_that_cannot_catch_up_is_shown_until_it_is_called_off() {
         assert!(cause.contains("halted on event 2"), "{cause}");
         let said = installation.succeed(&["status"]);
         for fragment in [
-            "a rollback to generation 1, version 1, is wanted",
+            "a rollback to generation 1, version 1, is requested",
             "halted on event 2",
             "`gnomon rollback picky --cancel` ends it",
         ] {
@@ -163,7 +166,7 @@ fn a_rebuild_a_promotion_and_a_removal_end_a_rollback_that_is_wanted() {
                     });
                     let said = installation.succeed(&["promote", NAME, "--timeout", "120s"]);
                     assert!(
-                        said.contains("the rollback to generation 1 is no longer wanted"),
+                        said.contains("the rollback to generation 1 is cancelled"),
                         "{said}"
                     );
                     held["generation"].clone()
