@@ -18,7 +18,7 @@ use crate::target::Target;
 mod deciding;
 mod retrying;
 
-/// Shows events that wait, applies them again, or leaves them out for good
+/// Shows events that wait, applies them again, or leaves them out permanently
 ///
 /// With `on-error = "park"`, an event that a projection cannot apply waits in
 /// the dead-letter table, and behind it all later events of its stream. The

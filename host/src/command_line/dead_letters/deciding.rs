@@ -21,7 +21,7 @@ use crate::target::Target;
 /// Skips that are read in one go.
 const PAGE: usize = 500;
 
-/// Leaves an event out for good
+/// Leaves an event out permanently
 ///
 /// Every generation of the projection does so: the one that is halted on the
 /// event, or has parked it, goes on at once, and rebuilds, new versions, copies
@@ -397,13 +397,13 @@ async fn waits_up_to(
 fn ask(name: &str, count: u64) -> anyhow::Result<()> {
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
-        "{name}: all {count} dead letters would be skipped for good, the good events behind them \
+        "{name}: all {count} dead letters would be skipped permanently, the good events behind them \
          too; add --yes if that is meant, or name one with --position or --stream"
     );
     let mut stderr = anstream::stderr();
     write!(
         stderr,
-        "{name}: skip all {count} dead letters for good, the good events behind them too? [y/N] "
+        "{name}: skip all {count} dead letters permanently, the good events behind them too? [y/N] "
     )?;
     stderr.flush()?;
     let mut answer = String::new();
