@@ -397,6 +397,58 @@ async fn bytes_that_are_no_text_belong_to_one_event() {
     }
 }
 
+/// In another encoding, there are characters that cannot be converted: the server
+/// sends an error instead of the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_server_fails_to_send_has_a_place_among_the_others() {
+    const UNTRANSLATABLE: &str = "convert_from('\\xf5a1'::bytea, 'EUC_JP')";
+    for (column, value) in [
+        ("event_data", format!("'\"' || {UNTRANSLATABLE} || '\"'")),
+        (
+            "metadata",
+            format!("'{{\"a\": \"' || {UNTRANSLATABLE} || '\"}}'"),
+        ),
+        ("stream_id", format!("'S-' || {UNTRANSLATABLE}")),
+    ] {
+        let url = postgres_in("EUC_JP").await;
+        make_table(&url).await;
+        // Those behind 1,000 are read in another way.
+        for place in [1, 3, 1_001, 1_003] {
+            insert(&url, place, &[]).await;
+            insert(&url, place + 1, &[(column, &value)]).await;
+        }
+        insert(&url, 1_005, &[]).await;
+        let places = [1, 2, 3, 4, 1_001, 1_002, 1_003, 1_004, 1_005];
+        let check = |events: &[Event]| {
+            assert_eq!(positions(events), places, "{column}");
+            for event in events {
+                let is_bad = event.position.get() % 2 == 0;
+                let reason = match &event.data {
+                    Payload::Unreadable(reason) => reason.as_str(),
+                    _ => "",
+                };
+                let is_named = reason.contains("the server cannot send its data");
+                assert_eq!(is_named, is_bad, "{column}: {event:?}");
+            }
+        };
+        let with_metadata = Subscription {
+            metadata: true,
+            ..Subscription::default()
+        };
+        let source = open(&url).await.unwrap();
+        check(&read_all(source.as_ref(), &with_metadata).await.0);
+        let store = event_store::open_to_read(&url).await.unwrap();
+        let (mut events, mut after) = (Vec::new(), Position::START);
+        loop {
+            let page = store.read_all(after, 1_000).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.position;
+            events.extend(page);
+        }
+        check(&events);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_no_event_can_have_keeps_nobody_from_the_others() {
     let url = postgres_in("LATIN1").await;

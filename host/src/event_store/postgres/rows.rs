@@ -60,12 +60,14 @@ fn checked(column: &str, bytes: &str) -> String {
     )
 }
 
-/// What tells people which event it is.
+/// What tells people which event it is. Texts are sent as bytes in the server's
+/// own encoding: to convert them may be what fails.
 fn key_columns(layout: &Layout) -> String {
+    let text = |column| format!("convert_to(left({column}::text, 255), 'SQL_ASCII')");
     let id = if layout.has_uuids() {
-        "id"
+        "id".to_owned()
     } else {
-        "left(id::text, 255)"
+        text("id")
     };
     let time = if layout.has_timestamps() {
         "created_at"
@@ -73,8 +75,10 @@ fn key_columns(layout: &Layout) -> String {
         "NULL::bigint"
     };
     format!(
-        "global_position::bigint, {id}, left(stream_id::text, 255), left(event_type::text, 255), \
-         version::bigint, NULL::int, NULL::bytea, NULL::text, {time}"
+        "global_position::bigint, {id}, {}, {}, version::bigint, NULL::int, NULL::bytea, \
+         NULL::text, {time}",
+        text("stream_id"),
+        text("event_type")
     )
 }
 
