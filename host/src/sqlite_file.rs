@@ -1,6 +1,7 @@
 //! What event store, source and target share of SQLite files: how a file is
 //! opened, and why it cannot be written.
 
+use std::error::Error;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -45,6 +46,24 @@ pub(crate) fn is_out_of_files(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
     ) && process_limits::is_out_of_files()
+}
+
+/// Whether it is because another process has locked the file.
+pub(crate) fn is_locked(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let code = error
+            .downcast_ref::<rusqlite::Error>()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        if matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        ) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What to do where a file cannot be opened or written: empty, or a clause to

@@ -33,6 +33,7 @@ use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
 use crate::source::{BatchLimits, Source, SourceError};
 use crate::target::{Overview, RefusedFile, Target, TargetError, TargetErrorKind};
+use crate::telemetry::chain;
 
 mod directory;
 mod files;
@@ -65,6 +66,8 @@ const CONTROL_RHYTHM: Rhythm = Rhythm {
 /// file, and how often it looks.
 const CLAIM_TIME: Duration = Duration::from_secs(30);
 const CLAIM_POLL: Duration = Duration::from_millis(100);
+/// How often it is said what a start waits for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
 /// How long the start waits for the files of the directory, so that what they
 /// bring runs from the first event on.
 const FIRST_LOOK_TIME: Duration = Duration::from_secs(10);
@@ -152,6 +155,9 @@ pub struct Supervisor {
 impl Supervisor {
     /// Deploys the directory and starts every generation.
     ///
+    /// With [`Scope::Everything`] a database that is locked or out of reach is
+    /// waited for until `shutdown` begins.
+    ///
     /// # Errors
     /// [`StartError`]. A module that is refused is not an error: it is listed
     /// in [`Supervisor::refusals`].
@@ -165,9 +171,13 @@ impl Supervisor {
                 source,
             });
         }
-        claim(&*parts.target, &shutdown).await?;
         let target = || Arc::clone(&parts.target);
-        let controls = Controls::watch(target(), CONTROL_RHYTHM, shutdown.clone()).await?;
+        // A command has its own patience.
+        let waits = scope == Scope::Everything;
+        let claim = || claim(&*parts.target, &parts.host, &shutdown);
+        until_ready(waits, &shutdown, claim).await?;
+        let watch = || Controls::watch(target(), CONTROL_RHYTHM, shutdown.clone());
+        let controls = until_ready(waits, &shutdown, watch).await?;
         let shared = Arc::new(Shared {
             heartbeats: Arc::new(Heartbeats::start(&Handle::current(), target())),
             convoy: Convoy::new(
@@ -273,10 +283,10 @@ impl Supervisor {
 
 /// Claims the target. A command that carries something out by itself holds it
 /// for a while and announces nothing; it is waited for, another host is not.
-async fn claim(target: &dyn Target, shutdown: &Shutdown) -> Result<(), TargetError> {
+async fn claim(target: &dyn Target, host: &str, shutdown: &Shutdown) -> Result<(), TargetError> {
     let started = Instant::now();
     loop {
-        let refused = match target.claim().await {
+        let refused = match target.claim(host).await {
             Err(error) if error.kind() == TargetErrorKind::Refused => error,
             result => return result,
         };
@@ -285,6 +295,33 @@ async fn claim(target: &dyn Target, shutdown: &Shutdown) -> Result<(), TargetErr
             return Err(refused);
         }
         tokio::time::sleep(CLAIM_POLL).await;
+    }
+}
+
+/// What the database answers; where the host `waits`, what may pass is waited
+/// for as long as it lasts, or until the host is to stop.
+async fn until_ready<T, F>(
+    waits: bool,
+    shutdown: &Shutdown,
+    ask: impl Fn() -> F,
+) -> Result<T, TargetError>
+where
+    F: Future<Output = Result<T, TargetError>>,
+{
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match ask().await {
+            Err(error) if waits && error.kind() == TargetErrorKind::Retry => error,
+            result => return result,
+        };
+        if shutdown.has_begun() {
+            return Err(error);
+        }
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            tracing::warn!("waiting for the database, trying again: {}", chain(&error));
+            said = Some(Instant::now());
+        }
+        let _ = tokio::time::timeout(CLAIM_POLL, shutdown.begun()).await;
     }
 }
 

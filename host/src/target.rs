@@ -92,12 +92,15 @@ pub trait Target: Send + Sync {
     /// Which floats its columns can hold.
     fn floats(&self) -> Floats;
 
-    /// Claims the right to run generations here at all, until the target is
-    /// dropped. Any number of hosts may share a server; a SQLite file has one.
+    /// Claims the right to run generations here at all for a host, until the
+    /// target is dropped. Any number of hosts may share a server; a SQLite file
+    /// has one.
     ///
     /// # Errors
-    /// [`TargetErrorKind::Refused`] naming the host that is there already.
-    async fn claim(&self) -> Result<(), TargetError> {
+    /// [`TargetErrorKind::Refused`] naming the host that is there already;
+    /// [`TargetErrorKind::Retry`] if the claim holds, but the database is not
+    /// ready for it: it has to be made again.
+    async fn claim(&self, _host: &str) -> Result<(), TargetError> {
         Ok(())
     }
 

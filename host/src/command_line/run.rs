@@ -91,7 +91,14 @@ impl Run {
             host: host::name(),
         };
         let started = Instant::now();
-        let supervisor = Supervisor::start(parts, Scope::Everything, shutdown.clone()).await?;
+        let start = Supervisor::start(parts, Scope::Everything, shutdown.clone());
+        let supervisor = match start.await {
+            Err(_) if shutdown.has_begun() => {
+                self.say_stopped(context, &shutdown);
+                return Ok(ExitCode::from(u8::from(self.until_caught_up)));
+            }
+            started => started?,
+        };
         if self.until_caught_up {
             supervisor.deploy_all().await;
         }

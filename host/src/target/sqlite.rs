@@ -127,8 +127,10 @@ impl Target for SqliteTarget {
         Floats::NotNan
     }
 
-    async fn claim(&self) -> Result<(), TargetError> {
-        self.with(lease::claim).await
+    async fn claim(&self, host: &str) -> Result<(), TargetError> {
+        let host = host.to_owned();
+        self.with(move |database| lease::claim(database, &host))
+            .await
     }
 
     async fn add_module(&self, module: &Module) -> Result<(), TargetError> {

@@ -60,7 +60,7 @@ impl StoredTables {
                 start: &start,
             };
             let generation = target.create_generation(new).await?;
-            target.claim().await?;
+            target.claim("trial").await?;
             let acquired = target.acquire(generation.id, "gnomon test", LEASE_TIME);
             let Acquired::Lease(lease) = acquired.await? else {
                 let message = "somebody else holds the lease";

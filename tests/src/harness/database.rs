@@ -219,6 +219,20 @@ impl Database {
         connection.execute_batch("ROLLBACK").unwrap();
     }
 
+    /// Writes to the file as another program would, until the lock is released.
+    ///
+    /// # Panics
+    /// On PostgreSQL, which has no such lock.
+    #[must_use]
+    pub fn lock_for_writing(&self) -> WriteLock {
+        let Self::Sqlite { file, .. } = self else {
+            panic!("PostgreSQL has no such lock");
+        };
+        let connection = sqlite(file);
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        WriteLock(connection)
+    }
+
     /// The number that a query gives; zero where a table is missing.
     #[must_use]
     pub fn number(&self, sql: &str) -> i64 {
@@ -261,6 +275,19 @@ impl Database {
             }
         };
         self.number(&sql) > 0
+    }
+}
+
+/// A lock on a SQLite file, which ends with this value.
+pub struct WriteLock(rusqlite::Connection);
+
+impl WriteLock {
+    /// Ends it.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
     }
 }
 

@@ -12,12 +12,16 @@ use super::super::chain;
 use crate::configuration::Configuration;
 use crate::shutdown::Shutdown;
 use crate::source::{self, Source, SourceError, SourceErrorKind};
+use crate::sqlite_file;
 use crate::target::{self, Target, TargetError, TargetErrorKind};
 
 /// The first and the longest wait between two attempts, before jitter, which
 /// makes it up to twice as long.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_millis(1_500);
+/// How long a file may be locked by another process where nothing else is
+/// waited for.
+const LOCK_TIME: Duration = Duration::from_secs(30);
 /// How often it is said what is waited for.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -29,7 +33,8 @@ pub(super) struct Opened {
     pub(super) head: Position,
 }
 
-/// Opens both databases; where it `waits`, however long that takes. `None` when
+/// Opens both databases; where it `waits`, however long that takes. A file that
+/// another process has locked is waited for in any case, for a while. `None` when
 /// the host is to stop.
 ///
 /// # Errors
@@ -40,6 +45,10 @@ pub(super) async fn open(
     waits: bool,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<Opened>> {
+    let started = Instant::now();
+    let is_briefly_locked = |error: &(dyn Error + 'static)| {
+        sqlite_file::is_locked(error) && started.elapsed() < LOCK_TIME
+    };
     let source = until_there(
         shutdown,
         async || {
@@ -47,7 +56,9 @@ pub(super) async fn open(
             let head = source.look().await?.head;
             Ok((source, head))
         },
-        |error: &SourceError| waits && error.kind() == SourceErrorKind::Retry,
+        |error: &SourceError| {
+            error.kind() == SourceErrorKind::Retry && (waits || is_briefly_locked(error))
+        },
     );
     let Some((source, head)) = source.await? else {
         return Ok(None);
@@ -55,7 +66,9 @@ pub(super) async fn open(
     let target = until_there(
         shutdown,
         async || target::open(&configuration.read_models).await,
-        |error: &TargetError| waits && error.kind() == TargetErrorKind::Retry,
+        |error: &TargetError| {
+            error.kind() == TargetErrorKind::Retry && (waits || is_briefly_locked(error))
+        },
     );
     Ok(target.await?.map(|target| Opened {
         source,

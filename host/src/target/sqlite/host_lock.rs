@@ -24,6 +24,8 @@ pub(super) struct HostLock {
     leases: HashMap<GenerationId, i64>,
     /// Whether it is held without a lease too.
     for_good: bool,
+    /// Whether leases may be left in the file of a host that is gone.
+    has_leftovers: bool,
     /// What could not be said in the database.
     note: Note,
 }
@@ -49,6 +51,7 @@ impl HostLock {
             locked: None,
             leases: HashMap::new(),
             for_good: false,
+            has_leftovers: false,
             note: Note::default(),
         }
     }
@@ -102,9 +105,26 @@ impl HostLock {
         }
     }
 
-    /// Keeps the lock until the process or this value ends.
-    pub(super) fn hold_for_good(&mut self) {
+    /// Takes the lock until the process or this value ends. The answer is
+    /// [`Taken::Now`] until [`Self::has_freed_leases`] is told.
+    pub(super) fn claim(&mut self) -> Result<Taken, TargetError> {
+        let taken = self.take()?;
+        if taken == Taken::ByAnother {
+            return Ok(taken);
+        }
         self.for_good = true;
+        self.has_leftovers |= taken == Taken::Now;
+        Ok(if self.has_leftovers {
+            Taken::Now
+        } else {
+            Taken::Before
+        })
+    }
+
+    /// Nothing of a host that is gone is left in the file.
+    pub(super) fn has_freed_leases(&mut self) {
+        self.has_leftovers = false;
+        self.forget_note();
     }
 
     /// Keeps the lock for a lease of this host.
@@ -121,6 +141,31 @@ impl HostLock {
             None if self.note.remove(generation) => {}
             None => return,
         }
+        self.write_note();
+    }
+
+    /// Adds to the note that is written next.
+    pub(super) fn add_to_note(&mut self, generation: GenerationId, report: &RunReport) {
+        self.note.add(generation, report);
+    }
+
+    /// Says that a host is there, which cannot be said in the database.
+    pub(super) fn say_that_it_is_there(&mut self, host: &str) {
+        host.clone_into(&mut self.note.host);
+        self.write_note();
+    }
+
+    /// Takes back whatever was said.
+    pub(super) fn forget_note(&mut self) {
+        self.note.clear();
+        if let Some(file) = &self.locked
+            && let Err(error) = Note::reserve(file)
+        {
+            tracing::debug!("the note in the lock file was not taken back: {error}");
+        }
+    }
+
+    fn write_note(&mut self) {
         if let Some(file) = &self.locked
             && let Err(error) = self.note.write(file)
         {

@@ -37,7 +37,11 @@ pub(super) fn announce(
             params![host, notes, to_milliseconds(duration)],
         )?;
         Ok(())
-    })
+    })?;
+    if duration.is_zero() {
+        held(&database.host_lock).forget_note();
+    }
+    Ok(())
 }
 
 pub(super) fn all(database: &Database) -> Result<Vec<PresentHost>, TargetError> {
@@ -57,13 +61,22 @@ pub(super) fn all(database: &Database) -> Result<Vec<PresentHost>, TargetError> 
         true => last(database)?,
         false => stored,
     };
-    stored
+    let mut hosts = stored
         .into_iter()
         .map(|(name, notes)| {
             let notes = read(&name, &notes)?;
             Ok(PresentHost { name, notes })
         })
-        .collect()
+        .collect::<Result<Vec<_>, TargetError>>()?;
+    // One that starts says it beside the file.
+    let note = held(&database.host_lock).read_note();
+    if let Some(note) = note.filter(|note| hosts.is_empty() && !note.host.is_empty()) {
+        hosts.push(PresentHost {
+            name: note.host,
+            notes: HostNotes::default(),
+        });
+    }
+    Ok(hosts)
 }
 
 /// The host that spoke last.

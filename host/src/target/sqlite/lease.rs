@@ -25,33 +25,57 @@ pub(super) use now;
 const FREE_ALL: &str = "UPDATE gnomon_leases SET host = NULL, expires_at = 0";
 
 /// Makes this host the only one of the file, until the database is closed.
-pub(super) fn claim(database: &Database) -> Result<(), TargetError> {
+pub(super) fn claim(database: &Database, host: &str) -> Result<(), TargetError> {
     let mut lock = held(&database.host_lock);
-    match lock.take()? {
+    match lock.claim()? {
         Taken::ByAnother => {
             let holder = database.read("read the leases in", last_holder)?;
             let holder = holder.map_or_else(String::new, |(host, _)| format!(", {host}"));
-            Err(TargetError::new(
+            return Err(TargetError::new(
                 TargetErrorKind::Refused,
                 format!(
                     "{} has a host already{holder}, and a SQLite file takes one; stop that host, or \
                      keep the read models in PostgreSQL",
                     shown(&database.file)
                 ),
-            ))
+            ));
         }
-        Taken::Now => {
-            lock.hold_for_good();
-            database.write("take over the leases in", |transaction| {
-                transaction.execute(FREE_ALL, [])?;
-                Ok(())
-            })
-        }
-        Taken::Before => {
-            lock.hold_for_good();
-            Ok(())
-        }
+        Taken::Before => return Ok(()),
+        Taken::Now => {}
     }
+    let freed = database.write("take over the leases in", |transaction| {
+        transaction.execute(FREE_ALL, [])?;
+        Ok(())
+    });
+    match &freed {
+        Ok(()) => lock.has_freed_leases(),
+        // Somebody else writes to the file, so it is said in the lock file that
+        // a host is there, and what it waits for.
+        Err(error) if error.kind() == TargetErrorKind::Retry => {
+            let unsaid = RunReport {
+                state: RunState::Retrying,
+                cause: Some(chain(error)),
+            };
+            let generations = database.read("read the registry of", generations_to_run);
+            for generation in generations.unwrap_or_default() {
+                lock.add_to_note(generation, &unsaid);
+            }
+            lock.say_that_it_is_there(host);
+        }
+        Err(_) => {}
+    }
+    freed
+}
+
+fn generations_to_run(connection: &Connection) -> rusqlite::Result<Vec<GenerationId>> {
+    connection
+        .prepare(
+            "SELECT g.id FROM gnomon_generations g
+             JOIN gnomon_projections p ON p.name = g.projection
+             WHERE g.state IN ('building', 'ready', 'live') AND p.desired_state = 'running'",
+        )?
+        .query_map([], |row| row.get(0).map(GenerationId::from_sql))?
+        .collect()
 }
 
 pub(super) fn acquire(

@@ -1,4 +1,5 @@
-//! What a host says when the file is too full to say it there.
+//! What a host says when the file is too full to say it there, or when another
+//! process writes to it.
 //!
 //! The note is in the lock file, over space that was taken when the lock was:
 //! writing it needs no room. It is only true for a while after it was written.
@@ -96,6 +97,11 @@ impl Note {
     /// Forgets a generation; says whether there was something to forget.
     pub(super) fn remove(&mut self, generation: GenerationId) -> bool {
         self.generations.remove(&generation.to_sql()).is_some()
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.generations.clear();
     }
 
     /// Writes it in the place of the one before.
