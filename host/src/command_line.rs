@@ -29,6 +29,7 @@ mod new;
 mod output;
 mod overtaken;
 mod patience;
+mod patient;
 mod progress;
 mod promote;
 mod rebuild;

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use gnomon_model::Position;
 use serde::Serialize;
 
-use super::patience::Patience;
+use super::patience::{Patience, may_pass};
+use super::patient::Patient;
 use super::shown_comparison::{Sides, write_comparison};
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
 use super::{Context, host, output, wait};
@@ -19,7 +19,7 @@ use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::shutdown::Shutdown;
 use crate::source;
 use crate::supervisor::{Scope, Supervisor};
-use crate::target::{Comparison, NewGeneration, TableComparison, Target, in_time};
+use crate::target::{Comparison, NewGeneration, TableComparison, Target};
 
 /// Differing rows of each table that are shown.
 const SAMPLES: usize = 20;
@@ -60,7 +60,8 @@ pub(super) struct Verify {
 
 impl Diff {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let patience = Patience::new(self.timeout);
+        let target = host::patient_registry(context, patience).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
         own.ensure_it_is_wanted()?;
@@ -73,7 +74,7 @@ impl Diff {
         let live = own
             .live()
             .with_context(|| format!("{name} has no live generation to compare with"))?;
-        let comparison = compare_with_help(context, &target, live, candidate, self.timeout).await?;
+        let comparison = compare_with_help(context, &target, live, candidate).await?;
         say(
             context,
             name,
@@ -89,7 +90,8 @@ impl Diff {
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = host::registry(context).await?;
+        let patience = Patience::new(self.timeout);
+        let target = host::patient_registry(context, patience).await?;
         let name = &self.name;
         let own = Own::read(&*target, name).await?;
         own.ensure_it_is_wanted()?;
@@ -111,9 +113,11 @@ impl Verify {
                 start: &source::start(&configuration.events),
             })
             .await?;
-        let verified = verify(context, &target, live, &rebuilt, self.timeout).await;
+        let verified = verify(context, &target, live, &rebuilt).await;
         // A host drops it later where this fails.
-        if let Err(error) = target.drop_generation(rebuilt.id).await {
+        let dropping = Patience::new(Some(ATTENDED_FOR));
+        let dropping = Patient::new(target.impatient(), dropping);
+        if let Err(error) = dropping.drop_generation(rebuilt.id).await {
             tracing::debug!("generation {} is dropped later: {error}", rebuilt.id);
         }
         let comparison = verified?;
@@ -124,45 +128,38 @@ impl Verify {
 
 async fn verify(
     context: &Context,
-    target: &Arc<dyn Target>,
+    target: &Patient,
     live: &Generation,
     rebuilt: &Generation,
-    limit: Option<Duration>,
 ) -> anyhow::Result<Comparison> {
     target
         .attend(rebuilt.id, Some(live.position), ATTENDED_FOR)
         .await?;
-    compare_with_help(context, target, live, rebuilt, limit).await
+    compare_with_help(context, target, live, rebuilt).await
 }
 
 /// Compares the two, and does what a host would do where none is there, or
 /// where the one that is there goes away meanwhile.
 async fn compare_with_help(
     context: &Context,
-    target: &Arc<dyn Target>,
+    target: &Patient,
     live: &Generation,
     other: &Generation,
-    limit: Option<Duration>,
 ) -> anyhow::Result<Comparison> {
-    let time_is_up = async {
-        match limit {
-            Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    };
+    let time_is_up = target.patience().end();
     tokio::pin!(time_is_up);
     let mut helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
     loop {
         let nobody_else_works = helper.is_some();
         let compared = tokio::select! {
             compared = compare(target, live, other, nobody_else_works) => Some(compared),
-            () = all_hosts_gone(&**target), if !nobody_else_works => None,
+            () = all_hosts_gone(target), if !nobody_else_works => None,
             () = &mut time_is_up => Some(Err(anyhow::anyhow!(
                 "{}: generations {} and {} were not compared within {:?}",
                 live.projection,
                 live.id,
                 other.id,
-                limit.unwrap_or_default()
+                target.patience().limit().unwrap_or_default()
             ))),
         };
         if let Some(compared) = compared {
@@ -183,7 +180,7 @@ async fn all_hosts_gone(target: &dyn Target) {
 
 /// Brings the second generation to where the first is, and compares them.
 async fn compare(
-    target: &Arc<dyn Target>,
+    target: &Patient,
     live: &Generation,
     other: &Generation,
     nobody_else_works: bool,
@@ -191,22 +188,22 @@ async fn compare(
     let is_apart = other.goal == Goal::Compare;
     // Where nobody moves the live one, the other must not go past it.
     let stop_at = (is_apart || nobody_else_works).then_some(live.position);
-    wait_for_build(&**target, live.position, other, stop_at).await?;
+    wait_for_build(target, live.position, other, stop_at).await?;
     if stop_at.is_some() && !nobody_else_works {
         // The live one may have gone on meanwhile; this one follows.
-        Patience::new(None)
-            .ask(async || target.attend(other.id, None, ATTENDED_FOR).await)
-            .await?;
+        target.attend(other.id, None, ATTENDED_FOR).await?;
     }
-    let meeting = Meeting::new(Arc::clone(target), live.id, other.id);
-    Patience::new(None)
+    // The times of a meeting are not those of an outage, so it begins again.
+    let meeting = Meeting::new(target.impatient(), live.id, other.id);
+    target
+        .patience()
         .ask(async || meeting.compare(SAMPLES).await)
         .await
 }
 
 /// Waits until a generation has got as far as the live one was.
 async fn wait_for_build(
-    target: &dyn Target,
+    target: &Patient,
     goal: Position,
     other: &Generation,
     stop_at: Option<Position>,
@@ -216,16 +213,13 @@ async fn wait_for_build(
         target,
         generation: other.id,
         projection: name,
-        limit: None,
         goal: goal.get(),
         needs_host: false,
     };
     let attending = async {
         loop {
             if stop_at.is_some() {
-                Patience::new(None)
-                    .ask(async || target.attend(other.id, stop_at, ATTENDED_FOR).await)
-                    .await?;
+                target.attend(other.id, stop_at, ATTENDED_FOR).await?;
             }
             tokio::time::sleep(ATTENDED_FOR / 4).await;
         }
@@ -317,20 +311,16 @@ const HOST_STARTS: Duration = Duration::from_secs(5);
 impl Helper {
     async fn start_if_needed(
         context: &Context,
-        target: &Arc<dyn Target>,
+        target: &Patient,
         generations: &[GenerationId],
     ) -> anyhow::Result<Option<Self>> {
         let started = Instant::now();
         let mut refused_since = None;
         loop {
-            let mut patience = Patience::new(None);
-            let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
-            if !hosts.is_empty() {
+            if has_host(target).await? {
                 // A host that was killed seems to be there for some seconds, and
                 // then nothing would move.
-                let known = patience
-                    .ask(async || in_time(target.generations()).await)
-                    .await?;
+                let known = target.generations().await?;
                 let is_held = known
                     .iter()
                     .any(|known| generations.contains(&known.id) && known.host.is_some());
@@ -340,6 +330,11 @@ impl Helper {
             } else {
                 match Self::start(context, target, generations).await {
                     Ok(helper) => return Ok(Some(helper)),
+                    Err(error) if may_pass(&error) => {
+                        if !target.patience().has_another_try(&*error).await {
+                            return Err(error);
+                        }
+                    }
                     // Perhaps a host has come in between.
                     Err(error) => {
                         let since = *refused_since.get_or_insert_with(Instant::now);
@@ -355,11 +350,10 @@ impl Helper {
 
     async fn start(
         context: &Context,
-        target: &Arc<dyn Target>,
+        target: &Patient,
         generations: &[GenerationId],
     ) -> anyhow::Result<Self> {
-        let mut parts = host::parts(context).await?;
-        parts.target = Arc::clone(target);
+        let parts = host::parts(context, target.impatient()).await?;
         let ours: BTreeSet<GenerationId> = generations.iter().copied().collect();
         let supervisor =
             Supervisor::start(parts, Scope::Generations(ours), Shutdown::default()).await?;

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::overtaken::{Overtaken, rollbacks};
+use super::patience::Patience;
+use super::patient::Patient;
 use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
@@ -56,21 +58,29 @@ impl Deploy {
             bytes,
             description: (**guest.description()).clone(),
         };
-        let target = target::open(&configuration.read_models).await?;
+        let patience = if self.wait {
+            Patience::new(self.timeout)
+        } else {
+            Patience::none()
+        };
+        let target = patience
+            .ask(async || target::open(&configuration.read_models).await)
+            .await?;
+        let target = Patient::new(target, patience);
         let start = source::start(&configuration.events);
         let goal = if self.hold { Goal::Hold } else { Goal::Promote };
         let name = &module.description.name;
         let mut own = target.generations().await?;
         own.retain(|generation| generation.projection == *name);
-        let deployed = deploy(&*target, &module, &start, goal)
+        let deployed = deploy(&target, &module, &start, goal)
             .await
             .with_context(|| format!("{file} is refused"))?;
-        let has_host = has_host(&*target).await?;
+        let has_host = has_host(&target).await?;
         say(context, &module, &deployed, self.hold, has_host, &own)?;
         if self.wait
-            && let Some(generation) = awaited(&*target, &module, &deployed).await?
+            && let Some(generation) = awaited(&target, &module, &deployed).await?
         {
-            wait_until_live(context, &*target, name, generation, self.timeout).await?;
+            wait_until_live(context, &target, name, generation).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -86,11 +96,21 @@ async fn awaited(
     if let Deployed::Building(generation) = deployed {
         return Ok(Some(*generation));
     }
-    let own = Own::read(target, &module.description.name).await?;
-    Ok(own
+    let name = &module.description.name;
+    let own = Own::read(target, name).await?;
+    let candidate = own
         .candidate()
-        .filter(|candidate| candidate.module == module.hash)
-        .map(|candidate| candidate.id))
+        .filter(|candidate| candidate.module == module.hash);
+    let is_held =
+        |candidate: &Generation| !candidate.goal.is_promotion() && candidate.obstacle.is_none();
+    if let Some(held) = candidate.filter(|candidate| is_held(candidate)) {
+        anyhow::bail!(
+            "{name}: generation {} of this module is held, so readers do not see it before \
+             `gnomon promote {name}`",
+            held.id
+        );
+    }
+    Ok(candidate.map(|candidate| candidate.id))
 }
 
 fn say(

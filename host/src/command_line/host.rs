@@ -4,17 +4,18 @@
 use std::sync::Arc;
 
 use super::Context;
+use super::patience::Patience;
+use super::patient::Patient;
 use crate::configuration::{InvalidConfiguration, Limits};
 use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::supervisor::Parts;
 use crate::target::Target;
 use crate::{source, target};
 
-/// Connects to both databases and starts the WebAssembly engine.
-pub(super) async fn parts(context: &Context) -> anyhow::Result<Parts> {
+/// Connects to the event store and starts the WebAssembly engine.
+pub(super) async fn parts(context: &Context, target: Arc<dyn Target>) -> anyhow::Result<Parts> {
     let configuration = context.configuration()?.clone();
     let source = source::open(&configuration.events).await?;
-    let target = target::open(&configuration.read_models).await?;
     Ok(Parts {
         configuration,
         source,
@@ -30,6 +31,19 @@ pub(super) async fn registry(context: &Context) -> anyhow::Result<Arc<dyn Target
     let url = &context.configuration()?.read_models;
     let found = target::open_existing(url).await?;
     found.ok_or_else(|| anyhow::anyhow!(target::no_registry(url)))
+}
+
+/// The same for commands that wait: what is out of reach is waited for.
+pub(super) async fn patient_registry(
+    context: &Context,
+    patience: Patience,
+) -> anyhow::Result<Arc<Patient>> {
+    let url = &context.configuration()?.read_models;
+    let found = patience
+        .ask(async || target::open_existing(url).await)
+        .await?;
+    let target = found.ok_or_else(|| anyhow::anyhow!(target::no_registry(url)))?;
+    Ok(Arc::new(Patient::new(target, patience)))
 }
 
 /// The engine, with the user's cache of compiled modules.

@@ -1,18 +1,18 @@
 //! Asking a database that is out of reach again, until the time is up.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::output;
 use crate::comparison::ComparisonError;
 use crate::source::{SourceError, SourceErrorKind};
+use crate::supervisor::StartError;
 use crate::target::{TargetError, TargetErrorKind};
 use crate::telemetry::chain;
 
 /// How long after a failure the database is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// How often it is said what is waited for.
-const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// An error that may be over by itself.
 pub(super) trait MayPass: Error + Send + Sync + 'static {
@@ -38,13 +38,31 @@ impl MayPass for ComparisonError {
     }
 }
 
-/// How long a command puts up with lost connections. What it waits for happens
-/// elsewhere, so a connection that is lost meanwhile changes nothing.
+impl MayPass for StartError {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(error) => error.may_pass(),
+            Self::Target(error) => error.may_pass(),
+            Self::Directory { .. } => false,
+        }
+    }
+}
+
+/// Whether a later try may succeed where a host did not start.
+pub(super) fn may_pass(error: &anyhow::Error) -> bool {
+    let target = error.downcast_ref().is_some_and(TargetError::may_pass);
+    let source = error.downcast_ref().is_some_and(SourceError::may_pass);
+    target || source || error.downcast_ref().is_some_and(StartError::may_pass)
+}
+
+/// How long a command puts up with databases that are out of reach.
 pub(super) struct Patience {
     /// `None` for as long as it takes.
     limit: Option<Duration>,
     started: Instant,
-    said: Option<Instant>,
+    /// Whether it was said that the database is out of reach, and it has not
+    /// answered since.
+    has_said: AtomicBool,
 }
 
 impl Patience {
@@ -53,8 +71,13 @@ impl Patience {
         Self {
             limit,
             started: Instant::now(),
-            said: None,
+            has_said: AtomicBool::new(false),
         }
+    }
+
+    /// For a command that does not wait.
+    pub(super) fn none() -> Self {
+        Self::new(Some(Duration::ZERO))
     }
 
     /// How long it has been.
@@ -62,40 +85,81 @@ impl Patience {
         self.started.elapsed()
     }
 
+    /// How long it may take.
+    pub(super) const fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
     /// Whether the time is up.
     pub(super) fn is_over(&self) -> bool {
         self.limit.is_some_and(|limit| self.elapsed() >= limit)
     }
 
+    /// Waits until the time is up.
+    pub(super) async fn end(&self) {
+        match self.limit {
+            Some(limit) => tokio::time::sleep(limit.saturating_sub(self.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Asks until there is an answer, an error that stays, or no time left.
     pub(super) async fn ask<T, E: MayPass>(
-        &mut self,
+        &self,
         ask: impl AsyncFn() -> Result<T, E>,
     ) -> anyhow::Result<T> {
         loop {
             let error = match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.may_pass() => error,
-                Err(error) => return Err(error.into()),
+                Ok(answer) => {
+                    self.has_answered();
+                    return Ok(answer);
+                }
+                Err(error) => error,
             };
-            if self.is_over() {
-                let limit = self.limit.unwrap_or_default();
-                return Err(anyhow::Error::new(error).context(format!(
-                    "the database was out of reach when {limit:?} were up"
-                )));
+            if !error.may_pass() || !self.has_another_try(&error).await {
+                let late = error.may_pass().then(|| self.too_late()).flatten();
+                let error = anyhow::Error::new(error);
+                return Err(match late {
+                    Some(late) => error.context(late),
+                    None => error,
+                });
             }
-            if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-                output::say(&format!(
-                    "the database is out of reach, trying again: {}",
-                    chain(&error)
-                ));
-                self.said = Some(Instant::now());
-            }
-            let left = self
-                .limit
-                .map_or(AGAIN_AFTER, |limit| limit.saturating_sub(self.elapsed()));
-            tokio::time::sleep(left.min(AGAIN_AFTER)).await;
         }
+    }
+
+    /// The database answers.
+    pub(super) fn has_answered(&self) {
+        self.has_said.store(false, Ordering::Relaxed);
+    }
+
+    /// Says once why the database is asked again, and waits a moment; gives
+    /// whether there is time for that.
+    pub(super) async fn has_another_try(
+        &self,
+        error: &(dyn Error + Send + Sync + 'static),
+    ) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        if !self.has_said.swap(true, Ordering::Relaxed) {
+            output::say(&format!(
+                "the database is out of reach, trying again: {}",
+                chain(error)
+            ));
+        }
+        let left = self
+            .limit
+            .map_or(AGAIN_AFTER, |limit| limit.saturating_sub(self.elapsed()));
+        tokio::time::sleep(left.min(AGAIN_AFTER)).await;
+        true
+    }
+
+    /// What to say of a database that did not come back in time; nothing where
+    /// nobody waited for it.
+    pub(super) fn too_late(&self) -> Option<String> {
+        self.limit
+            .filter(|limit| !limit.is_zero())
+            .map(|limit| format!("the database was out of reach when {limit:?} were up"))
     }
 }
 
@@ -122,17 +186,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_connection_is_waited_out() {
-        let mut patience = Patience::new(None);
+        let patience = Patience::new(None);
         let asked = patience.ask(failing(TargetErrorKind::Retry, 2)).await;
         assert_eq!(asked.unwrap(), 3);
     }
 
     #[tokio::test]
     async fn what_stays_ends_it_at_once_and_what_passes_when_the_time_is_up() {
-        let mut patience = Patience::new(None);
+        let patience = Patience::new(None);
         let refused = patience.ask(failing(TargetErrorKind::Refused, 1)).await;
         assert_eq!(refused.unwrap_err().to_string(), "no");
-        let mut patience = Patience::new(Some(Duration::from_millis(1)));
+        let patience = Patience::new(Some(Duration::from_millis(1)));
         let late = patience.ask(failing(TargetErrorKind::Retry, usize::MAX));
         let late = tokio::time::timeout(Duration::from_secs(60), late).await;
         let late = late.expect("it goes on when the time is up").unwrap_err();
@@ -152,5 +216,13 @@ mod tests {
         }
         assert!(SourceError::retry("no", "no").may_pass());
         assert!(!SourceError::refused("no").may_pass());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_is_told_the_error_itself() {
+        let asked = Patience::none()
+            .ask(failing(TargetErrorKind::Retry, 1))
+            .await;
+        assert_eq!(asked.unwrap_err().to_string(), "no");
     }
 }

@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::overtaken::{Overtaken, rollbacks};
 use super::patience::Patience;
+use super::patient::Patient;
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
 use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
-use crate::target::{Promotion, Target, in_time};
+use crate::target::{Promotion, Target};
 
 /// Promotes the candidate: readers see the generation that was built
 ///
@@ -62,6 +63,10 @@ struct How {
 }
 
 impl How {
+    fn patience(&self) -> Patience {
+        Patience::new(Some(self.timeout))
+    }
+
     const fn goal(&self) -> Goal {
         if self.cascade {
             Goal::PromoteCascade
@@ -73,7 +78,7 @@ impl How {
 
 impl Promote {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let target = host::patient_registry(context, self.how.patience()).await?;
         let own = Own::read(&*target, &self.name).await?;
         let candidate = own.candidate().with_context(|| {
             format!(
@@ -81,13 +86,13 @@ impl Promote {
                 self.name
             )
         })?;
-        switch(context, &*target, &own, candidate, &self.how).await
+        switch(context, &target, &own, candidate, self.how.goal()).await
     }
 }
 
 impl Rollback {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let target = host::patient_registry(context, self.how.patience()).await?;
         let own = Own::read(&*target, &self.name).await?;
         if self.cancel {
             return cancel(context, &*target, &self.name, &own).await;
@@ -99,7 +104,7 @@ impl Rollback {
                 self.name
             )
         })?;
-        switch(context, &*target, &own, retired, &self.how).await
+        switch(context, &target, &own, retired, self.how.goal()).await
     }
 }
 
@@ -133,13 +138,13 @@ async fn cancel(
 
 async fn switch(
     context: &Context,
-    target: &dyn Target,
+    target: &Patient,
     own: &Own,
     generation: &Generation,
-    how: &How,
+    goal: Goal,
 ) -> anyhow::Result<ExitCode> {
     let name = &generation.projection;
-    target.set_goal(generation.id, how.goal()).await?;
+    target.set_goal(generation.id, goal).await?;
     let overtaken = Overtaken::by_promotion(&own.all, generation.id);
     if !context.json {
         let mut stdout = output::stdout();
@@ -148,7 +153,7 @@ async fn switch(
         }
     }
     if has_host(target).await? {
-        wait_until_live(context, target, name, generation.id, Some(how.timeout)).await?;
+        wait_until_live(context, target, name, generation.id).await?;
         return Ok(ExitCode::SUCCESS);
     }
     // Nobody moves it, so this process may switch as well as a host.
@@ -185,13 +190,12 @@ async fn switch(
 /// Waits until readers see a generation, and says so.
 pub(super) async fn wait_until_live(
     context: &Context,
-    target: &dyn Target,
+    target: &Patient,
     name: &str,
     generation: GenerationId,
-    limit: Option<Duration>,
 ) -> anyhow::Result<()> {
-    let goal = Patience::new(limit)
-        .ask(async || in_time(target.generations()).await)
+    let goal = target
+        .generations()
         .await?
         .iter()
         .filter(|known| known.projection == name)
@@ -201,7 +205,6 @@ pub(super) async fn wait_until_live(
         target,
         generation,
         projection: name,
-        limit,
         goal: goal.unwrap_or_default(),
         needs_host: true,
     };

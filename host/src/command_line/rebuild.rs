@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gnomon_model::Position;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::overtaken::Overtaken;
+use super::patience::Patience;
 use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
 use crate::configuration::Configuration;
-use crate::event_store::format_timestamp;
+use crate::event_store::{format_timestamp, parse_timestamp};
 use crate::generation::{Generation, Goal};
 use crate::source;
-use crate::target::NewGeneration;
+use crate::target::{NewGeneration, Target as _};
 
 /// Rebuilds a read model from the first event
 ///
@@ -63,29 +63,33 @@ fn until(text: &str) -> Result<Until, String> {
     if let Some(position) = text.parse().ok().and_then(Position::new) {
         return Ok(Until::Position(position));
     }
-    let time = text.parse::<jiff::Timestamp>().or_else(|error| {
-        // The start of that day in UTC.
-        let date: jiff::civil::Date = text.parse().map_err(|_| error)?;
-        Ok::<_, jiff::Error>(date.to_zoned(TimeZone::UTC)?.timestamp())
-    });
-    time.map(|time| Until::Time(time.as_microsecond()))
-        .map_err(|_| {
-            "it is neither a position, nor a date such as 2026-02-01, nor a time such as \
+    // A day begins in UTC.
+    let time = match text.parse::<jiff::civil::Date>() {
+        Ok(date) if date.to_string() == text => parse_timestamp(&format!("{text}T00:00:00Z")),
+        _ => parse_timestamp(text),
+    };
+    time.map(Until::Time).map_err(|_| {
+        "it is neither a position, nor a date such as 2026-02-01, nor a time such as \
          2026-01-31T23:59:59Z"
-                .to_owned()
-        })
+            .to_owned()
+    })
 }
 
 impl Rebuild {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let target = host::registry(context).await?;
+        let patience = if self.wait {
+            Patience::new(self.timeout)
+        } else {
+            Patience::none()
+        };
+        let target = host::patient_registry(context, patience).await?;
         let own = Own::read(&*target, &self.name).await?;
         let original = own
             .shown()
             .with_context(|| format!("{} has no generation that could be rebuilt", self.name))?;
         let until = match self.until {
-            Some(until) => Some(last_position(configuration, until).await?),
+            Some(until) => Some(last_position(configuration, until, target.patience()).await?),
             None => original.until,
         };
         let projection = self.copy.as_deref().unwrap_or(&self.name);
@@ -158,7 +162,7 @@ impl Rebuild {
             }
         }
         if self.wait {
-            wait_until_live(context, &*target, projection, generation.id, self.timeout).await?;
+            wait_until_live(context, &target, projection, generation.id).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -182,9 +186,15 @@ fn check_candidate(own: &Own, original: &Generation) -> anyhow::Result<()> {
 }
 
 /// The position up to which a copy goes.
-async fn last_position(configuration: &Configuration, until: Until) -> anyhow::Result<Position> {
-    let source = source::open(&configuration.events).await?;
-    let head = source.look().await?.head;
+async fn last_position(
+    configuration: &Configuration,
+    until: Until,
+    patience: &Patience,
+) -> anyhow::Result<Position> {
+    let source = patience
+        .ask(async || source::open(&configuration.events).await)
+        .await?;
+    let head = patience.ask(async || source.look().await).await?.head;
     let position = match until {
         Until::Position(position) => position,
         Until::Time(time) => {
@@ -194,7 +204,9 @@ async fn last_position(configuration: &Configuration, until: Until) -> anyhow::R
                 "{} is in the future, whose events nobody knows yet; it is {now:.0} now",
                 format_timestamp(time)
             );
-            source.position_at(time).await?
+            patience
+                .ask(async || source.position_at(time).await)
+                .await?
         }
     };
     anyhow::ensure!(

@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gnomon_model::Position;
-
 use super::waiting::unknown;
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
@@ -243,7 +241,7 @@ fn write_details(
     if let Some(candidate) = &status.candidate {
         tell(
             output,
-            &format!("{name}: {}", describe(name, candidate, status.head)),
+            &format!("{name}: {}", describe(name, candidate, status)),
         )?;
     }
     for wish in &status.wishes {
@@ -301,13 +299,13 @@ fn sentence(name: &str, status: &ProjectionStatus, wanted: &WishStatus) -> Optio
     }
 }
 
-fn describe(name: &str, candidate: &CandidateStatus, head: Option<Position>) -> String {
+fn describe(name: &str, candidate: &CandidateStatus, status: &ProjectionStatus) -> String {
     let state = match candidate.state {
         CandidateState::Building => "being built",
         CandidateState::Ready => "ready",
         CandidateState::Failed => "stopped",
     };
-    let head = head.map_or_else(String::new, |head| {
+    let head = status.head.map_or_else(String::new, |head| {
         format!(" of {}", style::grouped(head.get()))
     });
     let mut text = format!(
@@ -316,6 +314,10 @@ fn describe(name: &str, candidate: &CandidateStatus, head: Option<Position>) -> 
         candidate.version,
         style::grouped(candidate.position.get())
     );
+    let is_on_its_way = candidate.state == CandidateState::Building;
+    if is_on_its_way && status.state == RunState::Paused {
+        text.push_str(&format!(", paused until `gnomon resume {name}`"));
+    }
     if candidate.rate.is_some() {
         text.push_str(&format!(", {}", rate(candidate.rate)));
     }

@@ -9,11 +9,12 @@ use gnomon_model::Position;
 use serde_json::json;
 
 use super::patience::Patience;
+use super::patient::Patient;
 use super::waiting::{HostLook, has_host, names, unknown};
 use super::{Context, output};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
-use crate::target::{PresentHost, Target, in_time};
+use crate::target::{RefusedFile, Target};
 use crate::{source, status, target};
 
 /// How often the read-model database is asked.
@@ -61,13 +62,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 impl Wait {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let mut patience = Patience::new(Some(self.timeout));
+        let patience = Patience::new(Some(self.timeout));
         let target = loop {
             let found = patience
                 .ask(async || target::open_existing(&configuration.read_models).await)
                 .await?;
             match found {
-                Some(target) => break target,
+                Some(target) => break Patient::new(target, patience),
                 // A host that is just starting makes the registry.
                 None if !patience.is_over() && modules(configuration).next().is_some() => {
                     tokio::time::sleep(DIRECTORY_POLL).await;
@@ -75,6 +76,7 @@ impl Wait {
                 None => anyhow::bail!(target::no_registry(&configuration.read_models)),
             }
         };
+        let patience = target.patience();
         let goal = match self.position {
             Some(position) => position,
             None => {
@@ -89,9 +91,7 @@ impl Wait {
         let mut hosts = HostLook::default();
         let mut has_told = false;
         loop {
-            let generations = patience
-                .ask(async || in_time(target.generations()).await)
-                .await?;
+            let generations = target.generations().await?;
             let own: Vec<&Generation> = generations
                 .iter()
                 .filter(|generation| generation.projection == self.name)
@@ -115,11 +115,11 @@ impl Wait {
                 );
             }
             if own.is_empty() {
-                let deployment = Deployment::look(configuration, &*target, &mut patience).await?;
+                let deployment = Deployment::look(configuration, &target).await?;
                 let file = match deployment.may_bring(&self.name, &generations) {
                     Ok(file) => file,
                     // A host may have deployed it between the two looks.
-                    Err(_) if self.has_come(&*target, &mut patience).await? => continue,
+                    Err(_) if self.has_come(&target).await? => continue,
                     Err(error) => return Err(error),
                 };
                 if !std::mem::replace(&mut has_told, true) {
@@ -130,20 +130,18 @@ impl Wait {
                 }
             }
             if patience.is_over() {
-                let has_hosts = has_host(&*target).await?;
+                let has_hosts = has_host(&target).await?;
                 anyhow::bail!(self.too_late(shown, goal, has_hosts));
             }
-            hosts.look(&*target, &mut patience, false).await?;
+            hosts.look(&target, false).await?;
             let poll = if own.is_empty() { DIRECTORY_POLL } else { POLL };
             tokio::time::sleep(poll).await;
         }
     }
 
     /// Whether somebody knows the projection now.
-    async fn has_come(&self, target: &dyn Target, patience: &mut Patience) -> anyhow::Result<bool> {
-        let generations = patience
-            .ask(async || in_time(target.generations()).await)
-            .await?;
+    async fn has_come(&self, target: &dyn Target) -> anyhow::Result<bool> {
+        let generations = target.generations().await?;
         Ok(generations
             .iter()
             .any(|generation| generation.projection == self.name))
@@ -223,24 +221,31 @@ fn modules(configuration: &Configuration) -> impl Iterator<Item = PathBuf> {
 
 /// What hosts have made of the projections directory.
 struct Deployment {
-    hosts: Vec<PresentHost>,
+    /// What the hosts that are there have refused.
+    refused: Vec<RefusedFile>,
+    /// What those had refused that were there last, if none is.
+    last_refused: Vec<RefusedFile>,
     /// A file that no host has dealt with yet.
     new_file: Option<String>,
 }
 
 impl Deployment {
-    async fn look(
-        configuration: &Configuration,
-        target: &dyn Target,
-        patience: &mut Patience,
-    ) -> anyhow::Result<Self> {
-        let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
-        let noted = patience
-            .ask(async || in_time(target.noted_files()).await)
-            .await?;
+    async fn look(configuration: &Configuration, target: &dyn Target) -> anyhow::Result<Self> {
+        let hosts = target.hosts().await?;
+        let last_refused = if hosts.is_empty() {
+            let notes = target.last_notes().await?.into_iter();
+            notes.flat_map(|notes| notes.refused).collect()
+        } else {
+            Vec::new()
+        };
+        let refused: Vec<RefusedFile> = hosts
+            .into_iter()
+            .flat_map(|host| host.notes.refused)
+            .collect();
+        let noted = target.noted_files().await?;
         let is_refused = |name: &str| {
-            let refused = hosts.iter().flat_map(|host| &host.notes.refused);
             refused
+                .iter()
                 .map(|refused| Path::new(&refused.place))
                 .any(|place| place.file_name().is_some_and(|file| file == name))
         };
@@ -258,19 +263,39 @@ impl Deployment {
         let new_file = modules(configuration)
             .find(|path| !is_dealt_with(path))
             .map(|path| path.display().to_string());
-        Ok(Self { hosts, new_file })
+        Ok(Self {
+            refused,
+            last_refused,
+            new_file,
+        })
     }
 
-    /// The file that may bring a projection that nobody knows.
+    /// The file that may bring a projection that nobody knows, with what the
+    /// last host had against it.
     ///
     /// # Errors
     /// When it will not come by itself, with the reason.
-    fn may_bring(&self, name: &str, known: &[Generation]) -> anyhow::Result<&str> {
-        let mut refused = self.hosts.iter().flat_map(|host| &host.notes.refused);
-        if let Some(refused) = refused.find(|refused| refused.projection.as_deref() == Some(name)) {
+    fn may_bring(&self, name: &str, known: &[Generation]) -> anyhow::Result<String> {
+        if let Some(refused) = refusal_of(name, &self.refused) {
             anyhow::bail!("there is no projection `{name}`: {}", refused.reason);
         }
         let file = self.new_file.as_deref();
-        file.ok_or_else(|| anyhow::anyhow!(unknown(name, names(known))))
+        let file = file.ok_or_else(|| anyhow::anyhow!(unknown(name, names(known))))?;
+        Ok(match refusal_of(name, &self.last_refused) {
+            Some(refused) => format!("{file}; the last one did not: {}", refused.reason),
+            None => file.to_owned(),
+        })
     }
+}
+
+/// What was refused that is this projection, or has its name.
+fn refusal_of<'a>(name: &str, refused: &'a [RefusedFile]) -> Option<&'a RefusedFile> {
+    refused.iter().find(|refused| {
+        let file = Path::new(&refused.place).file_stem();
+        let file = file.and_then(|file| file.to_str());
+        match &refused.projection {
+            Some(projection) => projection == name,
+            None => file.is_some_and(|file| file.replace('-', "_") == name),
+        }
+    })
 }

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::patience::Patience;
+use super::patient::Patient;
 use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
 use crate::spelling::near;
 use crate::status;
-use crate::target::{Target, dropped_projection, in_time, removed_projection};
+use crate::target::{Target, dropped_projection, removed_projection};
 
 /// How often the read-model database is asked.
 pub(super) const POLL: Duration = Duration::from_millis(50);
@@ -117,31 +117,30 @@ pub(super) enum Verdict<T> {
 
 /// A generation that is waited for.
 pub(super) struct Waiting<'a> {
-    pub(super) target: &'a dyn Target,
+    /// The database, and how long the wait takes at most.
+    pub(super) target: &'a Patient,
     pub(super) generation: GenerationId,
     pub(super) projection: &'a str,
-    /// How long at most; `None` for as long as it takes.
-    pub(super) limit: Option<Duration>,
     /// Where it is going, for the progress bar.
     pub(super) goal: u64,
-    /// Whether a host has to do the work, rather than this process.
+    /// Whether a host has to do the work, rather than this process, which then
+    /// looks at the time itself.
     pub(super) needs_host: bool,
 }
 
 impl Waiting<'_> {
     /// Waits for `judge` to say that it is over. It is given `None` when the
-    /// generation is gone. A lost connection is waited out.
+    /// generation is gone.
     pub(super) async fn wait<T>(
         &self,
         mut judge: impl FnMut(Option<&Generation>) -> anyhow::Result<Verdict<T>>,
     ) -> anyhow::Result<T> {
-        let mut patience = Patience::new(self.limit);
+        let patience = self.target.patience();
+        let started = Instant::now();
         let mut hosts = HostLook::default();
         let mut bar: Option<ProgressBar> = None;
         loop {
-            let generations = patience
-                .ask(async || in_time(self.target.generations()).await)
-                .await?;
+            let generations = self.target.generations().await?;
             let found = generations
                 .iter()
                 .find(|generation| generation.id == self.generation);
@@ -152,26 +151,24 @@ impl Waiting<'_> {
                 return Ok(result);
             }
             if let Some(found) = found
-                && patience.elapsed() > DRAWN_AFTER
+                && started.elapsed() > DRAWN_AFTER
             {
                 bar.get_or_insert_with(|| progress::bar(self.projection, self.goal))
                     .set_position(found.position.get());
                 hosts.say_if_it_stands(found);
             }
-            if patience.is_over() {
-                anyhow::bail!("{}", self.too_late(found).await?);
-            }
             if self.needs_host {
-                hosts
-                    .look(self.target, &mut patience, self.limit.is_none())
-                    .await?;
+                if patience.is_over() {
+                    anyhow::bail!("{}", self.too_late(found).await?);
+                }
+                hosts.look(self.target, patience.limit().is_none()).await?;
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
     async fn too_late(&self, found: Option<&Generation>) -> anyhow::Result<String> {
-        let limit = self.limit.unwrap_or_default();
+        let limit = self.target.patience().limit().unwrap_or_default();
         let name = self.projection;
         let Some(found) = found else {
             return Ok(format!("{name}: generation {} is gone", self.generation));
@@ -209,13 +206,12 @@ impl HostLook {
     pub(super) async fn look(
         &mut self,
         target: &dyn Target,
-        patience: &mut Patience,
         must_come: bool,
     ) -> anyhow::Result<()> {
         if self.looked.is_some_and(|last| last.elapsed() < HOST_LOOK) {
             return Ok(());
         }
-        let hosts = patience.ask(async || in_time(target.hosts()).await).await?;
+        let hosts = target.hosts().await?;
         self.looked = Some(Instant::now());
         if !hosts.is_empty() {
             self.absent = None;

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ pub struct HangUp {
     directory: TempDir,
     /// How often the server may say that it is ready.
     words: Arc<AtomicUsize>,
+    /// Whether it hangs up on one connection only.
+    once: Arc<AtomicBool>,
 }
 
 impl HangUp {
@@ -38,19 +40,35 @@ impl HangUp {
         let socket = directory.path().join(format!(".s.PGSQL.{PORT}"));
         let listener = UnixListener::bind(socket).unwrap();
         let words = Arc::new(AtomicUsize::new(usize::MAX));
-        let allowed = Arc::clone(&words);
+        let once = Arc::new(AtomicBool::new(false));
+        let (allowed, is_over) = (Arc::clone(&words), Arc::clone(&once));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let words = allowed.load(Ordering::SeqCst);
+                let words = if is_over.load(Ordering::SeqCst) {
+                    allowed.swap(usize::MAX, Ordering::SeqCst)
+                } else {
+                    allowed.load(Ordering::SeqCst)
+                };
                 thread::spawn(move || serve(client, upstream, words));
             }
         });
-        Self { directory, words }
+        Self {
+            directory,
+            words,
+            once,
+        }
     }
 
     /// Hangs up at this word of each connection that is made from now on; the
     /// first one is that with which the handshake ends.
     pub fn at_word(&self, word: usize) {
+        self.once.store(false, Ordering::SeqCst);
+        self.words.store(word, Ordering::SeqCst);
+    }
+
+    /// The same for the next connection only.
+    pub fn once_at_word(&self, word: usize) {
+        self.once.store(true, Ordering::SeqCst);
         self.words.store(word, Ordering::SeqCst);
     }
 

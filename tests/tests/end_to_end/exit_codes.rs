@@ -7,11 +7,12 @@ use std::fs;
 use std::io::pipe;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_tests::harness::{
-    Database, Declaration, Finished, HangUp, Host, Installation, PATIENCE, Server, Stop, System,
-    component, guest,
+    Database, Declaration, Finished, HangUp, Host, Installation, PATIENCE, Point, Proxy, Server,
+    Stop, System, component, guest,
 };
 use serde_json::json;
 
@@ -165,6 +166,192 @@ fn a_server_on_a_unix_socket_that_restarts_ends_no_wait() {
     let ended = rebuilding.finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("readers see it now"), "{ended:?}");
+    drop(host);
+}
+
+/// Commands that wait, each after what it needs to have something to do, and
+/// what they print when they have done it.
+const WAITING: [(&[&str], &[&str], &str); 6] = [
+    (
+        &[],
+        &["rebuild", NAME, "--wait", "--timeout", "90s"],
+        "readers see it now",
+    ),
+    (
+        &["rebuild", NAME, "--hold"],
+        &["diff", NAME, "--timeout", "90s"],
+        "at position",
+    ),
+    (
+        &[],
+        &["promote", NAME, "--timeout", "90s"],
+        "readers see it now",
+    ),
+    (
+        &[],
+        &["rollback", NAME, "--timeout", "90s"],
+        "readers see it now",
+    ),
+    (&[], &["verify", NAME, "--timeout", "90s"], "at position"),
+    (&[], &["wait", NAME, "--timeout", "90s"], "is at position"),
+];
+
+/// Generations that were made, with their goals.
+fn made(installation: &Installation) -> Vec<(i64, String)> {
+    let rows = installation
+        .read_models
+        .rows("SELECT id, goal FROM gnomon.generations");
+    rows.into_iter()
+        .map(|row| {
+            (
+                row[0].as_ref().unwrap().parse().unwrap(),
+                row[1].clone().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_connection_that_breaks_ends_no_command_that_waits() {
+    let installation = installation(System::Postgres);
+    let host = installation.start_host();
+    let proxy = HangUp::before(&installation.events.url());
+    let url = proxy.url(&installation.events.url());
+    for word in [1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 26] {
+        for (before, arguments, result) in WAITING {
+            if !before.is_empty() {
+                installation.succeed(before);
+            }
+            let last = made(&installation)
+                .into_iter()
+                .map(|(id, _)| id)
+                .max()
+                .unwrap();
+            proxy.once_at_word(word);
+            let mut command = installation.command(arguments);
+            command
+                .env("GNOMON_EVENTS_URL", &url)
+                .env("GNOMON_READ_MODELS_URL", &url);
+            let ended = installation.run_command(command);
+            assert!(
+                ended.code == Some(0) && ended.stdout.contains(result),
+                "the connection broke at word {word}: {arguments:?}: {ended:?}"
+            );
+            let new: Vec<_> = made(&installation)
+                .into_iter()
+                .filter(|(id, _)| *id > last)
+                .collect();
+            let expected = match arguments[0] {
+                "rebuild" => 1,
+                _ => 0,
+            };
+            assert_eq!(
+                new.iter().filter(|(_, goal)| goal != "compare").count(),
+                expected,
+                "the connection broke at word {word}: {arguments:?}: {new:?}"
+            );
+        }
+    }
+    drop(host);
+}
+
+#[test]
+fn commands_that_wait_begin_while_the_server_is_away() {
+    let server = Server::start_new();
+    let database = Arc::new(Database::of_server(&server));
+    let installation = Installation::on(Arc::clone(&database), Arc::clone(&database));
+    note(&installation, 1, None);
+    fs::write(installation.path("module.wasm"), guest(NAME)).unwrap();
+    installation.deploy(&guest(NAME), &[]);
+    installation.succeed(&["run", "--until-caught-up"]);
+    installation.succeed(&["rebuild", NAME, "--hold"]);
+    installation.succeed(&["run", "--until-caught-up"]);
+    server.stop(Stop::Fast);
+    // Who does not wait is told at once, and who waits when the time is up.
+    for arguments in [
+        &["status"][..],
+        &["pause", NAME],
+        &["rebuild", NAME],
+        &["deploy", "module.wasm"],
+    ] {
+        let said = installation.fail(arguments, &["error: "]);
+        assert!(!said.contains("trying again"), "{arguments:?}: {said}");
+    }
+    for command in ["diff", "verify", "promote", "rollback"] {
+        installation.fail(
+            &[command, NAME, "--timeout", BRIEFLY],
+            &[
+                "out of reach, trying again",
+                "was out of reach when 500ms were up",
+            ],
+        );
+    }
+    let commands = [
+        &["diff", NAME][..],
+        &["verify", NAME, "--timeout", "120s"],
+        &["deploy", "module.wasm", "--wait"],
+    ];
+    let started = commands.map(|arguments| installation.start_command(arguments));
+    for command in &started {
+        says(command, "the database is out of reach, trying again");
+    }
+    server.start();
+    database.reconnect();
+    let host = installation.start_host();
+    for (arguments, command) in commands.iter().zip(started) {
+        // The candidate is held, so nobody waits for readers to see it.
+        let expected = i32::from(arguments[0] == "deploy");
+        let ended = command.finish();
+        assert_eq!(ended.code, Some(expected), "{arguments:?}: {ended:?}");
+        assert_eq!(
+            ended.stderr.matches("trying again").count(),
+            1,
+            "{arguments:?}: {ended:?}"
+        );
+        assert!(
+            expected == 0 || ended.stderr.contains("`gnomon promote picky`"),
+            "{ended:?}"
+        );
+    }
+    drop(host);
+}
+
+/// The server has done what it was asked for, and the command does not hear it.
+#[test]
+fn what_was_done_when_the_connection_broke_is_not_done_twice() {
+    let installation = installation(System::Postgres);
+    let direct = installation.events.url();
+    let proxy = Proxy::before(&direct);
+    let url = proxy.url(&direct);
+    let run = |arguments: &[&str]| {
+        proxy.arm(Point::BeforeAcknowledgement, || {});
+        let mut command = installation.command(arguments);
+        command.env("GNOMON_READ_MODELS_URL", &url);
+        let ended = installation.run_command(command);
+        assert!(!proxy.disarm(), "nothing broke: {arguments:?}: {ended:?}");
+        ended
+    };
+    // Who does not wait is told.
+    let ended = run(&["rebuild", NAME]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(made(&installation).len(), 2);
+    let host = installation.start_host();
+    installation.wait_for_status(NAME, PATIENCE, |status| status["generation"] == 2);
+    let says_what_broke = |ended: &Finished, what: &str| {
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("readers see it now"), "{ended:?}");
+        assert!(
+            ended.stderr.contains("out of reach, trying again") && ended.stderr.contains(what),
+            "{ended:?}"
+        );
+    };
+    let ended = run(&["rebuild", NAME, "--wait", "--timeout", "90s"]);
+    says_what_broke(&ended, "make a generation");
+    assert_eq!(made(&installation).len(), 3);
+    installation.succeed(&["rebuild", NAME, "--hold"]);
+    let ended = run(&["promote", NAME, "--timeout", "90s"]);
+    says_what_broke(&ended, "set a goal");
+    assert_eq!(installation.status(NAME)["generation"], 4);
     drop(host);
 }
 
