@@ -42,6 +42,7 @@ pub(crate) use new_event::NAME_BYTES_MAX;
 pub use new_event::{EVENT_BYTES_MAX, InvalidEvent, NewEvent, StreamId};
 pub use postgres::PostgresEventStore;
 pub use sqlite::SqliteEventStore;
+pub(crate) use timestamp::parse_any_year;
 pub use timestamp::{InvalidTimestamp, format_timestamp, parse_timestamp};
 
 /// How many events a stream must hold for an append to go ahead.

@@ -282,7 +282,7 @@ impl Printer {
         for event in events {
             table.add_row([
                 event.position.to_string(),
-                format_timestamp(event.recorded_at),
+                recorded_at(event),
                 name(&event.stream_id),
                 event.version.to_string(),
                 name(&event.event_type),
@@ -297,6 +297,14 @@ impl Printer {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*known + 2)));
         }
         table
+    }
+}
+
+/// When an event was recorded. One that cannot be read has perhaps no time.
+fn recorded_at(event: &Event) -> String {
+    match event.data {
+        Payload::Unreadable(_) if event.recorded_at == 0 => "unreadable".to_owned(),
+        _ => format_timestamp(event.recorded_at),
     }
 }
 

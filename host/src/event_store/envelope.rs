@@ -296,7 +296,11 @@ fn write_with(out: &mut dyn std::io::Write, event: &Event, more: &str) -> std::i
         Payload::Binary(bytes) => ("data_base64", Cow::Owned(base64(bytes))),
         Payload::Unreadable(_) => ("data", Cow::Borrowed("null")),
     };
-    let metadata = one_line(&event.metadata).unwrap_or(Cow::Borrowed("null"));
+    let metadata = match event.metadata.as_str() {
+        "" => Cow::Borrowed("null"),
+        // What is no JSON is shown as a text, and not lost.
+        text => one_line(text).map_or_else(|| serde_json::to_string(text).map(Cow::Owned), Ok)?,
+    };
     write!(
         out,
         "{{\"event_id\": {}, \"stream_id\": {}, \"event_type\": {}, \"version\": {}, \

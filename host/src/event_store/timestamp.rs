@@ -1,15 +1,18 @@
 //! Times as text: RFC 3339 in UTC with six fractional digits, which sorts by
 //! bytes and which both databases read.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::civil::{DateTime, date as civil_date};
+use jiff::fmt::temporal::Pieces;
 
 /// The first microsecond of the year 1.
 const EARLIEST: i64 = -62_135_596_800_000_000;
-/// The last second that every time zone can show as a day of the year
-/// 9999.
-const LATEST: i64 = 253_402_207_200_000_000;
+/// The last microsecond of the year 9999.
+const LATEST: i64 = 253_402_300_799_999_999;
+/// How many digits of a fraction the library of times reads.
+const FRACTION_DIGITS: usize = 9;
 
 /// A text that is no time, or one outside the years 1 to 9999.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +25,64 @@ pub struct InvalidTimestamp(String);
 /// # Errors
 /// [`InvalidTimestamp`] for anything else.
 pub fn parse_timestamp(text: &str) -> Result<i64, InvalidTimestamp> {
-    let invalid = || InvalidTimestamp(text.chars().take(60).collect());
+    microseconds(text, Offset::Required)
+        .filter(|microseconds| (EARLIEST..=LATEST).contains(microseconds))
+        .ok_or_else(|| InvalidTimestamp(text.chars().take(60).collect()))
+}
+
+/// Whether a time without an offset is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offset {
+    Required,
+    /// It is UTC then.
+    Optional,
+}
+
+fn microseconds(text: &str, offset: Offset) -> Option<i64> {
     // Bracketed zone names are an extension of the format.
     if text.contains('[') {
-        return Err(invalid());
+        return None;
     }
-    let time: Timestamp = text.parse().map_err(|_| invalid())?;
-    Some(time.as_nanosecond().div_euclid(1000))
-        .and_then(|microseconds| i64::try_from(microseconds).ok())
-        .filter(|microseconds| (EARLIEST..=LATEST).contains(microseconds))
-        .ok_or_else(invalid)
+    let nanoseconds = match text.parse::<Timestamp>() {
+        Ok(time) => time.as_nanosecond(),
+        // That type ends some hours before the year 9999 does.
+        Err(_) => civil_nanoseconds(text, offset)?,
+    };
+    i64::try_from(nanoseconds.div_euclid(1000)).ok()
+}
+
+/// Nanoseconds since the Unix epoch of a time that is taken apart.
+fn civil_nanoseconds(text: &str, offset: Offset) -> Option<i128> {
+    let text = without_excess_digits(text);
+    let pieces = Pieces::parse(text.as_bytes()).ok()?;
+    let behind_utc = match (pieces.to_numeric_offset(), offset) {
+        (Some(offset), _) => i128::from(offset.seconds()) * 1_000_000_000,
+        (None, Offset::Optional) => 0,
+        (None, Offset::Required) => return None,
+    };
+    let time = match (pieces.time(), offset) {
+        (Some(time), _) => time,
+        (None, Offset::Optional) => jiff::civil::Time::midnight(),
+        (None, Offset::Required) => return None,
+    };
+    let time = DateTime::from_parts(pieces.date(), time);
+    let since = time.duration_since(DateTime::from(civil_date(1970, 1, 1)));
+    Some(since.as_nanos() - behind_utc)
+}
+
+/// A time whose fraction has no more digits than can be read.
+fn without_excess_digits(text: &str) -> Cow<'_, str> {
+    let fraction = text.split_once(['.', ',']);
+    let Some((seconds, fraction)) = fraction else {
+        return Cow::Borrowed(text);
+    };
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    if digits <= FRACTION_DIGITS {
+        return Cow::Borrowed(text);
+    }
+    let (kept, behind) = (fraction.get(..FRACTION_DIGITS), fraction.get(digits..));
+    let (kept, behind) = (kept.unwrap_or_default(), behind.unwrap_or_default());
+    Cow::Owned(format!("{seconds}.{kept}{behind}"))
 }
 
 /// A time as the store writes it, such as `2025-01-15T10:30:00.000000Z`. RFC 3339
@@ -85,15 +136,15 @@ const fn date(days_since_1970: i64) -> (i64, i64, i64) {
     (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
+/// Microseconds since the Unix epoch of a time with its offset, of any year.
+pub(crate) fn parse_any_year(text: &str) -> Option<i64> {
+    microseconds(text, Offset::Required)
+}
+
 /// A time in a table of somebody else: RFC 3339, or without an offset (as
 /// SQLite's `CURRENT_TIMESTAMP` writes it), which is then UTC.
 pub(super) fn parse_stored(text: &str) -> Option<i64> {
-    if let Ok(microseconds) = parse_timestamp(text) {
-        return Some(microseconds);
-    }
-    let time: DateTime = text.parse().ok()?;
-    let time = time.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    Some(time.as_microsecond())
+    microseconds(text, Offset::Optional)
 }
 
 #[cfg(test)]
@@ -114,8 +165,17 @@ mod tests {
             ),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
             ("9999-12-30T22:00:00.000000Z", "9999-12-30T22:00:00.000000Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000000Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+            ("9999-12-31T23:59:59+10:00", "9999-12-31T13:59:59.000000Z"),
+            // More digits than nanoseconds have.
+            (
+                "2025-01-15T10:30:00.12345678901234Z",
+                "2025-01-15T10:30:00.123456Z",
+            ),
         ] {
-            assert_eq!(format_timestamp(parse_timestamp(text).unwrap()), shown);
+            let parsed = parse_timestamp(text).map(format_timestamp);
+            assert_eq!(parsed.unwrap_or_default(), shown, "{text}");
         }
         for text in [
             "yesterday",
@@ -168,5 +228,22 @@ mod tests {
             parse_stored("2025-01-15 10:30:00"),
             parse_timestamp("2025-01-15T10:30:00Z").ok()
         );
+        for (text, expected) in [
+            ("9999-12-31 23:59:59", "9999-12-31T23:59:59Z"),
+            ("2025-01-15", "2025-01-15T00:00:00Z"),
+            ("2025-01-15 10:30", "2025-01-15T10:30:00Z"),
+            (
+                "2025-01-15 10:30:00.12345678901",
+                "2025-01-15T10:30:00.123456Z",
+            ),
+            ("9999-12-31T22:30:00+01:00", "9999-12-31T21:30:00Z"),
+        ] {
+            let expected = parse_timestamp(expected).ok();
+            assert!(expected.is_some(), "{text}");
+            assert_eq!(parse_stored(text), expected, "{text}");
+        }
+        for text in ["2026-02-31T00:00:00Z", "2025-01-15T24:00:00Z", "soon"] {
+            assert_eq!(parse_stored(text), None, "{text}");
+        }
     }
 }

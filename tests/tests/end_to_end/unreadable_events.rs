@@ -205,3 +205,70 @@ fn an_event_of_a_stream_with_u0000_is_parked_and_skipped_in_every_database() {
         }
     }
 }
+
+/// Somebody else's table, whose metadata is any text.
+#[test]
+fn metadata_that_is_no_json_is_not_lost() {
+    let installation = Installation::in_one_database(System::Sqlite);
+    note(&installation, "Note-a", "a1");
+    installation.events.execute(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, 'CASE WHEN json_valid(metadata) THEN', 'CASE WHEN 1 THEN')
+         WHERE name = 'events';
+         PRAGMA writable_schema = OFF;",
+    );
+    installation.events.execute(
+        "PRAGMA ignore_check_constraints = ON;
+         INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version)
+         VALUES ('0190a5a0-7c00-7000-8000-000000000001', 'Note-b', 'Note', 'Noted', '{}', '{}x', 1)",
+    );
+    let ended = installation.run(&["events", "--json"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+    for said in ["event 2", "Note-b", "`metadata` is"] {
+        assert!(ended.stderr.contains(said), "{said}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_not_shown_as_another_one() {
+    for system in SYSTEMS {
+        let installation = installation(system, system, "halt");
+        write_one_that_cannot_be_read(&installation);
+        let ended = installation.run(&["events"]);
+        let line = ended.stdout.lines().find(|line| line.contains("Note-b"));
+        let line = line.unwrap();
+        assert!(line.contains("unreadable"), "{line}");
+        assert!(!line.contains("1970"), "{line}");
+    }
+}
+
+/// As far as a year goes that RFC 3339 can write.
+#[test]
+fn the_last_moment_of_the_year_9999_is_a_time_everywhere() {
+    for system in SYSTEMS {
+        let installation = installation(system, system, "halt");
+        let last = "9999-12-31T23:59:59.999999Z";
+        let envelope = json!({
+            "event_id": "0190a5a0-7c00-7000-8000-000000000001", "stream_id": "Note-a",
+            "event_type": "Noted", "data": {"note": "a1", "fault": null}, "recorded_at": last,
+        });
+        let file = installation.path("last.ndjson");
+        std::fs::write(&file, format!("{envelope}\n")).unwrap();
+        installation.succeed(&["append", "--file", file.to_str().unwrap()]);
+        installation.events.execute(
+            "INSERT INTO events (id, stream_id, stream_type, event_type, event_data, metadata, version, created_at)
+             VALUES ('0190a5a0-7c00-7000-8000-000000000002', 'Note-b', 'Note', 'Noted',
+                 '{\"note\": \"b1\", \"fault\": null}', '{}', 1, '9999-12-31T23:59:59Z')",
+        );
+        installation.succeed(&["run", "--until-caught-up"]);
+        assert_eq!(applied(&installation), ["a1", "b1"]);
+        let exported = installation.succeed(&["events", "--json"]);
+        assert!(exported.contains(last), "{exported}");
+        let copy = Installation::in_one_database(system);
+        let file = copy.path("copy.ndjson");
+        std::fs::write(&file, &exported).unwrap();
+        copy.succeed(&["append", "--file", file.to_str().unwrap()]);
+        assert_eq!(copy.succeed(&["events", "--json"]), exported);
+    }
+}

@@ -256,6 +256,9 @@ impl<'a> Fields<'a> {
             json::check(text).map_err(|error| Fault::Value(6, format!("is {error}")))?;
         }
         let metadata = whole(row, layout, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
+        if !metadata.is_empty() && !layout.has_json_metadata() {
+            json::check(metadata).map_err(|error| Fault::Value(7, format!("is {error}")))?;
+        }
         Ok(Self {
             id: if layout.has_uuids() {
                 Id::Uuid(Uuid::from_bytes(fixed(row, 1)?))

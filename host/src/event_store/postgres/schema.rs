@@ -77,6 +77,11 @@ impl Layout {
         self.data_type == "jsonb"
     }
 
+    /// Whether metadata is JSON of the server.
+    pub(super) fn has_json_metadata(&self) -> bool {
+        matches!(self.metadata_type.as_str(), "json" | "jsonb")
+    }
+
     /// Whether data is bytes, which need be no JSON.
     pub(super) fn has_bytes(&self) -> bool {
         self.data_type == "bytea"

@@ -99,6 +99,10 @@ fn read<'a>(row: &'a Row<'_>, layout: Layout, position: Position) -> Result<Even
             PayloadRef::Json(data)
         }
     };
+    let metadata = whole(row, 7).and_then(|_| text(row, 7))?;
+    if !layout.checks_metadata && !metadata.is_empty() {
+        json::check(metadata).map_err(|error| Fault::Value(7, format!("is {error}")))?;
+    }
     let time = text(row, 8)?;
     Ok(EventRef {
         position,
@@ -108,7 +112,7 @@ fn read<'a>(row: &'a Row<'_>, layout: Layout, position: Position) -> Result<Even
         version: number(row, 4)?,
         schema_version: number(row, 5)?,
         data,
-        metadata: whole(row, 7).and_then(|_| text(row, 7))?,
+        metadata,
         recorded_at: parse_stored(time).ok_or_else(|| {
             let shown: String = time.chars().take(40).collect();
             Fault::Value(8, format!("is no time: `{}`", shown.escape_debug()))
