@@ -29,7 +29,7 @@ mod strange_tables;
 mod tests;
 
 pub use follow::Follow;
-pub use history::{Alarm, History, KnownEvent};
+pub use history::{Alarm, History, KnownEvent, LateEvent};
 pub use postgres::PostgresSource;
 pub use sqlite::SqliteSource;
 

@@ -23,7 +23,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterChanges, Decided, PageLimits, Ret
 use crate::generation::{
     Generation, GenerationId, Goal, Lease, Module, ModuleHash, Rate, RunReport,
 };
-use crate::source::{Checkpoint, KnownEvent};
+use crate::source::{Checkpoint, KnownEvent, LateEvent};
 
 mod compared;
 mod desired;
@@ -377,12 +377,12 @@ pub trait Target: Send + Sync {
     /// [`TargetErrorKind::Refused`] if there is no such projection.
     async fn accept_history(&self, projection: &str) -> Result<(), TargetError>;
 
-    /// Notes that an event came too late at a position, for all generations
-    /// that have passed it.
+    /// Notes that an event came too late, for all generations that have passed
+    /// its position as a hole.
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn note_late(&self, position: Position) -> Result<(), TargetError>;
+    async fn note_late(&self, late: LateEvent) -> Result<(), TargetError>;
 
     /// Dead letters of a generation with positions above `after`, in order.
     ///

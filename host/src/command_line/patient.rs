@@ -13,6 +13,7 @@ use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, Lease, Module, ModuleHash, RunReport,
 };
+use crate::source::LateEvent;
 use crate::target::{
     Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
     TargetError, TargetErrorKind, Writer, in_time,
@@ -290,8 +291,8 @@ impl Target for Patient {
         self.target.accept_history(projection).await
     }
 
-    async fn note_late(&self, position: Position) -> Result<(), TargetError> {
-        self.target.note_late(position).await
+    async fn note_late(&self, late: LateEvent) -> Result<(), TargetError> {
+        self.target.note_late(late).await
     }
 
     async fn dead_letters(

@@ -69,6 +69,7 @@ pub(super) fn check(
         set_back(rows, Some(event))?;
         return Err(refused(cause));
     }
+    settle(runner)?;
     source.history().note(event.clone());
     if kept.is_set_back {
         tracing::info!(
@@ -122,7 +123,7 @@ fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), End> {
                     ..KeptHistory::default()
                 })?;
             }
-            Alarm::Late(late) if late <= position => {
+            Alarm::Late(late) if late.position <= position => {
                 let target = &runner.assignment.target;
                 (runner.runtime).block_on(in_time(target.note_late(late)))?;
             }
@@ -133,6 +134,13 @@ fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), End> {
     Ok(())
 }
 
+/// Lets the source find out whether an event that was just seen came to a hole,
+/// before it is kept or remembered.
+fn settle(runner: &Runner) -> Result<(), End> {
+    runner.runtime.block_on(runner.assignment.source.look())?;
+    heed_alarms(runner)
+}
+
 /// Takes the store as it is for the one that was read: nothing is known of it,
 /// or somebody has said so.
 fn adopt(runner: &Runner, rows: &GenerationRows, position: Position) -> Result<(), End> {
@@ -141,6 +149,7 @@ fn adopt(runner: &Runner, rows: &GenerationRows, position: Position) -> Result<(
     }
     let source = &runner.assignment.source;
     let event = runner.runtime.block_on(source.last_event(position))?;
+    settle(runner)?;
     Ok(rows.keep_history(&KeptHistory {
         event,
         ..KeptHistory::default()
@@ -188,8 +197,8 @@ fn came_late(name: &str, position: Position) -> String {
     format!(
         "halted: an event was committed at position {position} after that position had been passed \
          as final, so the rows lack it. Some writer takes its positions outside of the transaction \
-         that inserts the events; let it draw them by the column's default. Then build the rows \
-         again, `gnomon rebuild {name}`; or say that they are right, `gnomon resume {name} \
+         that inserts the events (let it draw them by the column's default), or events came back \
+         after the rows were built without them. Build the rows again, `gnomon rebuild {name}`; or say that they are right, `gnomon resume {name} \
          --accept-history`"
     )
 }

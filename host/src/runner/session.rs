@@ -119,6 +119,8 @@ pub(super) struct Session {
     kept: Position,
     /// What all who read from the source know.
     history: Arc<History>,
+    /// The last alarm that is known to it.
+    alarms_heeded: u64,
     /// Whether everything that there was has been applied.
     pub(super) has_caught_up: bool,
     /// Where the reader ends.
@@ -182,6 +184,7 @@ impl Session {
             last_applied: None,
             kept: Position::START,
             history: Arc::clone(runner.assignment.source.history()),
+            alarms_heeded: runner.alarms_heeded,
             has_caught_up: false,
             end,
             unfolded_to: approach.unfolded_to,
@@ -591,7 +594,7 @@ impl Session {
     /// The last event up to a position that the source has shown to anybody, if
     /// it is not kept yet.
     fn last_event(&self, position: Position) -> Option<KnownEvent> {
-        let shown = self.history.at_or_below(position);
+        let shown = (self.history).at_or_below_as_of(self.alarms_heeded, position);
         let known = [self.last_read.as_ref(), self.last_applied.as_ref()];
         let own = known.into_iter().flatten().cloned();
         let up_to = own.chain(shown).filter(|event| event.position <= position);

@@ -117,9 +117,10 @@ impl Follow {
                 event.id, event.position
             )),
             Alarm::SetBack => Some("the event store ends before what was read".to_owned()),
-            Alarm::Late(late) if late <= position => Some(format!(
-                "an event was committed at position {late} after that position had been passed as \
-                 final: some writer takes its positions outside of its transaction"
+            Alarm::Late(late) if late.position <= position => Some(format!(
+                "an event was committed at position {} after that position had been passed as \
+                 final: some writer takes its positions outside of its transaction",
+                late.position
             )),
             Alarm::Late(_) => None,
         });

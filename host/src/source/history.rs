@@ -34,8 +34,20 @@ pub enum Alarm {
     /// The store ends before what was shown as final; what is gone had no event
     /// that is remembered.
     SetBack,
-    /// An event was committed at this position after it was passed as final.
-    Late(Position),
+    /// An event was committed at a position that was passed as final.
+    Late(LateEvent),
+}
+
+/// An event that was committed where a source had seen a hole, and had passed it
+/// as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateEvent {
+    /// Its position.
+    pub position: Position,
+    /// The last position of that hole. Who has seen an event from `position` up to
+    /// here has read the store when it had none: a store that was set back got
+    /// its events again.
+    pub hole_end: Position,
 }
 
 /// What a source remembers. All who read from it share it.
@@ -84,6 +96,15 @@ impl History {
             position: *position,
             id: id.clone(),
         })
+    }
+
+    /// The same, for those who know of no alarm after the one with this number. Who
+    /// does not know all of them must not believe what was remembered since.
+    #[must_use]
+    pub fn at_or_below_as_of(&self, alarm: u64, position: Position) -> Option<KnownEvent> {
+        let event = self.at_or_below(position);
+        // An alarm is raised before what it is about is remembered.
+        event.filter(|_| self.last_alarm() == alarm)
     }
 
     /// The highest event that is remembered.
@@ -162,17 +183,24 @@ mod tests {
     async fn an_alarm_reaches_all_who_came_before_it() {
         let history = History::default();
         history.note(event(7));
-        history.raise(Alarm::Late(at(3)));
+        let late = LateEvent {
+            position: at(3),
+            hole_end: at(4),
+        };
+        history.raise(Alarm::Late(late));
         assert_eq!(history.newest(), Some(event(7)), "it is still there");
         let seen = history.last_alarm();
         assert!(history.alarms_after(seen).is_empty());
         history.raise(Alarm::Gone(event(7)));
         history.alarm_after(seen).await;
         assert_eq!(history.newest(), None);
+        history.note(event(8));
+        assert_eq!(history.at_or_below_as_of(seen, at(9)), None);
+        assert_eq!(history.at_or_below_as_of(seen + 1, at(9)), Some(event(8)));
         assert_eq!(history.alarms_after(seen), [Alarm::Gone(event(7))]);
         assert_eq!(history.alarms_after(0).len(), 2);
         for _ in 0..1_000 {
-            history.raise(Alarm::Late(at(3)));
+            history.raise(Alarm::Late(late));
         }
         assert_eq!(history.alarms_after(0).len(), ALARMS_MAX);
     }

@@ -22,10 +22,10 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         }
         let last = history.last_alarm();
         for alarm in history.alarms_after(heeded) {
-            let Alarm::Late(position) = alarm else {
+            let Alarm::Late(late) = alarm else {
                 continue;
             };
-            while let Err(error) = in_time(shared.parts.target.note_late(position)).await {
+            while let Err(error) = in_time(shared.parts.target.note_late(late)).await {
                 tracing::debug!("the late event was not noted: {error}");
                 tokio::select! {
                     () = shared.shutdown.begun() => return,

@@ -22,6 +22,7 @@ use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::postgres::server::{Connection, Server};
 use crate::silence::Silence;
+use crate::source::LateEvent;
 use async_trait::async_trait;
 use gnomon_model::{Description, Floats, Position};
 
@@ -344,8 +345,8 @@ impl Target for PostgresTarget {
             .map_err(|failure| failure.into_error(&self.place, "accept the events in"))
     }
 
-    async fn note_late(&self, position: Position) -> Result<(), TargetError> {
-        history::note_late(&self.registry, position)
+    async fn note_late(&self, late: LateEvent) -> Result<(), TargetError> {
+        history::note_late(&self.registry, late)
             .await
             .map_err(|failure| failure.into_error(&self.place, "note a late event in"))
     }

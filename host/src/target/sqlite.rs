@@ -23,6 +23,7 @@ use super::{
 };
 use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::source::LateEvent;
 
 mod cell;
 mod comparison;
@@ -335,8 +336,8 @@ impl Target for SqliteTarget {
             .await
     }
 
-    async fn note_late(&self, position: Position) -> Result<(), TargetError> {
-        self.with(move |database| history::note_late(database, position))
+    async fn note_late(&self, late: LateEvent) -> Result<(), TargetError> {
+        self.with(move |database| history::note_late(database, late))
             .await
     }
 

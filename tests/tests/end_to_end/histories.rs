@@ -150,6 +150,61 @@ fn the_table_is_emptied_and_filled_in_one_transaction() {
 }
 
 #[test]
+fn a_table_that_was_emptied_gets_its_events_again() {
+    let installation = begin(Installation::in_one_database(System::Postgres));
+    let _host = installation.start_host();
+    // Positions that no event ever had: the old store had holes too.
+    (installation.events).execute(
+        "SELECT setval('events_global_position_seq', nextval('events_global_position_seq') + 9)",
+    );
+    append_orders(&installation, 5, STREAMED);
+    let checkpoint = installation.head();
+    all_reach(&installation, checkpoint);
+    // One stands still, and does not see what happens meanwhile.
+    installation.succeed(&["pause", "daily_revenue"]);
+    installation.wait_for_status("daily_revenue", LIMIT, |status| status["state"] == "paused");
+    let count = |of: &str| {
+        installation
+            .events
+            .number(&format!("SELECT count(*) FROM {of}"))
+    };
+    let all = count("events");
+    // The positions are not handed out again.
+    (installation.events).execute(
+        "CREATE TABLE kept AS SELECT * FROM events;
+         ALTER TABLE events DISABLE TRIGGER ALL;
+         TRUNCATE events;
+         ALTER TABLE events ENABLE TRIGGER ALL",
+    );
+    for name in ["order_summary", "customer_value"] {
+        installation.wait_for_status(name, LIMIT, |status| status["state"] == "halted");
+    }
+    // What is built of the store that is empty lacks what comes back.
+    installation.succeed(&["rebuild", "customer_value", "--wait", "--timeout", "60s"]);
+    (installation.events).execute("INSERT INTO events SELECT * FROM kept; DROP TABLE kept");
+    assert_eq!(count("events"), all);
+    let late = installation.wait_for_status("customer_value", LIMIT, |status| {
+        status["state"] == "halted"
+    });
+    let cause = late["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("an event was committed at position 1 after"),
+        "{cause}"
+    );
+    installation.succeed(&["resume", "daily_revenue"]);
+    append_orders(&installation, 4, AFTER);
+    let head = installation.head();
+    for name in ["order_summary", "daily_revenue"] {
+        installation.wait_for_status(name, LIMIT, |status| {
+            status["position"].as_i64() >= Some(head) && status["state"] == "running"
+        });
+    }
+    installation.succeed(&["rebuild", "customer_value", "--wait", "--timeout", "60s"]);
+    all_reach(&installation, head);
+    installation.assert_rows_are_right("after its events came back");
+}
+
+#[test]
 fn the_file_is_exchanged_under_a_running_host_and_comes_back() {
     let installation = begin(Installation::new(System::Sqlite, System::Sqlite));
     let file = PathBuf::from(installation.events.url().trim_start_matches("sqlite:"));

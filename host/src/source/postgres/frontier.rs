@@ -136,19 +136,28 @@ impl Task {
                 None => continue,
             };
             self.publish(&frontier);
+            // After the news, which must not wait for them. Whoever asked may have
+            // seen an event that came to a hole: the alarm is raised before the
+            // answer.
+            let tripwire = &mut self.rolled_back.tripwire;
+            if self.guard.has_news() || !self.pending.is_empty() {
+                tripwire.hasten();
+            }
+            while let Some(late) = session.filled(tripwire, &mut self.patience).await? {
+                tracing::error!(
+                    "an event was committed at position {}, which had been passed as final: some \
+                     writer takes its positions outside of the transaction that inserts the \
+                     events, or a store that was set back gets its events again; every projection \
+                     that has passed the position without its event halts",
+                    late.position
+                );
+                self.history.raise(Alarm::Late(late));
+                tripwire.hasten();
+            }
+            self.guard.note_news();
             for request in self.pending.drain(..) {
                 // Whoever asked may have gone away.
                 let _ = request.answer.send(Ok(frontier.clone()));
-            }
-            // After the news, which must not wait for them.
-            let tripwire = &mut self.rolled_back.tripwire;
-            if let Some(position) = session.filled(tripwire, &mut self.patience).await? {
-                tracing::error!(
-                    "an event was committed at position {position}, which had been passed as \
-                     final: some writer takes its positions outside of the transaction that \
-                     inserts the events; every projection that has passed it halts"
-                );
-                self.history.raise(Alarm::Late(position));
             }
             session
                 .count_rolled_back(&mut self.rolled_back, &mut self.patience)

@@ -20,6 +20,8 @@ const GUARD_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Guard {
     history: Arc<History>,
     looked: Option<Instant>,
+    /// The newest event that was seen and is not remembered yet.
+    news: Option<KnownEvent>,
 }
 
 /// What was found.
@@ -37,6 +39,21 @@ impl Guard {
         Self {
             history,
             looked: None,
+            news: None,
+        }
+    }
+
+    /// Whether an event was seen that is not remembered yet.
+    pub(super) const fn has_news(&self) -> bool {
+        self.news.is_some()
+    }
+
+    /// Remembers the newest event that was seen. Only after the holes were looked
+    /// at: it may have come to one, and what is remembered is kept beside
+    /// checkpoints, as if their generations had read it.
+    pub(super) fn note_news(&mut self) {
+        if let Some(event) = self.news.take() {
+            self.history.note(event);
         }
     }
 
@@ -59,6 +76,7 @@ impl Guard {
         let known = self.history.newest();
         let seen = see(connection, watched, known.as_ref()).await?;
         self.looked = Some(Instant::now());
+        self.news = None;
         if let Some(known) = known
             && seen.known.as_ref() != Some(&known.id)
         {
@@ -71,9 +89,7 @@ impl Guard {
                 drawn: seen.drawn,
             }),
             newest => {
-                if let Some(newest) = newest {
-                    self.history.note(newest);
-                }
+                self.news = newest;
                 Ok(Found::Well(seen.drawn))
             }
         }

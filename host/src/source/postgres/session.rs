@@ -23,7 +23,7 @@ use crate::database_url::PostgresUrl;
 use crate::event_store::postgres::{CHANNEL, Layout, listener, store_error};
 use crate::postgres::sessions;
 use crate::silence::{AnswerTime, Silence};
-use crate::source::{Frontier, SourceError};
+use crate::source::{Frontier, LateEvent, SourceError};
 
 /// How long a wait lasts before its cause is looked up, and how old the answer
 /// may get.
@@ -204,7 +204,7 @@ impl Session {
         &mut self,
         tripwire: &mut Tripwire,
         patience: &mut Patience,
-    ) -> Result<Option<Position>, SourceError> {
+    ) -> Result<Option<LateEvent>, SourceError> {
         if tripwire.is_idle() {
             return Ok(None);
         }

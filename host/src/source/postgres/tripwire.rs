@@ -13,6 +13,8 @@ use gnomon_model::Position;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
+use crate::source::LateEvent;
+
 /// How long a hole is looked at after it was passed.
 const WATCH_TIME: Duration = Duration::from_secs(60);
 /// How often.
@@ -75,6 +77,11 @@ impl Tripwire {
     /// Whether there is nothing to look at.
     pub(super) fn is_idle(&self) -> bool {
         self.stretches.is_empty() && self.holes.is_empty()
+    }
+
+    /// Looks at the next opportunity: there is a reason for it.
+    pub(super) const fn hasten(&mut self) {
+        self.looked = None;
     }
 
     /// Forgets all holes: they were those of another store.
@@ -140,12 +147,13 @@ impl Tripwire {
         });
     }
 
-    /// The first position that was filled after it was passed, if that is known
-    /// and the time to look has come.
+    /// The first event of a hole that was filled after it was passed, if there is
+    /// one and the time to look has come. All that the hole has got is said once:
+    /// whoever has passed a later one has passed the first one too.
     pub(super) async fn look(
         &mut self,
         connection: &mut PgConnection,
-    ) -> sqlx::Result<Option<Position>> {
+    ) -> sqlx::Result<Option<LateEvent>> {
         self.holes.retain(|hole| hole.passed.elapsed() < WATCH_TIME);
         if self.holes.is_empty() || self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return Ok(None);
@@ -153,7 +161,7 @@ impl Tripwire {
         self.looked = Some(Instant::now());
         let firsts: Vec<i64> = self.holes.iter().map(|hole| hole.first).collect();
         let lasts: Vec<i64> = self.holes.iter().map(|hole| hole.last).collect();
-        let filled: Option<i64> = sqlx::query_scalar(
+        let found: Option<i64> = sqlx::query_scalar(
             "SELECT min(e.position) FROM unnest($1::bigint[], $2::bigint[]) AS h (first, last) \
              CROSS JOIN LATERAL (SELECT global_position::bigint AS position FROM events \
                WHERE global_position >= h.first AND global_position <= h.last \
@@ -161,26 +169,40 @@ impl Tripwire {
         )
         .bind(firsts)
         .bind(lasts)
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
-        let Some(filled) = filled else {
+        let Some(found) = found else {
             return Ok(None);
         };
-        // It is said once; the rest of its hole is looked at again.
-        self.fill(filled);
-        Ok(Position::from_sql(filled))
+        let is_in = |hole: &Hole| hole.first <= found && found <= hole.last;
+        let Some(hole) = self.holes.iter().copied().find(is_in) else {
+            return Ok(None);
+        };
+        let filled: Vec<i64> = sqlx::query_scalar(
+            "SELECT global_position::bigint FROM events \
+             WHERE global_position >= $1 AND global_position <= $2 \
+             ORDER BY global_position LIMIT $3",
+        )
+        .bind(hole.first)
+        .bind(hole.last)
+        .bind(ROWS_MAX)
+        .fetch_all(connection)
+        .await?;
+        self.fill(hole, &filled);
+        let position = filled.first().copied().and_then(Position::from_sql);
+        let late = position.zip(Position::from_sql(hole.last));
+        Ok(late.map(|(position, hole_end)| LateEvent { position, hole_end }))
     }
 
-    fn fill(&mut self, position: i64) {
-        let holes = std::mem::take(&mut self.holes);
-        for hole in holes {
-            if position < hole.first || position > hole.last {
-                self.holes.push_back(hole);
-                continue;
-            }
-            self.watch(hole.first, position - 1, hole.passed);
-            self.watch(position + 1, hole.last, hole.passed);
+    /// Watches what is left of a hole between the positions that it has got.
+    fn fill(&mut self, hole: Hole, filled: &[i64]) {
+        self.holes.retain(|other| *other != hole);
+        let mut first = hole.first;
+        for position in filled {
+            self.watch(first, position - 1, hole.passed);
+            first = position + 1;
         }
+        self.watch(first, hole.last, hole.passed);
     }
 }
 
@@ -236,7 +258,11 @@ mod tests {
         let noticed = tokio::time::timeout(TIME_LIMIT, history.alarm_after(0)).await;
         noticed.expect("the late event is not noticed");
         let position = Position::new(7).unwrap();
-        assert_eq!(history.alarms_after(0), [Alarm::Late(position)]);
+        let late = LateEvent {
+            position,
+            hole_end: position,
+        };
+        assert_eq!(history.alarms_after(0), [Alarm::Late(late)]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -271,12 +297,32 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(found, missing);
-        // Each of them is noticed once.
-        let fill = format!("{INSERT} unnest(ARRAY[21000, 34999]) AS n");
-        run(&mut connection, &fill).await;
-        for expected in [Some(at(21_000)), Some(at(34_999)), None] {
-            tripwire.looked = None;
-            assert_eq!(tripwire.look(&mut connection).await.unwrap(), expected);
+        // Each hole is noticed once, and then what is left of it.
+        let late = |position, hole_end| {
+            Some(LateEvent {
+                position: at(position),
+                hole_end: at(hole_end),
+            })
+        };
+        for (fill, expected) in [
+            (
+                "ARRAY[21000, 21001, 21003, 34999]",
+                [late(21_000, 23_002), late(34_999, END), None],
+            ),
+            (
+                "ARRAY[21002, 20999, 22000]",
+                [
+                    late(20_999, 20_999),
+                    late(21_002, 21_002),
+                    late(22_000, 23_002),
+                ],
+            ),
+        ] {
+            run(&mut connection, &format!("{INSERT} unnest({fill}) AS n")).await;
+            for expected in expected {
+                tripwire.looked = None;
+                assert_eq!(tripwire.look(&mut connection).await.unwrap(), expected);
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! What is kept beside the checkpoints of the history of their source.
 
-use gnomon_model::Position;
 use sqlx::Row as _;
 
 use super::any_text;
@@ -8,6 +7,7 @@ use super::control::forget_halts;
 use super::failure::Failure;
 use crate::connections::Connections;
 use crate::generation::Lease;
+use crate::source::LateEvent;
 use crate::target::KeptHistory;
 use crate::target::history::StoredHistory;
 use crate::target::registry::unknown_projection;
@@ -82,12 +82,14 @@ pub(super) async fn accept(pool: &Connections, projection: &str) -> Result<(), F
 }
 
 /// The lowest position is kept: everything behind it may be wrong.
-pub(super) async fn note_late(pool: &Connections, position: Position) -> Result<(), Failure> {
+pub(super) async fn note_late(pool: &Connections, late: LateEvent) -> Result<(), Failure> {
     sqlx::query(
         "UPDATE gnomon.checkpoints SET late_position = $1
-         WHERE position >= $1 AND (late_position IS NULL OR late_position > $1)",
+         WHERE position >= $1 AND (late_position IS NULL OR late_position > $1)
+             AND (event_position IS NULL OR event_position NOT BETWEEN $1 AND $2)",
     )
-    .bind(position.to_sql())
+    .bind(late.position.to_sql())
+    .bind(late.hole_end.to_sql())
     .execute(pool)
     .await?;
     Ok(())

@@ -1,11 +1,11 @@
 //! What is kept beside the checkpoints of the history of their source.
 
-use gnomon_model::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::control::forget_halts;
 use super::database::Database;
 use crate::generation::Lease;
+use crate::source::LateEvent;
 use crate::target::history::StoredHistory;
 use crate::target::registry::unknown_projection;
 use crate::target::{KeptHistory, TargetError};
@@ -72,12 +72,13 @@ pub(super) fn accept(database: &Database, projection: &str) -> Result<(), Target
 }
 
 /// The lowest position is kept: everything behind it may be wrong.
-pub(super) fn note_late(database: &Database, position: Position) -> Result<(), TargetError> {
+pub(super) fn note_late(database: &Database, late: LateEvent) -> Result<(), TargetError> {
     database.write("note a late event in", |transaction| {
         transaction.execute(
             "UPDATE gnomon_checkpoints SET late_position = ?1
-             WHERE position >= ?1 AND (late_position IS NULL OR late_position > ?1)",
-            [position.to_sql()],
+             WHERE position >= ?1 AND (late_position IS NULL OR late_position > ?1)
+                 AND (event_position IS NULL OR event_position NOT BETWEEN ?1 AND ?2)",
+            [late.position.to_sql(), late.hole_end.to_sql()],
         )?;
         Ok(())
     })

@@ -1,7 +1,7 @@
 //! What is kept of the history of the source, beside the checkpoint.
 
 use super::*;
-use crate::source::KnownEvent;
+use crate::source::{KnownEvent, LateEvent};
 use crate::target::KeptHistory;
 
 on_both!(
@@ -91,11 +91,7 @@ async fn users_take_the_store_as_it_is(database: &Database) {
         ..kept(2)
     };
     started.writer.keep_history(&set_back).await.unwrap();
-    started
-        .target
-        .note_late(Position::new(1).unwrap())
-        .await
-        .unwrap();
+    started.target.note_late(late_at(1)).await.unwrap();
     let found = started.writer.history().await.unwrap();
     assert_eq!((found.is_set_back, found.late.is_some()), (true, true));
     let resumes = async || started.target.controls().await.unwrap()[0].resumes;
@@ -114,14 +110,36 @@ async fn users_take_the_store_as_it_is(database: &Database) {
 
 async fn a_late_event_concerns_those_that_have_passed_it(database: &Database) {
     let mut started = started(database, &orders()).await;
-    step(&mut *started.writer, (0, 5), Some(&event(5)), false)
+    step(&mut *started.writer, (0, 7), Some(&event(5)), false)
         .await
         .unwrap();
     let at = |number| Position::new(number).unwrap();
-    for (late, expected) in [(6, None), (4, Some(4)), (5, Some(4)), (3, Some(3))] {
-        started.target.note_late(at(late)).await.unwrap();
+    for (late, hole_end, expected) in [
+        (8, 8, None),
+        // In the store that it has read there was an event.
+        (1, 5, None),
+        (5, 9, None),
+        (7, 9, Some(7)),
+        (4, 4, Some(4)),
+        (6, 6, Some(4)),
+        (3, 4, Some(3)),
+    ] {
+        let late = LateEvent {
+            position: at(late),
+            hole_end: at(hole_end),
+        };
+        started.target.note_late(late).await.unwrap();
         let found = started.writer.history().await.unwrap();
-        assert_eq!(found.late.map(Position::get), expected, "after {late}");
+        assert_eq!(found.late.map(Position::get), expected, "after {late:?}");
+    }
+}
+
+/// The only event of a hole.
+fn late_at(number: u64) -> LateEvent {
+    let position = Position::new(number).unwrap();
+    LateEvent {
+        position,
+        hole_end: position,
     }
 }
 
