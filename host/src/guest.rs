@@ -31,6 +31,7 @@ mod core_module;
 mod engine;
 mod instance;
 mod native_code;
+mod own_time;
 mod ticker;
 
 pub use convert::describe_event;
@@ -46,8 +47,9 @@ const REASON_CHARACTERS_MAX: usize = 4_000;
 pub struct GuestLimits {
     /// Linear memory of the instance, all memories together, in bytes.
     pub memory: usize,
-    /// Time of the guest and of what the host does for it. Waiting for the
-    /// database does not count: a slow one is not the guest's fault.
+    /// Processor time of the guest and of what the host does for it. Neither
+    /// waiting for the database counts nor for other threads of the machine: that
+    /// is not the guest's fault.
     pub time: Duration,
     /// Writes of one batch.
     pub writes: WriteLimits,
@@ -110,7 +112,7 @@ pub enum ApplyError {
     /// A trap, a broken schema or a broken limit, somewhere in the batch.
     #[error("{0}")]
     Failed(String),
-    /// The call took longer than it may.
+    /// The call took more time of its own than it may.
     #[error("it ran longer than {0:?} (limits.batch-time)")]
     TimedOut(Duration),
     /// The committed rows could not be read.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gnomon_model::{BatchWrites, Violation, WriteError};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -13,6 +13,7 @@ use super::bindings::gnomon::projection::log::Level;
 use super::bounded_rows::{BoundedRows, ReadError};
 use super::core_module::CoreCall;
 use super::instance::ReadRows;
+use super::own_time::OwnTime;
 use super::{ApplyError, GuestLimits, REASON_CHARACTERS_MAX, convert};
 use crate::target::TargetError;
 
@@ -97,7 +98,7 @@ pub(super) struct Call {
     projection: Arc<str>,
     limits: GuestLimits,
     stop: Arc<AtomicBool>,
-    started: Instant,
+    own_time: OwnTime,
     memory: usize,
     table_handles: u32,
     logged: usize,
@@ -118,7 +119,7 @@ impl Call {
             projection,
             limits,
             stop,
-            started: Instant::now(),
+            own_time: OwnTime::start(),
             memory: 0,
             table_handles: 0,
             logged: 0,
@@ -143,7 +144,7 @@ impl Call {
         }
     }
 
-    /// Looks at the clock; called on every tick of the engine.
+    /// Looks at the clocks; called on every tick of the engine.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(self.end(Fault::Stopped));
@@ -153,7 +154,7 @@ impl Call {
             .as_ref()
             .map(|work| work.rows.waited())
             .unwrap_or_default();
-        if self.started.elapsed().saturating_sub(waited) > self.limits.time {
+        if self.own_time.taken(waited) > self.limits.time {
             let limit = self.limits.time;
             return Err(self.end(Fault::TimedOut(limit)));
         }
@@ -279,5 +280,40 @@ impl ResourceLimiter for Call {
     ) -> wasmtime::Result<bool> {
         // The pool's `table_elements` bounds every table.
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use gnomon_model::WriteLimits;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_ended_after_its_own_time_and_not_because_others_run() {
+        let limit = Duration::from_millis(50);
+        let limits = GuestLimits {
+            memory: 0,
+            time: limit,
+            writes: WriteLimits::NONE,
+            reads: 0,
+            log_bytes: 0,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut call = Call::new(Arc::from("slow"), limits, Arc::clone(&stop), None);
+        // A thread that sleeps is to the clocks as one that is not let run.
+        std::thread::sleep(limit * 4);
+        assert!(call.tick().is_ok(), "it is blamed for what others took");
+        let began = Instant::now();
+        while call.tick().is_ok() {}
+        assert!(began.elapsed() >= limit / 2);
+        assert!(matches!(call.fault, Some(Fault::TimedOut(_))));
+        // A stop is heeded at the next tick, whatever it has taken.
+        let mut call = Call::new(Arc::from("slow"), limits, Arc::clone(&stop), None);
+        stop.store(true, Ordering::Relaxed);
+        assert!(call.tick().is_err());
+        assert!(matches!(call.fault, Some(Fault::Stopped)));
     }
 }
