@@ -136,6 +136,8 @@ fn a_candidate_goes_to_the_host_that_has_less() {
     let _first = start(&installation, "host-a");
     let _second = start(&installation, "host-b");
     wait_for_loads(&installation, "ten on two hosts", &[5, 5]);
+    // Before they are live, a rebuild takes the place of what is being built.
+    wait_for_all(&installation);
     for name in &names()[..2] {
         installation.succeed(&["rebuild", name, "--hold"]);
     }
