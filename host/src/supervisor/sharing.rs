@@ -138,11 +138,11 @@ struct Count {
 
 impl<'a> Load<'a> {
     fn of(me: &'a str, overview: &'a Overview, all: &[Candidate<'a>]) -> Self {
-        // A host that let a lease run out is gone, whatever it said before.
-        let gone: BTreeSet<&str> = overview
-            .controls
+        // A host that let the lease of something active run out is gone, whatever
+        // it said before. That of something at rest may run out unnoticed.
+        let gone: BTreeSet<&str> = all
             .iter()
-            .map(|control| &control.lease)
+            .map(|one| &one.control.lease)
             .filter(|lease| lease.has_lapsed)
             .filter_map(|lease| lease.holder.as_deref())
             .collect();

@@ -69,6 +69,6 @@ fn adapted(mut module: Vec<u8>) -> Result<Vec<u8>, ComponentError> {
         .validate(true)
         .module(&module)
         .and_then(|encoder| encoder.adapter(WASI, &adapter))
-        .and_then(|encoder| encoder.encode())
+        .and_then(|mut encoder| encoder.encode())
         .map_err(encoding)
 }

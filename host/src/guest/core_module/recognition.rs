@@ -34,7 +34,7 @@ pub(in super::super) fn core_of(component: &[u8]) -> Option<&[u8]> {
     embed_contract(&mut module).ok()?;
     let made = ComponentEncoder::default()
         .module(&module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(|mut encoder| encoder.encode())
         .ok()?;
     let same = is_same(&given, &sections(&made)?);
     same.then_some(core)

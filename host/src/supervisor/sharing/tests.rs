@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::generation::{Goal, ModuleHash};
+use crate::generation::{Goal, ModuleHash, is_active};
 use crate::target::SeenLease;
 
 /// The registry as hosts find it, without its clock: what time does is done by
@@ -70,6 +70,7 @@ impl World {
         let candidates: Vec<Candidate<'_>> = seen
             .controls
             .iter()
+            .filter(|control| is_active(control.state, control.goal))
             .map(|control| Candidate {
                 control,
                 runs_here: self.control(control.generation).lease.held_by() == Some(host),
@@ -107,11 +108,9 @@ impl World {
         let hosts: Vec<String> = self.hosts.iter().cloned().collect();
         let before = self.overview();
         for host in hosts {
-            if self
-                .controls
-                .iter()
-                .any(|c| c.lease.has_lapsed && c.lease.holder.as_ref() == Some(&host))
-            {
+            let let_run_out =
+                |c: &Control| c.lease.has_lapsed && c.lease.holder.as_ref() == Some(&host);
+            if self.active().any(let_run_out) {
                 continue;
             }
             let seen = if stale {
@@ -139,10 +138,15 @@ impl World {
         }
     }
 
+    fn active(&self) -> impl Iterator<Item = &Control> {
+        let is_active = |control: &&Control| is_active(control.state, control.goal);
+        self.controls.iter().filter(is_active)
+    }
+
     fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts: BTreeMap<String, usize> =
             (self.hosts.iter().cloned()).map(|h| (h, 0)).collect();
-        for control in &self.controls {
+        for control in self.active() {
             let holder = control.lease.held_by().expect("somebody has it");
             *counts.entry(holder.to_owned()).or_default() += 1;
         }
@@ -267,6 +271,22 @@ fn a_host_that_died_counts_for_nothing_when_its_leases_have_run_out() {
     assert!(world.hosts.contains("a"));
     world.round(false);
     assert_eq!(world.counts().get("b"), Some(&10));
+}
+
+#[test]
+fn a_lease_that_ran_out_on_what_is_at_rest_says_nothing_of_its_host() {
+    let mut world = World::new(10, 0);
+    world.join("a");
+    world.settle(false);
+    let mut retired = control(10, GenerationState::Retired);
+    retired.lease = SeenLease {
+        has_lapsed: true,
+        ..held_by("a")
+    };
+    world.controls.push(retired);
+    world.join("b");
+    world.settle(false);
+    assert_eq!(world.counts().into_values().collect::<Vec<_>>(), [5, 5]);
 }
 
 #[test]
