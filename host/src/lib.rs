@@ -19,7 +19,7 @@
 //! * [`dead_letter`]: events that wait.
 //! * [`module_file`], [`deployment`], [`supervisor`]: which modules and
 //!   generations run.
-//! * [`status`]: why something does not move.
+//! * [`operations`]: what users ask of projections, and why something does not move.
 //! * [`toolchain`], [`configuration`], [`telemetry`], [`command_line`]: the edges.
 //!
 //! Imports run one way: edges, runner, seams, nouns. The runner knows no
@@ -41,7 +41,6 @@
 )]
 
 pub mod command_line;
-pub mod comparison;
 pub mod configuration;
 mod connections;
 pub mod database_url;
@@ -57,6 +56,7 @@ pub mod generation;
 pub mod guest;
 pub mod json_text;
 pub mod module_file;
+pub mod operations;
 mod postgres;
 mod process_limits;
 mod readable;
@@ -68,7 +68,6 @@ mod silence;
 pub mod source;
 mod spelling;
 mod sqlite_file;
-pub mod status;
 pub mod supervisor;
 pub mod target;
 pub mod telemetry;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::generation::{Generation, GenerationId};
-use crate::status::Wish;
+use crate::operations::status::Wish;
 
 /// What is cancelled, or no longer there.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::output;
-use crate::comparison::ComparisonError;
+use crate::operations::meeting::ComparisonError;
 use crate::source::{SourceError, SourceErrorKind};
 use crate::supervisor::StartError;
 use crate::target::{TargetError, TargetErrorKind};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::waiting::unknown;
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
-use crate::readable::indented;
-use crate::status::{
+use crate::operations::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
+use crate::readable::indented;
 use crate::{source, target};
 
 /// Shows how far every projection is, and why it is not moving

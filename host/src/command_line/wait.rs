@@ -14,8 +14,9 @@ use super::waiting::{HostLook, has_host, names, unknown};
 use super::{Context, output};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
+use crate::operations::status;
 use crate::target::{RefusedFile, Target};
-use crate::{source, status, target};
+use crate::{source, target};
 
 /// How often the read-model database is asked.
 const POLL: Duration = Duration::from_millis(20);

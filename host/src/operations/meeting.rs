@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gnomon_model::Position;
 
 use crate::generation::{Generation, GenerationId, RunState};
-use crate::status::state_of;
+use crate::operations::status::state_of;
 use crate::target::{Compared, Comparison, Target, TargetError, TargetErrorKind};
 
 /// How long the two are looked at before they are asked to stand still.
