@@ -20,7 +20,7 @@
 //! * [`module_file`], [`deployment`], [`supervisor`]: which modules and
 //!   generations run.
 //! * [`operations`]: what users ask of projections, and why something does not move.
-//! * [`toolchain`], [`configuration`], [`telemetry`], [`command_line`]: the edges.
+//! * [`configuration`], [`telemetry`], [`command_line`]: the edges.
 //!
 //! Imports run one way: edges, runner, seams, nouns. The runner knows no
 //! database, a database file knows no WebAssembly, and the guest layer knows no
@@ -73,5 +73,4 @@ pub mod target;
 pub mod telemetry;
 #[cfg(test)]
 mod test_database;
-pub mod toolchain;
 pub mod trial;

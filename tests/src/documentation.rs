@@ -285,7 +285,7 @@ fn the_readme_shows_the_projection_that_gnomon_new_writes() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let (_, behind) = readme.split_once("```rust\n").unwrap();
     let (shown, _) = behind.split_once("```").unwrap();
-    let template = repository().join("host/templates/rust/src/lib.rs");
+    let template = repository().join("host/workbench/templates/rust/src/lib.rs");
     let template = fs::read_to_string(template).unwrap();
     assert_eq!(shown, template.replace("{{projection}}", "spending"));
 }

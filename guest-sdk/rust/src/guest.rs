@@ -26,7 +26,7 @@ use crate::value::{ColumnType, RawChange, Value};
 )]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "projection",
         pub_export_macro: true,
         export_macro_name: "export_component",

@@ -8,8 +8,8 @@ use gnomon_model::Description;
 use serde_json::json;
 
 use super::{Context, host, output, style};
+use crate::module_file;
 use crate::supervisor::load_module;
-use crate::{module_file, toolchain};
 
 /// Builds a projection's source to a component
 ///
@@ -30,7 +30,7 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let built = toolchain::build(&self.directory, self.output.as_deref())?;
+        let built = gnomon_workbench::build(&self.directory, self.output.as_deref())?;
         let file = built.path.display();
         let module = module_file::read(&built.path)?;
         let limits = host::loading_limits(context)?;

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
 use super::{Context, output};
-use crate::toolchain::{self, Content, Language, ProjectName};
+use gnomon_workbench::{self as workbench, Content, Language, ProjectName};
 
 /// Creates a projection that builds, with its tests
 ///
@@ -37,7 +37,7 @@ fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
 
 impl New {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let files = toolchain::new_project(
+        let files = workbench::new_project(
             Path::new(""),
             &self.name,
             self.language,

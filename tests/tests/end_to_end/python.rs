@@ -205,7 +205,7 @@ fn the_python_sdk_and_what_is_written_with_it_have_sound_types() {
         "tests/guests/values-python",
         "tests/guests/operations-python",
         "tests/guests/faults-python",
-        "host/templates/python",
+        "host/workbench/templates/python",
     ] {
         let (is_sound, said) = checked(&mypy, folder);
         assert!(is_sound, "{folder}: {said}");

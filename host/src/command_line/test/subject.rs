@@ -8,7 +8,6 @@ use tokio::task::spawn_blocking;
 
 use super::super::output;
 use super::shown_path;
-use crate::toolchain;
 
 /// Folders of a project that hold no source.
 const NO_SOURCE: [&str; 4] = ["target", "node_modules", "__pycache__", "tests"];
@@ -52,7 +51,7 @@ impl Subject {
         if !self.path.is_dir() {
             return Ok(self.path.clone());
         }
-        let component = toolchain::component_path(&self.path)?;
+        let component = gnomon_workbench::component_path(&self.path)?;
         let built = fs::metadata(&component).and_then(|metadata| metadata.modified());
         let why = match (built, newest_source(&self.path)) {
             (Err(_), _) => "it is not built yet".to_owned(),
@@ -63,7 +62,7 @@ impl Subject {
         };
         output::say(&format!("building {}: {why}", shown_path(&component)));
         let directory = self.path.clone();
-        let built = spawn_blocking(move || toolchain::build(&directory, None)).await??;
+        let built = spawn_blocking(move || gnomon_workbench::build(&directory, None)).await??;
         Ok(built.path)
     }
 }

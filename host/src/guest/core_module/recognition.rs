@@ -11,7 +11,6 @@ use wit_component::ComponentEncoder;
 
 use super::super::LoadError;
 use super::{ALLOCATE_TEXTS, APPLY, DESCRIBE, MEMORY, POST_APPLY, POST_DESCRIBE, REALLOC};
-use crate::toolchain::embed_contract;
 
 /// The header of a module or component, before its sections.
 const HEADER_BYTES: usize = 8;
@@ -31,7 +30,7 @@ pub(in super::super) fn core_of(component: &[u8]) -> Option<&[u8]> {
         return None;
     }
     let mut module = core.to_vec();
-    embed_contract(&mut module).ok()?;
+    gnomon_contract::embed(&mut module).ok()?;
     let made = ComponentEncoder::default()
         .module(&module)
         .and_then(|mut encoder| encoder.encode())

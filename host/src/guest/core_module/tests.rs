@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 
 use super::super::GuestEngine;
 use super::{core_of, recognition};
-use crate::toolchain::from_core_module;
+use gnomon_contract::from_core_module;
 
 mod image;
 mod plays;

@@ -10,8 +10,8 @@ use super::super::super::{Guest, GuestEngine, GuestLimits, Written};
 use super::super::core_of;
 use super::image::{COLUMNS, description};
 use crate::event_list::EventList;
-use crate::toolchain::{embed_contract, from_core_module};
 use crate::trial::SharedTables;
+use gnomon_contract::from_core_module;
 
 /// The puppet as a component, with or without a function of its own that
 /// allocates the texts of events.
@@ -30,7 +30,7 @@ pub(super) fn puppet(allocates_texts: bool) -> Vec<u8> {
 /// The component of a core module that implements the contract.
 pub(super) fn component(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();
-    embed_contract(&mut module).unwrap();
+    gnomon_contract::embed(&mut module).unwrap();
     from_core_module(&module).unwrap()
 }
 

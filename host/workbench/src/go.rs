@@ -8,10 +8,11 @@
 
 use std::path::Path;
 
+use gnomon_contract::ComponentError;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::tools::Tool;
-use super::{BuildError, ComponentError, Language, contract, sdk};
+use super::{BuildError, Language, sdk};
 
 const WASI: &str = "wasi_snapshot_preview1";
 const ADAPTER: &str = include_str!("go/adapter.wat");
@@ -59,10 +60,10 @@ pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
 
 fn adapted(mut module: Vec<u8>) -> Result<Vec<u8>, ComponentError> {
     let encoding = |error: anyhow::Error| ComponentError::Encoding(format!("{error:#}"));
-    contract::embed(&mut module)?;
+    gnomon_contract::embed(&mut module)?;
     let mut adapter =
         wat::parse_str(ADAPTER).map_err(|error| ComponentError::Encoding(error.to_string()))?;
-    let (resolve, world) = contract::world(ADAPTER_WORLD, "adapter")?;
+    let (resolve, world) = gnomon_contract::world(ADAPTER_WORLD, "adapter")?;
     embed_component_metadata(&mut adapter, &resolve, world, StringEncoding::UTF8)
         .map_err(encoding)?;
     ComponentEncoder::default()

@@ -13,7 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{BuildError, Language, contract, sdk};
+use super::{BuildError, Language, sdk};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -87,7 +87,7 @@ pub(super) fn build(directory: &Path) -> Result<Vec<u8>, BuildError> {
         });
     }
     let mut module = std::fs::read(made.path()).map_err(BuildError::reading(made.path()))?;
-    contract::embed(&mut module).map_err(|cause| BuildError::Component {
+    gnomon_contract::embed(&mut module).map_err(|cause| BuildError::Component {
         directory: directory.to_owned(),
         cause,
     })?;

@@ -1,7 +1,8 @@
 //! The SDKs that the binary carries, and how they get into a project.
 //!
 //! An SDK comes with the binary and lies in `<project>/.gnomon/<language>/`,
-//! so that the two always fit and nothing need be published anywhere.
+//! so that the two always fit and nothing need be published anywhere. What is
+//! carried is linked in `carried/`, so that a package of this crate has it too.
 
 use std::borrow::Cow;
 use std::fs;
@@ -16,11 +17,13 @@ mod rust;
 
 /// Where SDKs lie in a project.
 const FOLDER: &str = ".gnomon";
+/// What a `Cargo.toml` is called where it is embedded.
+pub(super) const MANIFEST: &str = "manifest.toml";
 
-static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c");
-static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go");
-static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/javascript");
-static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python");
+static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/c");
+static GO: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/go");
+static JAVASCRIPT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/javascript");
+static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/python");
 
 /// A file of an SDK, by its path below `.gnomon/`.
 type File = (PathBuf, Cow<'static, [u8]>);
@@ -78,10 +81,20 @@ fn folder(place: &str, embedded: &'static Dir<'static>) -> Vec<File> {
     embedded_files(embedded)
         .filter(|file| !is_test(file.path()))
         .map(|file| {
-            let path = Path::new(place).join(file.path());
+            let path = Path::new(place).join(path_in_project(file.path()));
             (path, Cow::Borrowed(file.contents()))
         })
         .collect()
+}
+
+/// Where an embedded file goes. Cargo takes a folder with a `Cargo.toml` for
+/// another package and leaves it out of this one, so manifests have another name
+/// here.
+pub(super) fn path_in_project(embedded: &Path) -> PathBuf {
+    match embedded.file_name() {
+        Some(name) if name == MANIFEST => embedded.with_file_name("Cargo.toml"),
+        _ => embedded.to_owned(),
+    }
 }
 
 /// The files of an embedded folder and of the folders in it.

@@ -7,15 +7,14 @@ use std::path::Path;
 use include_dir::{Dir, include_dir};
 use toml::{Table, Value};
 
-use super::{File, folder};
+use super::{File, MANIFEST, folder};
 
 /// Gnomon's own workspace, from which the packages inherit.
-const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
-const CONTRACT: &str = include_str!("../../../../wit/projection.wit");
+const WORKSPACE: &str = include_str!("../../carried/workspace.toml");
 
-static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/rust");
-static DERIVE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/rust-derive");
-static MODEL: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/model");
+static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/sdk");
+static DERIVE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/derive");
+static MODEL: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/carried/model");
 
 /// The packages, each by its folder.
 const MEMBERS: [&str; 3] = ["guest-sdk/rust", "guest-sdk/rust-derive", "host/model"];
@@ -28,8 +27,8 @@ pub(super) fn files() -> Vec<File> {
             Cow::Owned(workspace().into_bytes()),
         ),
         (
-            root.join("wit/projection.wit"),
-            Cow::Borrowed(CONTRACT.as_bytes()),
+            root.join("guest-sdk/rust/wit/projection.wit"),
+            Cow::Borrowed(gnomon_contract::TEXT.as_bytes()),
         ),
     ];
     for (member, embedded) in MEMBERS.into_iter().zip([&SDK, &DERIVE, &MODEL]) {
@@ -69,7 +68,7 @@ fn workspace() -> String {
 
 fn manifest_of(package: &'static Dir<'static>) -> &'static str {
     package
-        .get_file("Cargo.toml")
+        .get_file(MANIFEST)
         .and_then(include_dir::File::contents_utf8)
         .unwrap_or_default()
 }

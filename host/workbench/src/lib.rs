@@ -11,12 +11,22 @@
 //! folder of its own here, with a function from a directory to the bytes that
 //! its toolchain makes.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use gnomon_contract::{ComponentError, from_core_module};
+
 mod c;
-mod component;
-mod contract;
 mod go;
 mod javascript;
 mod language;
@@ -27,8 +37,6 @@ mod sdk;
 mod tools;
 
 pub use c::CError;
-pub use component::{ComponentError, from_core_module};
-pub(crate) use contract::embed as embed_contract;
 pub use language::{Language, UnknownLanguage};
 pub use new_project::{Content, InvalidName, NewProjectError, ProjectName, new_project};
 pub use rust::{Attempt, RustError};

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use include_dir::{Dir, include_dir};
 
-use super::sdk::embedded_files;
+use super::sdk::{embedded_files, path_in_project};
 use super::{BuildError, Language, sdk};
 
 /// As long as the name of a projection may be.
@@ -148,7 +148,8 @@ pub fn new_project(
 fn files(name: &ProjectName, language: Language, content: Content) -> Vec<(PathBuf, Vec<u8>)> {
     let template = embedded_files(template(language));
     let file = |file: &'static include_dir::File<'static>, path: &Path| {
-        (path.to_owned(), filled_in(file, name, language, content))
+        let content = filled_in(file, name, language, content);
+        (path_in_project(path), content)
     };
     if content == Content::Example {
         return template.map(|one| file(one, one.path())).collect();
@@ -299,7 +300,7 @@ mod tests {
             assert!(
                 own.iter().any(|known| known["name"] == package["name"]
                     && known.get("checksum") == package.get("checksum")),
-                "cargo update has passed host/templates/rust/Cargo.lock by: {package:?}"
+                "cargo update has passed host/workbench/templates/rust/Cargo.lock by: {package:?}"
             );
         }
     }

@@ -4,7 +4,7 @@ use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::WorldItem;
 
 /// What every import and export of a projection's component begins with.
-const CONTRACT: &str = "gnomon:projection/";
+const PACKAGE: &str = "gnomon:projection/";
 const EXPORTS: [&str; 2] = ["describe", "apply"];
 /// The binary format's version and layer; a core module's is 1, 0.
 const COMPONENT_PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -19,12 +19,12 @@ pub enum ComponentError {
     NoContract,
     /// It is no module, or asks for more than its contract offers.
     #[error(
-        "its module cannot be made a component: {0} (a projection may import nothing but {CONTRACT}*)"
+        "its module cannot be made a component: {0} (a projection may import nothing but {PACKAGE}*)"
     )]
     Encoding(String),
     /// It imports what the host does not offer.
     #[error(
-        "it imports `{0}`, and a projection may import nothing but {CONTRACT}*: \
+        "it imports `{0}`, and a projection may import nothing but {PACKAGE}*: \
          a dependency wants a clock, randomness or files; leave it or its feature out"
     )]
     Import(String),
@@ -75,7 +75,7 @@ fn check(component: &[u8]) -> Result<(), ComponentError> {
         // Types are only names for what the functions take.
         .filter(|(_, item)| !matches!(item, WorldItem::Type { .. }))
         .map(|(key, _)| resolve.name_world_key(key))
-        .find(|name| !name.starts_with(CONTRACT));
+        .find(|name| !name.starts_with(PACKAGE));
     if let Some(name) = import {
         return Err(ComponentError::Import(name));
     }

@@ -27,12 +27,9 @@ const PYTHON: Tool = Tool {
 const FILES: [(&str, &[u8]); 2] = [
     (
         "requirements.txt",
-        include_bytes!("../../toolchains/python/requirements.txt"),
+        include_bytes!("../toolchains/python/requirements.txt"),
     ),
-    (
-        "wit/projection.wit",
-        include_bytes!("../../../wit/projection.wit"),
-    ),
+    ("wit/projection.wit", gnomon_contract::TEXT.as_bytes()),
 ];
 
 /// What a `pyproject.toml` says.

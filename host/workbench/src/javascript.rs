@@ -29,29 +29,26 @@ const NPM: Tool = Tool {
 const FILES: [(&str, &[u8]); 6] = [
     (
         "package.json",
-        include_bytes!("../../toolchains/javascript/package.json"),
+        include_bytes!("../toolchains/javascript/package.json"),
     ),
     (
         "package-lock.json",
-        include_bytes!("../../toolchains/javascript/package-lock.json"),
+        include_bytes!("../toolchains/javascript/package-lock.json"),
     ),
     (
         "build.mjs",
-        include_bytes!("../../toolchains/javascript/build.mjs"),
+        include_bytes!("../toolchains/javascript/build.mjs"),
     ),
     (
         "mappings.mjs",
-        include_bytes!("../../toolchains/javascript/mappings.mjs"),
+        include_bytes!("../toolchains/javascript/mappings.mjs"),
     ),
     ("runtime.wasm", RUNTIME),
-    (
-        "wit/projection.wit",
-        include_bytes!("../../../wit/projection.wit"),
-    ),
+    ("wit/projection.wit", gnomon_contract::TEXT.as_bytes()),
 ];
 
-/// The engine; `host/toolchains/javascript/README.md` says where it is from.
-const RUNTIME: &[u8] = include_bytes!("../../toolchains/javascript/runtime.wasm");
+/// The engine; `host/workbench/toolchains/javascript/README.md` says where it is from.
+const RUNTIME: &[u8] = include_bytes!("../toolchains/javascript/runtime.wasm");
 
 /// What a `package.json` says.
 #[derive(Deserialize)]
@@ -151,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_engine_is_the_file_that_its_readme_names() {
-        let readme = include_str!("../../toolchains/javascript/README.md");
+        let readme = include_str!("../toolchains/javascript/README.md");
         let hash: String = Sha256::digest(RUNTIME)
             .iter()
             .map(|byte| format!("{byte:02x}"))
