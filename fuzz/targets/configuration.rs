@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use gnomon::configuration::Configuration;
-use gnomon::database_url::DatabaseUrl;
+use gnomon_databases::database_url::DatabaseUrl;
 use libfuzzer_sys::fuzz_target;
 
 /// Each process has its own.

@@ -1,7 +1,7 @@
 //! An envelope: what is read and written again is the same.
 #![no_main]
 
-use gnomon::event_store::{Envelope, write_envelope};
+use gnomon_event_store::{Envelope, write_envelope};
 use gnomon_model::{Event, Payload, Position, json};
 use libfuzzer_sys::fuzz_target;
 

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gnomon_databases::error_chain::chain;
+use gnomon_databases::process_limits;
 
 use crate::configuration::{self, Configuration};
-use crate::process_limits;
-use crate::telemetry::{self, LogFormat, chain};
+use crate::telemetry::{self, LogFormat};
 
 mod append;
 mod build;

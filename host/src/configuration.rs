@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::database_url::DatabaseUrl;
+use gnomon_databases::database_url::DatabaseUrl;
 
 mod environment;
 mod file;

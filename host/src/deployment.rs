@@ -1,8 +1,9 @@
 //! Deployment: what becomes of a module that arrives, from the watched
 //! directory or by `gnomon deploy`.
 
+use gnomon_event_store::source::Checkpoint;
+
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module};
-use crate::source::Checkpoint;
 use crate::target::{NewGeneration, Target, TargetError, TargetErrorKind};
 
 mod decision;

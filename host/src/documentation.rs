@@ -28,8 +28,14 @@ fn variants(source: &'static str, name: &str) -> Vec<&'static str> {
 #[test]
 fn every_class_of_errors_is_in_the_reference() {
     for (name, source) in [
-        ("EventStoreErrorKind", include_str!("event_store/error.rs")),
-        ("SourceErrorKind", include_str!("source.rs")),
+        (
+            "EventStoreErrorKind",
+            include_str!("../event-store/src/store/error.rs"),
+        ),
+        (
+            "SourceErrorKind",
+            include_str!("../event-store/src/source.rs"),
+        ),
         ("TargetErrorKind", include_str!("target/failure.rs")),
     ] {
         let found = documented(ERRORS, &format!("`{name}`:"));

@@ -3,11 +3,10 @@
 
 use std::fmt;
 
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::source::Checkpoint;
 
 /// The SHA-256 of a module's bytes, as 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

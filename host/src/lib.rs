@@ -8,10 +8,9 @@
 //!
 //! The modules, in the order in which the data flows:
 //!
-//! * [`database_url`], [`generation`], [`event_page`], [`event_list`]: the nouns
-//!   that all others share; values, schemas and events are in [`gnomon_model`].
-//! * [`event_store`]: appending and reading events.
-//! * [`source`]: the seam to event stores, and how far they are final.
+//! * [`gnomon_model`], [`generation`]: the nouns that all others share.
+//! * [`gnomon_event_store`]: appending and reading events, and the seam to event
+//!   stores: how far they are final. It stands on [`gnomon_databases`].
 //! * [`reader`]: the next batch, read ahead and once for all who are near.
 //! * [`guest`]: the sandbox.
 //! * [`target`]: the seam to read-model databases; [`row_cache`] is before it.
@@ -42,35 +41,22 @@
 
 pub mod command_line;
 pub mod configuration;
-mod connections;
-pub mod database_url;
 pub mod dead_letter;
 pub mod deployment;
 #[cfg(test)]
 mod documentation;
-pub mod event_list;
-pub mod event_page;
-pub mod event_store;
 pub mod fixture;
 pub mod generation;
 pub mod guest;
 pub mod json_text;
 pub mod module_file;
 pub mod operations;
-mod postgres;
-mod process_limits;
 mod readable;
 pub mod reader;
 pub mod row_cache;
 pub mod runner;
 pub mod shutdown;
-mod silence;
-pub mod source;
-mod spelling;
-mod sqlite_file;
 pub mod supervisor;
 pub mod target;
 pub mod telemetry;
-#[cfg(test)]
-mod test_database;
 pub mod trial;

@@ -100,10 +100,10 @@ fn check(file: &Path, found: FileType) -> Result<(), ModuleFileError> {
 
 #[cfg(test)]
 mod tests {
+    use gnomon_databases::error_chain::chain;
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::telemetry::chain;
 
     #[track_caller]
     fn refused(file: &Path) -> String {

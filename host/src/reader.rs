@@ -6,13 +6,11 @@
 
 use std::sync::Arc;
 
-use gnomon_model::{Position, Subscription};
+use gnomon_event_store::source::{Batch, BatchLimits, Checkpoint, KnownEvent, Source, SourceError};
+use gnomon_model::{EventList, Position, Subscription};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-use crate::event_list::EventList;
-use crate::source::{Batch, BatchLimits, Checkpoint, KnownEvent, Source, SourceError};
 
 mod asking;
 mod convoy;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use gnomon_event_store::source::{Checkpoint, KnownEvent};
 use gnomon_model::{
     CommittedRows, Description, FoldedRows, FoundRows, Key, PAGE_BYTES, Position, Resized, Row,
     TableWrites, Value, row_size,
@@ -25,7 +26,6 @@ use self::patience::Patience;
 use self::window::Window;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, PageLimits, RetryRequest, Skip};
 use crate::generation::Rate;
-use crate::source::{Checkpoint, KnownEvent};
 use crate::target::{Commit, KeptHistory, TargetError, Writer};
 
 mod cache;

@@ -15,7 +15,7 @@
 //! another host has its lease or has asked for it.
 //!
 //! A runner has a thread of its own, on which its guest runs too. It knows no
-//! database: it works through a [`Source`](crate::source::Source) and a
+//! database: it works through a [`Source`](gnomon_event_store::source::Source) and a
 //! [`Target`](crate::target::Target). Whatever fails, the session is dropped
 //! with everything that it holds in memory, and the next one begins at the
 //! checkpoint in the database.
@@ -24,13 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use gnomon_databases::error_chain::chain;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::generation::{GenerationState, Lease, RunReport, RunState};
 use crate::shutdown::Shutdown;
 use crate::target::{Acquired, Control, TargetError, TargetErrorKind, in_time};
-use crate::telemetry::chain;
 
 mod arrival;
 mod assignment;

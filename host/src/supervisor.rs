@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gnomon_databases::error_chain::chain;
+use gnomon_event_store::source::{BatchLimits, Source, SourceError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,9 +33,7 @@ use crate::guest::{GuestEngine, GuestLimits};
 use crate::reader::Convoy;
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
-use crate::source::{BatchLimits, Source, SourceError};
 use crate::target::{Overview, RefusedFile, Target, TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 mod directory;
 mod files;

@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gnomon_databases::database_url::DatabaseUrl;
+use gnomon_event_store::source::{Checkpoint, KnownEvent, LateEvent};
 use gnomon_model::{Description, Floats, FoundRows, Key, Position, Row, TableWrites, Value};
 
-use crate::database_url::DatabaseUrl;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, Decided, PageLimits, RetryRequest, Skip};
 use crate::generation::{
     Generation, GenerationId, Goal, Lease, Module, ModuleHash, Rate, RunReport,
 };
-use crate::source::{Checkpoint, KnownEvent, LateEvent};
 
 mod compared;
 mod desired;

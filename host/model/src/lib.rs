@@ -24,6 +24,8 @@ mod budget;
 mod change;
 mod description;
 mod event;
+mod event_list;
+mod event_page;
 pub mod json;
 mod memory;
 mod schema;
@@ -35,6 +37,8 @@ pub use description::{
     DeclaredTable, Description, InvalidDescription, Subscription, is_projection_name,
 };
 pub use event::{Event, EventRef, Payload, PayloadRef, Position, category};
+pub use event_list::EventList;
+pub use event_page::EventPage;
 pub use memory::MemoryTables;
 pub use schema::{Column, Index, Row, Table, Violation};
 pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use gnomon_event_store::{
+    self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, LineLimit, NewEvent,
+    OnProgress, Progress, StreamId,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Context, output};
-use crate::event_store::{
-    self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, LineLimit, NewEvent,
-    OnProgress, Progress, StreamId,
-};
 use crate::readable::name;
 
 /// An import that takes longer shows how far it has got.
@@ -117,7 +117,7 @@ impl Append {
 }
 
 async fn open(context: &Context) -> anyhow::Result<Arc<dyn EventStore>> {
-    Ok(event_store::open(&context.configuration()?.events).await?)
+    Ok(gnomon_event_store::open(&context.configuration()?.events).await?)
 }
 
 async fn import(context: &Context, file: &Path) -> anyhow::Result<Imported> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use gnomon_event_store::source;
 use gnomon_model::Position;
 use serde::Serialize;
 
@@ -17,7 +18,6 @@ use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::operations::meeting::Meeting;
 use crate::shutdown::Shutdown;
-use crate::source;
 use crate::supervisor::{Scope, Supervisor};
 use crate::target::{Comparison, NewGeneration, TableComparison, Target};
 

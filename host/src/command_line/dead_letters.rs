@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gnomon_event_store::write_dead_letter;
 use gnomon_model::Position;
 
 use super::waiting::Own;
 use super::{Context, host, output, style};
 use crate::dead_letter::PageLimits;
-use crate::event_store::write_dead_letter;
 use crate::generation::Generation;
 use crate::readable;
 use crate::target::Target;

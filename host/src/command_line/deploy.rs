@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gnomon_event_store::source;
 use serde_json::json;
 
 use super::overtaken::{Overtaken, rollbacks};
@@ -18,7 +19,7 @@ use crate::deployment::{Deployed, deploy};
 use crate::generation::{Generation, GenerationId, Goal, Module};
 use crate::supervisor::load_module;
 use crate::target::Target;
-use crate::{module_file, source, target};
+use crate::{module_file, target};
 
 /// Deploys a module
 ///

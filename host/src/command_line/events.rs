@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use gnomon_event_store::source::{self, Checkpoint, Follow};
+use gnomon_event_store::{
+    self, EventStore, EventStoreError, EventStoreErrorKind, StreamId, format_timestamp,
+    write_envelope,
+};
 use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
 use super::output::{self, Output};
-use crate::event_store::{
-    self, EventStore, EventStoreError, EventStoreErrorKind, StreamId, format_timestamp,
-    write_envelope,
-};
 use crate::guest::describe_event;
 use crate::readable::name;
-use crate::source::{self, Checkpoint, Follow};
 
 /// Events that are read at a time.
 const PAGE: usize = 500;
@@ -107,7 +107,7 @@ impl Events {
         mut printer: Printer,
         out: &mut Output<W>,
     ) -> anyhow::Result<()> {
-        let store = event_store::open_to_read(&context.configuration()?.events).await?;
+        let store = gnomon_event_store::open_to_read(&context.configuration()?.events).await?;
         let mut pages = Pages {
             store,
             stream,
@@ -334,10 +334,10 @@ fn excerpt(data: &Payload) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use gnomon_event_store::{Envelope, ExpectedVersion, NewEvent};
 
     use super::*;
     use crate::command_line::tests::context;
-    use crate::event_store::{Envelope, ExpectedVersion, NewEvent};
 
     #[derive(Parser)]
     struct Line {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     async fn append(context: &Context, count: usize) {
-        let store = event_store::open(&context.configuration().unwrap().events)
+        let store = gnomon_event_store::open(&context.configuration().unwrap().events)
             .await
             .unwrap();
         for number in 0..count {

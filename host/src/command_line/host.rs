@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use gnomon_event_store::source;
+
 use super::Context;
 use super::patience::Patience;
 use super::patient::Patient;
 use crate::configuration::{InvalidConfiguration, Limits};
 use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::supervisor::Parts;
+use crate::target;
 use crate::target::Target;
-use crate::{source, target};
 
 /// Connects to the event store and starts the WebAssembly engine.
 pub(super) async fn parts(context: &Context, target: Arc<dyn Target>) -> anyhow::Result<Parts> {

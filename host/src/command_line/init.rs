@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::{Context, output};
 use crate::configuration;
-use crate::event_store;
 
 /// Creates a gnomon.toml and an empty projections directory
 ///
@@ -66,7 +65,7 @@ impl Init {
 
 async fn make_event_store(context: &Context) -> anyhow::Result<()> {
     let url = &context.configuration()?.events;
-    event_store::open(url).await?;
+    gnomon_event_store::open(url).await?;
     let mut stdout = output::stdout();
     if context.json {
         writeln!(stdout, "{}", json!({ "events": url.to_string() }))?;
@@ -97,10 +96,10 @@ fn already_there(file: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use gnomon_databases::database_url::DatabaseUrl;
 
     use super::*;
     use crate::configuration::{Configuration, Limits};
-    use crate::database_url::DatabaseUrl;
 
     fn init(directory: &Path) -> anyhow::Result<()> {
         let directory = directory.to_owned();

@@ -4,12 +4,13 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use gnomon_databases::error_chain::chain;
+use gnomon_event_store::source::{SourceError, SourceErrorKind};
+
 use super::output;
 use crate::operations::meeting::ComparisonError;
-use crate::source::{SourceError, SourceErrorKind};
 use crate::supervisor::StartError;
 use crate::target::{TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 /// How long after a failure the database is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gnomon_event_store::source::LateEvent;
 use gnomon_model::{Description, Floats, Position};
 
 use super::patience::{MayPass as _, Patience};
@@ -13,7 +14,6 @@ use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, Lease, Module, ModuleHash, RunReport,
 };
-use crate::source::LateEvent;
 use crate::target::{
     Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
     TargetError, TargetErrorKind, Writer, in_time,

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gnomon_event_store::source;
+use gnomon_event_store::{format_timestamp, parse_timestamp};
 use gnomon_model::Position;
 use serde_json::json;
 
@@ -14,9 +16,7 @@ use super::promote::wait_until_live;
 use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
 use crate::configuration::Configuration;
-use crate::event_store::{format_timestamp, parse_timestamp};
 use crate::generation::{Generation, Goal};
-use crate::source;
 use crate::target::{NewGeneration, Target as _};
 
 /// Rebuilds a read model from the first event

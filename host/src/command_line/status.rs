@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gnomon_event_store::source;
+
 use super::waiting::unknown;
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
@@ -12,7 +14,7 @@ use crate::operations::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
 use crate::readable::indented;
-use crate::{source, target};
+use crate::target;
 
 /// Shows how far every projection is, and why it is not moving
 ///

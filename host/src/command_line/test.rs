@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use gnomon_databases::error_chain::chain;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -16,7 +17,6 @@ use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault
 use crate::guest::GuestEngine;
 use crate::module_file;
 use crate::supervisor::{limits_of_guest, load_module};
-use crate::telemetry::chain;
 use crate::trial::{Bench, End, Finding, Trial};
 
 mod shown;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gnomon_event_store::source;
 use gnomon_model::Position;
 use serde_json::json;
 
@@ -15,8 +16,8 @@ use super::{Context, output};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
 use crate::operations::status;
+use crate::target;
 use crate::target::{RefusedFile, Target};
-use crate::{source, target};
 
 /// How often the read-model database is asked.
 const POLL: Duration = Duration::from_millis(20);

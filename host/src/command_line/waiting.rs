@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use gnomon_databases::spelling::near;
 use indicatif::ProgressBar;
 
 use super::patient::Patient;
 use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
 use crate::operations::status;
-use crate::spelling::near;
 use crate::target::{Target, dropped_projection, removed_projection};
 
 /// How often the read-model database is asked.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use gnomon_databases::database_url::DatabaseUrl;
 use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use super::OnError;
-use crate::database_url::DatabaseUrl;
 
 /// A value from the file or from the environment.
 ///

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gnomon_databases::database_url::DatabaseUrl;
+
 use super::given::Given;
 use super::{
     Configuration, InvalidConfiguration, Limits, MAX_DEAD_LETTERS, Mistake, OnError, Place,
     ProjectionSettings,
 };
-use crate::database_url::DatabaseUrl;
 
 /// Retired generations of a projection that are kept.
 const KEEP_GENERATIONS: usize = 1;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(super) use crate::spelling::{near, suggestion};
+pub(super) use gnomon_databases::spelling::{near, suggestion};
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]

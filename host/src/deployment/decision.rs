@@ -88,10 +88,10 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
+    use gnomon_event_store::source::Checkpoint;
     use gnomon_model::{Column, ColumnType, DeclaredTable, Position, Subscription};
 
     use super::*;
-    use crate::source::Checkpoint;
 
     fn description(version: u32, columns: &[&str]) -> Description {
         let table = DeclaredTable {

@@ -2,13 +2,12 @@
 //! copied.
 
 use gnomon_model::{
-    Change, Column, ColumnType, Decimal, DeclaredTable, Description, EventRef, InvalidDescription,
-    InvalidValue, PayloadRef, Row, Subscription, Value,
+    Change, Column, ColumnType, Decimal, DeclaredTable, Description, EventList, EventRef,
+    InvalidDescription, InvalidValue, PayloadRef, Row, Subscription, Value,
 };
 
 use super::bad_value::BadValue;
 use super::bindings::gnomon::projection::{read_model, types};
-use crate::event_list::EventList;
 use crate::readable::name;
 pub(super) use crate::readable::{one_line, readable};
 

@@ -11,13 +11,13 @@
 //! for that, and what a guest may not do by it ends the call, as it does in
 //! wasmtime.
 
+use gnomon_model::EventList;
 use wasmtime::{
     AsContextMut as _, Engine, InstancePre, Linker, Memory, Module, Store, Trap, TypedFunc,
 };
 
 use super::bindings::gnomon::projection::types;
 use super::call::Call;
-use crate::event_list::EventList;
 
 mod imports;
 mod lifting;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytesize::ByteSize;
+use gnomon_databases::process_limits;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig,
@@ -16,7 +17,6 @@ use super::native_code::NativeCodeCache;
 use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
 use crate::generation::ModuleHash;
-use crate::process_limits;
 
 /// Stack of a guest. Rust's own threads have four times as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;

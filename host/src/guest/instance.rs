@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gnomon_model::{
-    BatchWrites, CommittedRows, Description, Floats, FoldedRows, Position, TableWrites,
+    BatchWrites, CommittedRows, Description, EventList, Floats, FoldedRows, Position, TableWrites,
 };
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
@@ -16,7 +16,6 @@ use super::convert;
 use super::core_module::{CorePre, CoreProjection};
 use super::ticker::Ticker;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
-use crate::event_list::EventList;
 use crate::generation::ModuleHash;
 use crate::target::TargetError;
 

@@ -1,12 +1,12 @@
 //! What `status` tells of each projection, and why it is not moving.
 
+use gnomon_event_store::source::Source;
 use gnomon_model::Position;
 use serde::Serialize;
 
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, ModuleHash, Rate, RunState,
 };
-use crate::source::Source;
 use crate::target::{PresentHost, RefusedFile, Target, TargetError};
 
 mod wish;

@@ -4,9 +4,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use gnomon_event_store::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 use gnomon_model::Subscription;
-
-use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
 /// Pages that are read whole before the next one shows again how much is wanted.
 const WHOLE_PAGES: u32 = 15;

@@ -22,13 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use gnomon_event_store::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 use gnomon_model::{Position, Subscription};
 use tokio::sync::{Notify, watch};
 
 use super::Reading;
 use super::asking::Asking;
 use super::pages::{Answer, Pages, Slot};
-use crate::source::{Batch, BatchLimits, Checkpoint, Source, SourceError};
 
 /// Readers that are at most so many positions ahead have a say in what is read.
 const NEAR_POSITIONS: u64 = 20_000;

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use gnomon_event_store::source::{Batch, SourceError};
 use gnomon_model::{Position, Subscription};
 use tokio::sync::watch;
-
-use crate::source::{Batch, SourceError};
 
 /// What is kept of pages, in bytes and in number, so that the slower readers
 /// find them. Pages are small where events come one by one.

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gnomon_databases::database_url::DatabaseUrl;
+use gnomon_event_store::source::{self, Batch, Frontier, History, KnownEvent, Source};
+use gnomon_event_store::{EventStore, ExpectedVersion, NewEvent, StreamId};
 use gnomon_model::{Event, category};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -12,9 +15,6 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::event_store::{self, EventStore, ExpectedVersion, NewEvent, StreamId};
-use crate::source::{self, Batch, Frontier, History, KnownEvent, Source};
-use crate::test_database;
 
 const TYPES: [&str; 4] = ["Placed", "Paid", "Shipped", "Cancelled"];
 const CATEGORIES: [&str; 3] = ["Order", "Invoice", "Customer"];
@@ -93,8 +93,9 @@ struct World {
 
 impl World {
     async fn new(page_events: usize, processors: usize) -> Self {
-        let (directory, url) = test_database::sqlite();
-        let store = event_store::open(&url).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(directory.path().join("events.db"));
+        let store = gnomon_event_store::open(&url).await.unwrap();
         let source = Arc::new(Watched {
             source: source::open(&url).await.unwrap(),
             reads: AtomicUsize::new(0),

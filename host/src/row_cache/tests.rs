@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_databases::database_url::DatabaseUrl;
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{
     BatchWrites, Change, Column, ColumnType, CommittedRows as _, DeclaredTable, Description,
     Floats, FoldedRows as _, Key, Position, Row, Subscription, TableWrites, Value, WriteLimits,
@@ -12,10 +14,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{GenerationRows, Rows, Step};
-use crate::database_url::DatabaseUrl;
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{Goal, Module, ModuleHash, Rate};
-use crate::source::Checkpoint;
 use crate::target::{self, Acquired, NewGeneration, TargetError};
 
 const CACHE_BYTES: usize = 1 << 20;

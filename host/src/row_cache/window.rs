@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use gnomon_event_store::source::{Checkpoint, KnownEvent};
 use gnomon_model::{Key, KeyMap, Position, Resized, Row, TableWrites, Value};
 
 use crate::dead_letter::LeftOut;
 use crate::generation::Rate;
-use crate::source::{Checkpoint, KnownEvent};
 
 /// What a slot of a hash table and the headers of key and row cost.
 const ENTRY_BYTES: usize = 112;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_event_store::source::{BatchLimits, Source};
 use gnomon_model::Position;
 use tokio::sync::watch;
 
@@ -11,7 +12,6 @@ use crate::configuration::OnError;
 use crate::generation::{Generation, RunReport};
 use crate::guest::{Guest, GuestLimits};
 use crate::reader::Convoy;
-use crate::source::{BatchLimits, Source};
 use crate::target::Target;
 
 /// How far a runner is, for whoever watches it in the same process.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use gnomon_model::{Position, TableWrites};
+use gnomon_model::{EventList, Position, TableWrites};
 
 use super::Runner;
 use super::session::End;
-use crate::event_list::EventList;
 use crate::guest::{ApplyError, Written};
 use crate::row_cache::GenerationRows;
 use crate::target::TargetErrorKind;

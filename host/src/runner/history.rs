@@ -4,6 +4,7 @@
 //! there. A session begins only where the store has that event; what the source
 //! notices later ends the session, and the next one looks again.
 
+use gnomon_event_store::source::{Alarm, KnownEvent};
 use gnomon_model::Position;
 
 use super::Runner;
@@ -11,7 +12,6 @@ use super::session::{Approach, End};
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::Rate;
 use crate::row_cache::{GenerationRows, Step};
-use crate::source::{Alarm, KnownEvent};
 use crate::target::{Control, KeptHistory, in_time};
 
 /// Why a generation does not run, until somebody decides or the store is the

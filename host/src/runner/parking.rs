@@ -9,7 +9,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use gnomon_model::{Event, EventRef, Payload, Position, Subscription, TableWrites};
+use gnomon_databases::error_chain::chain;
+use gnomon_event_store::source::{BatchLimits, Checkpoint, Source};
+use gnomon_model::{Event, EventList, EventRef, Payload, Position, Subscription, TableWrites};
 
 use super::attempt::{Failed, attempt, finish};
 use super::session::{Blamed, End, Session};
@@ -17,11 +19,8 @@ use super::{Assignment, Runner};
 use crate::dead_letter::{
     DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits, SkipOutcome,
 };
-use crate::event_list::EventList;
 use crate::guest::describe_event;
-use crate::source::{BatchLimits, Checkpoint, Source};
 use crate::target::{TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 pub(super) const ONE_EVENT: PageLimits = PageLimits {
     events: 1,

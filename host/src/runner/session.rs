@@ -4,6 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gnomon_databases::error_chain::chain;
+use gnomon_event_store::source::{
+    BatchLimits, Checkpoint, History, KnownEvent, SourceError, SourceErrorKind,
+};
 use gnomon_model::{Position, TableWrites};
 use tokio::sync::watch;
 
@@ -22,9 +26,7 @@ use crate::generation::{GenerationState, Lease, RunState};
 use crate::guest::{Written, describe_event};
 use crate::reader::{Company, Portion, Reader, Reading};
 use crate::row_cache::{GenerationRows, Rows, Step};
-use crate::source::{BatchLimits, Checkpoint, History, KnownEvent, SourceError, SourceErrorKind};
 use crate::target::{Control, TargetError, TargetErrorKind, in_time};
-use crate::telemetry::chain;
 
 /// How long a checkpoint that only passed unwanted events waits for a batch
 /// to be committed with.

@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use gnomon_model::Position;
+use gnomon_model::{EventList, Position};
 
 use super::Runner;
 use super::parking;
 use super::session::{End, Session};
 use crate::dead_letter::{DeadLetterChanges, MetSkip, Skip, SkipOutcome};
-use crate::event_list::EventList;
 use crate::row_cache::GenerationRows;
 
 /// Skips, and dead letters that are skipped, which are read in one go.

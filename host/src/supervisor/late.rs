@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_event_store::source::Alarm;
+
 use super::Shared;
-use crate::source::Alarm;
 use crate::target::in_time;
 
 /// How long to wait before what failed is tried again.

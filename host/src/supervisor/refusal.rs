@@ -98,7 +98,7 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Takes note of a refusal, and says it in the log if it is news.
     pub(super) fn add(&self, place: String, refusal: &Refusal) {
-        let reason = crate::telemetry::chain(refusal);
+        let reason = gnomon_databases::error_chain::chain(refusal);
         let refused = RefusedFile {
             place: place.clone(),
             projection: refusal.projection().map(str::to_owned),

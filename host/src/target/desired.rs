@@ -1,10 +1,10 @@
 //! What users and hosts say to each other through the registry.
 
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash, is_active};
-use crate::source::Checkpoint;
 
 /// A generation that is to be made.
 #[derive(Clone, Copy, Debug)]

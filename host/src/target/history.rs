@@ -1,8 +1,7 @@
 //! What is kept beside a checkpoint of the history of its source.
 
+use gnomon_event_store::source::KnownEvent;
 use gnomon_model::Position;
-
-use crate::source::KnownEvent;
 
 /// What tells whether the event store is still the one that a generation has
 /// read.

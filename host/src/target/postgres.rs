@@ -10,21 +10,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_databases::connections::Connections;
+use gnomon_databases::database_url::PostgresUrl;
+use gnomon_databases::postgres::server::{Connection, Server};
+use gnomon_databases::silence::Silence;
+use gnomon_event_store::source::LateEvent;
+use gnomon_model::{Description, Floats, Position};
+
 use self::error::failed;
 use self::writer::PostgresWriter;
 use super::{
     Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
     TargetError, Writer,
 };
-use crate::connections::Connections;
-use crate::database_url::PostgresUrl;
 use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
-use crate::postgres::server::{Connection, Server};
-use crate::silence::Silence;
-use crate::source::LateEvent;
 use async_trait::async_trait;
-use gnomon_model::{Description, Floats, Position};
 
 mod any_text;
 mod binary;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position};
 
 use super::{Control, SeenLease, TargetError, TargetErrorKind};
@@ -10,7 +11,6 @@ use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, ModuleHash, Obstacle, ObstacleKind, Rate,
     RunReport, RunState,
 };
-use crate::source::Checkpoint;
 
 /// The format of the registry's tables. It grows with every change that an
 /// older Gnomon would misread.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gnomon_event_store::source::LateEvent;
 use gnomon_model::{Description, Floats, Position, Row};
 
 use self::database::Database;
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
-use crate::source::LateEvent;
 
 mod cell;
 mod comparison;

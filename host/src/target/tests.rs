@@ -3,6 +3,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use gnomon_databases::error_chain::chain;
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{
     Column, ColumnType, DeclaredTable, Description, Key, Position, Row, Subscription, TableWrites,
     Value,
@@ -16,8 +18,6 @@ use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{
     Generation, GenerationId, Goal, Lease, Module, ModuleHash, Obstacle, ObstacleKind, Rate,
 };
-use crate::source::Checkpoint;
-use crate::telemetry::chain;
 
 mod bulk;
 mod commits;

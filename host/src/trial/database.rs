@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position, TableWrites};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -14,7 +15,6 @@ use crate::fixture::Tables;
 use crate::generation::{Goal, Lease, Module, Rate};
 use crate::guest::Guest;
 use crate::row_cache::{GenerationRows, Step};
-use crate::source::Checkpoint;
 use crate::target::{
     Acquired, NewGeneration, SqliteTarget, Target as _, TargetError, TargetErrorKind,
 };

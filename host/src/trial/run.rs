@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gnomon_model::{Event, Floats, Position};
+use gnomon_databases::error_chain::chain;
+use gnomon_model::{Event, EventList, Floats, Position};
 
 use super::database::StoredTables;
 use super::memory::SharedTables;
 use super::{Bench, Cut, End, Outcome, TrialError};
-use crate::event_list::EventList;
 use crate::guest::ApplyError;
 use crate::target::{TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 /// The stricter of the two databases, so that what passes here passes on both.
 const FLOATS: Floats = Floats::NotNan;

@@ -248,7 +248,7 @@ impl Database {
     pub fn make_event_store(&self) {
         if !self.has_table("events") {
             let url = self.url().parse().unwrap();
-            block_on(async { gnomon::event_store::open(&url).await.map(drop) }).unwrap();
+            block_on(async { gnomon_event_store::open(&url).await.map(drop) }).unwrap();
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use gnomon_event_store::source::{self, BatchLimits};
 use gnomon_model::{Event, Position, Subscription};
 use serde_json::json;
 
@@ -15,7 +16,6 @@ use super::{order_advice, shown};
 use crate::dead_letter::{self, Decided, PageLimits};
 use crate::generation::{Generation, RunState, is_active};
 use crate::readable;
-use crate::source::{self, BatchLimits};
 use crate::target::Target;
 
 /// Skips that are read in one go.

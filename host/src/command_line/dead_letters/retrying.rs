@@ -128,14 +128,14 @@ pub(super) async fn wait_until(
 
 #[cfg(test)]
 mod tests {
+    use gnomon_databases::database_url::DatabaseUrl;
+    use gnomon_event_store::source::Checkpoint;
     use std::cell::Cell;
 
     use gnomon_model::{Column, ColumnType, DeclaredTable, Description, Position, Subscription};
 
     use super::*;
-    use crate::database_url::DatabaseUrl;
     use crate::generation::{Goal, Module, ModuleHash};
-    use crate::source::Checkpoint;
     use crate::target::{self, HostNotes, NewGeneration};
 
     const NAME: &str = "customers";

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use gnomon_databases::sqlite_file;
+use gnomon_event_store::source::{self, Source, SourceError, SourceErrorKind};
 use gnomon_model::Position;
 
 use super::super::chain;
 use crate::configuration::Configuration;
 use crate::shutdown::Shutdown;
-use crate::source::{self, Source, SourceError, SourceErrorKind};
-use crate::sqlite_file;
 use crate::target::{self, Target, TargetError, TargetErrorKind};
 
 /// The first and the longest wait between two attempts, before jitter, which

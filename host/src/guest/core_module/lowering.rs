@@ -2,14 +2,13 @@
 
 use std::num::TryFromIntError;
 
-use gnomon_model::{EventRef, PayloadRef, Row, Value};
+use gnomon_model::{EventList, EventRef, PayloadRef, Row, Value};
 use uuid::fmt::Hyphenated;
 use wasmtime::StoreContextMut;
 
 use super::super::call::Call;
 use super::lifting::Span;
 use super::{CoreCall, cannot_leave};
-use crate::event_list::EventList;
 
 /// An event, as the contract has it: words of its alignment.
 type EventRecord = [[u8; 8]; 9];

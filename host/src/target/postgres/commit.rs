@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use gnomon_databases::connections::Lent;
 use gnomon_model::{Description, Key, Table, TableWrites};
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -22,7 +23,6 @@ use super::parameters::{
     PreparedQuery, bind_keys, bind_row, bind_rows, chunks, is_one_chunk, row_size,
 };
 use super::statements::{self, Within, Writes};
-use crate::connections::Lent;
 use crate::generation::Lease;
 use crate::target::Commit;
 use crate::target::registry::{fenced, unknown};

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use crate::connections::Connections;
-use crate::database_url::PostgresUrl;
-use crate::postgres::server::Server;
-use crate::silence::Silence;
+use gnomon_databases::connections::Connections;
+use gnomon_databases::database_url::PostgresUrl;
+use gnomon_databases::postgres::server::Server;
+use gnomon_databases::silence::Silence;
+
 use crate::target::{TargetError, TargetErrorKind};
 
 const REGISTRY_CONNECTIONS_MAX: usize = 4;

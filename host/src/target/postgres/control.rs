@@ -1,12 +1,12 @@
 //! What users want: paused or running, another try, and requests about dead
 //! letters.
 
+use gnomon_databases::connections::Connections;
 use sqlx::Row as _;
 
 use super::failure::Failure;
 use super::schema::lock_structure;
 use super::{goals, removal};
-use crate::connections::Connections;
 use crate::target::registry::{StoredControl, dropped_projection, unknown_projection};
 use crate::target::{Overview, SeenLease};
 

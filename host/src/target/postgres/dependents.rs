@@ -1,9 +1,9 @@
 //! What of users stands on a public view, and who reads it.
 
+use gnomon_databases::connections::Connections;
 use sqlx::PgConnection;
 
 use super::error::cause;
-use crate::connections::Connections;
 use crate::target::{TargetError, TargetErrorKind};
 
 /// What would go with a view: other views, functions, triggers, rules,

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
-use crate::postgres::error::{Cause, Nature, nature};
+use gnomon_databases::postgres::error::{Cause, Nature, nature};
+
 use crate::target::{TargetError, TargetErrorKind};
 
-pub(super) use crate::postgres::error::has_state;
+pub(super) use gnomon_databases::postgres::error::has_state;
 
 /// Turns an error into "failed to {action} {place}" of the right kind. The
 /// place is a URL without its password.

@@ -1,6 +1,7 @@
 //! Which module a watched file held when it was last deployed.
 
-use crate::connections::Connections;
+use gnomon_databases::connections::Connections;
+
 use crate::generation::ModuleHash;
 
 pub(super) async fn note(pool: &Connections, file: &str, module: &ModuleHash) -> sqlx::Result<()> {

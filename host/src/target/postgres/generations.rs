@@ -1,12 +1,12 @@
 //! Generations in the registry: how they are made and read.
 
+use gnomon_databases::connections::Connections;
 use gnomon_model::{Description, Position};
 use sqlx::{PgConnection, Row as _};
 
 use super::failure::Failure;
 use super::schema::lock_structure;
 use super::{dead_letters, goals, modules, public_names, removal, tables};
-use crate::connections::Connections;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::target::NewGeneration;
 use crate::target::registry::{

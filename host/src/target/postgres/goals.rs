@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use gnomon_databases::connections::Connections;
 use gnomon_model::Position;
 use sqlx::PgConnection;
 
 use super::failure::Failure;
 use super::lease::{milliseconds, ours};
 use super::schema::lock_structure;
-use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal, Lease, ObstacleKind};
 use crate::target::registry::{check_goal, overtaken_by, unknown_generation};
 

@@ -1,13 +1,13 @@
 //! What is kept beside the checkpoints of the history of their source.
 
+use gnomon_databases::connections::Connections;
+use gnomon_event_store::source::LateEvent;
 use sqlx::Row as _;
 
 use super::any_text;
 use super::control::forget_halts;
 use super::failure::Failure;
-use crate::connections::Connections;
 use crate::generation::Lease;
-use crate::source::LateEvent;
 use crate::target::KeptHistory;
 use crate::target::history::StoredHistory;
 use crate::target::registry::unknown_projection;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use gnomon_databases::connections::Connections;
+
 use super::failure::Failure;
 use super::lease::milliseconds;
-use crate::connections::Connections;
 use crate::target::{HostNotes, PresentHost, TargetError, TargetErrorKind};
 
 /// Forgets hosts that left without a word, too.

@@ -1,12 +1,12 @@
 //! Secondary indexes. A build makes them when it has caught up, or when it
 //! first needs one.
 
+use gnomon_databases::connections::Lent;
 use gnomon_model::{Description, Table};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::failure::Failure;
 use super::tables::{index_name, physical_schema, schema_name};
-use crate::connections::Lent;
 use crate::generation::Lease;
 use crate::target::identifier::{column_names, quoted};
 use crate::target::registry::{fenced, unknown};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use gnomon_databases::connections::Connections;
+
 use super::failure::Failure;
-use crate::connections::Connections;
 use crate::generation::{GenerationId, Lease, RunReport};
 use crate::target::Acquired;
 use crate::target::registry::fenced;

@@ -1,10 +1,10 @@
 //! Modules in the registry. `added_at` is when one was last added or let go.
 
+use gnomon_databases::connections::Connections;
 use sqlx::PgConnection;
 
 use super::control::forget_halts;
 use super::failure::Failure;
-use crate::connections::Connections;
 use crate::generation::{GenerationId, Module, ModuleHash};
 use crate::target::registry::{read_description, stored_description, unknown_module};
 

@@ -1,11 +1,11 @@
 //! Rows of which only so many are kept as fill a page.
 
 use futures_util::{Stream, TryStreamExt as _};
+use gnomon_databases::connections::Connections;
 use gnomon_model::{PAGE_BYTES, Row, row_size};
 use sqlx::postgres::PgRow;
 
 use super::parameters::PreparedQuery;
-use crate::connections::Connections;
 
 /// What is still read behind a full page, so that the connection can be used
 /// again. Beyond it a new one costs less.

@@ -1,5 +1,7 @@
 //! Making a generation the live one.
 
+use gnomon_databases::connections::Connections;
+use gnomon_databases::error_chain::chain;
 use gnomon_model::Description;
 use sqlx::{Executor, PgConnection};
 
@@ -8,11 +10,9 @@ use super::failure::Failure;
 use super::generations::{live, named};
 use super::schema::lock_structure;
 use super::{dead_letters, dependents, goals, public_names, views};
-use crate::connections::Connections;
 use crate::generation::{GenerationId, GenerationState, Goal, ObstacleKind};
 use crate::target::registry::{parked_alone, promoting, read_description};
 use crate::target::{Promotion, TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 /// Readers queue behind a transaction that waits for one of them, so it waits
 /// briefly and the caller tries again.

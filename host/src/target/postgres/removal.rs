@@ -4,6 +4,7 @@
 //! works on them stops. Then their tables go, one by one, and last their
 //! records: whatever interrupts this, [`tidy`] finds the rest.
 
+use gnomon_databases::connections::Connections;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::error::{LOCK_TIMEOUT, has_state};
@@ -13,7 +14,6 @@ use super::promotion::WAIT_BRIEFLY;
 use super::schema::lock_structure;
 use super::tables::{self, physical_schema};
 use super::{dependents, modules, public_names, views};
-use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::target::registry::unknown_projection;
 use crate::target::{TargetError, TargetErrorKind};

@@ -14,13 +14,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_databases::connections::{Connections, Lent};
+use gnomon_databases::silence::Silence;
 use gnomon_model::Description;
 
 use super::failure::Failure;
 use super::tables::schema_name;
-use crate::connections::{Connections, Lent};
 use crate::generation::GenerationId;
-use crate::silence::Silence;
 
 /// How long a commit may take before the server is asked, and how often from
 /// then on.

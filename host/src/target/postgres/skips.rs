@@ -1,12 +1,12 @@
 //! Decisions to leave an event out.
 
+use gnomon_databases::connections::Connections;
 use gnomon_model::Position;
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, Row as _};
 
 use super::any_text;
 use super::failure::Failure;
-use crate::connections::Connections;
 use crate::dead_letter::{Decided, Skip};
 use crate::generation::GenerationId;
 use crate::target::registry::unknown_projection;

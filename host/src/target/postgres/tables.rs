@@ -1,11 +1,11 @@
 //! The tables of generations.
 
+use gnomon_databases::connections::Connections;
 use gnomon_model::{ColumnType, Description, Table};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::binary::sql_type;
 use super::schemas;
-use crate::connections::Connections;
 use crate::generation::GenerationId;
 use crate::target::identifier::{column_names, quoted};
 

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gnomon_databases::connections::Connections;
+use gnomon_databases::silence::Silence;
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Column, Description, FoundRows, Key, Position, Row, Table, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -22,11 +25,8 @@ use super::silence::Asking;
 use super::skips;
 use super::statements::Reads;
 use super::tables::physical_schema;
-use crate::connections::Connections;
 use crate::dead_letter::{DeadLetter, PageLimits, RetryRequest, Skip};
 use crate::generation::Lease;
-use crate::silence::Silence;
-use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
 use crate::target::{Commit, KeptHistory, TargetError, Writer};
 

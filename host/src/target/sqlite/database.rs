@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gnomon_databases::sqlite_file;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::error::failed;
 use super::host_lock::HostLock;
 use super::migrations;
 use super::place::Place;
-use crate::sqlite_file;
 use crate::target::registry::{check_is_current, shown};
 use crate::target::{TargetError, TargetErrorKind};
 

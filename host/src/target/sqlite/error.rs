@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use gnomon_databases::sqlite_file;
 use rusqlite::ErrorCode;
 
-use crate::sqlite_file;
 use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gnomon_databases::sqlite_file;
 use gnomon_model::Position;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -13,7 +14,6 @@ use super::{dead_letters, modules, removal, tables};
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, Lease, RunReport, RunState,
 };
-use crate::sqlite_file;
 use crate::target::registry::{
     StoredGeneration, check_newest, fenced, read_description, removed_projection, shown,
     stored_description,

@@ -1,11 +1,11 @@
 //! What is kept beside the checkpoints of the history of their source.
 
+use gnomon_event_store::source::LateEvent;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::control::forget_halts;
 use super::database::Database;
 use crate::generation::Lease;
-use crate::source::LateEvent;
 use crate::target::history::StoredHistory;
 use crate::target::registry::unknown_projection;
 use crate::target::{KeptHistory, TargetError};

@@ -7,11 +7,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use gnomon_databases::sqlite_file;
 use rustix::io::Errno;
 
 use super::note::{self, Note};
 use crate::generation::{GenerationId, Lease, RunReport};
-use crate::sqlite_file;
 use crate::target::registry::shown;
 use crate::target::{TargetError, TargetErrorKind};
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use gnomon_databases::error_chain::chain;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, Failure, held};
@@ -11,7 +12,6 @@ use super::host_lock::Taken;
 use crate::generation::{GenerationId, Lease, RunReport, RunState};
 use crate::target::registry::{fenced, shown};
 use crate::target::{Acquired, TargetError, TargetErrorKind};
-use crate::telemetry::chain;
 
 /// The database's clock, in milliseconds since the Unix epoch.
 macro_rules! now {

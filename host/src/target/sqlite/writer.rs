@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{
     Column, Description, FoundRows, Key, PAGE_BYTES, Position, Row, Table, Value, row_size,
 };
@@ -26,7 +27,6 @@ use super::skips;
 use super::statements::{Statements, sorts_by_text};
 use crate::dead_letter::{DeadLetter, PageLimits, RetryRequest, Skip};
 use crate::generation::Lease;
-use crate::source::Checkpoint;
 use crate::target::registry::{fenced, unknown};
 use crate::target::{Commit, KeptHistory, TargetError, Writer};
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use gnomon_databases::database_url::DatabaseUrl;
 use rusqlite::types::Value as SqliteValue;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
-use crate::database_url::DatabaseUrl;
 use crate::target::{Target, open};
 
 /// A database that goes away with the test.

@@ -1,7 +1,8 @@
 //! What is kept of the history of the source, beside the checkpoint.
 
+use gnomon_event_store::source::{KnownEvent, LateEvent};
+
 use super::*;
-use crate::source::{KnownEvent, LateEvent};
 use crate::target::KeptHistory;
 
 on_both!(

@@ -1,8 +1,9 @@
 //! Opening: whoever comes first makes the registry, and what is not ours is
 //! left alone.
 
+use gnomon_databases::database_url::DatabaseUrl;
+
 use super::*;
-use crate::database_url::DatabaseUrl;
 use crate::target::open;
 
 on_both!(

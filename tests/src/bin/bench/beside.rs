@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use gnomon::event_store;
 use gnomon_tests::harness::{Installation, ORDER_SUMMARY, System};
 use serde::Serialize;
 use serde_json::Value;
@@ -85,7 +84,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Beside>> {
     let rhythm = Rhythm::one_every(Duration::from_secs(1) / arguments.rate);
     let second = usize::try_from(arguments.rate)?;
     let measured = runtime()?.block_on(async {
-        let store = event_store::open(&installation.events.url().parse()?).await?;
+        let store = gnomon_event_store::open(&installation.events.url().parse()?).await?;
         let mut writer = Writer::Own(store);
         let watcher = Watcher::start(&installation.read_models.url(), &["order_summary"]);
         let mut registry = PgConnection::connect(&installation.read_models.url()).await?;

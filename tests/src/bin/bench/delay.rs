@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gnomon::event_store;
 use gnomon_tests::harness::{Installation, ORDER_SUMMARY, PATIENCE, System};
 use serde::Serialize;
 use sqlx::Connection as _;
@@ -98,7 +97,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Delay>> {
         let mut writers = [
             (
                 "gnomon's append",
-                Writer::Own(event_store::open(&url.parse()?).await?),
+                Writer::Own(gnomon_event_store::open(&url.parse()?).await?),
             ),
             (
                 "foreign INSERT",

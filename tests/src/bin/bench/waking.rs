@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gnomon::event_store::{self, EventStore, ExpectedVersion};
-use gnomon::source;
+use gnomon_event_store::source;
+use gnomon_event_store::{EventStore, ExpectedVersion};
 use gnomon_tests::harness::{Database, System};
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
@@ -135,7 +135,7 @@ fn run(way: Way, arguments: &Arguments) -> Result<Vec<Duration>> {
     let url = database.url();
     let store_url = url.parse()?;
     runtime()?.block_on(async {
-        let store = event_store::open(&store_url).await?;
+        let store = gnomon_event_store::open(&store_url).await?;
         let _reader = match way {
             Way::NoReader => None,
             _ => Some(source::open(&store_url).await?),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use gnomon::event_store::{EventStore, ExpectedVersion};
+use gnomon_event_store::{EventStore, ExpectedVersion};
 use sqlx::postgres::PgConnection;
 
 use crate::log::{Placed, insert};

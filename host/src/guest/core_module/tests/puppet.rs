@@ -4,12 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use gnomon_model::{Event, Floats, Payload, Position, TableWrites, Value, WriteLimits};
+use gnomon_model::{Event, EventList, Floats, Payload, Position, TableWrites, Value, WriteLimits};
 
 use super::super::super::{Guest, GuestEngine, GuestLimits, Written};
 use super::super::core_of;
 use super::image::{COLUMNS, description};
-use crate::event_list::EventList;
 use crate::trial::SharedTables;
 use gnomon_contract::from_core_module;
 

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use gnomon::configuration::Limits;
-use gnomon::event_list::EventList;
 use gnomon::guest::{Guest, GuestEngine};
 use gnomon::supervisor::limits_of_guest;
 use gnomon::target::TargetError;
 use gnomon_model::{
-    CommittedRows, Description, Event, Floats, FoundRows, Key, MemoryTables, Row, TableWrites,
-    Value,
+    CommittedRows, Description, Event, EventList, Floats, FoundRows, Key, MemoryTables, Row,
+    TableWrites, Value,
 };
 
 use super::ModuleCost;

@@ -1,0 +1,305 @@
+//! The event store in a SQLite file.
+//!
+//! SQLite has one writer at a time, so the order of positions is the order of
+//! commits, and a reader that sees position 7 has seen all that will ever be
+//! below it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gnomon_model::{Event, Position, json};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use shared::Shared;
+
+use gnomon_databases::sqlite_file;
+
+use super::{
+    Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, EventStoreErrorKind,
+    ExpectedVersion, Imported, InvalidEvent, NewEvent, OnProgress, Page, Snapshot, StreamId,
+    format_timestamp, timestamp::parse_stored,
+};
+
+mod append;
+mod import;
+mod positions;
+mod rows;
+mod schema;
+mod shared;
+
+pub(crate) use positions::refuse_unruly;
+pub(crate) use rows::{Scratch, event_columns, read_event};
+use schema::open_or_make;
+pub(crate) use schema::{Layout, layout, open_to_read};
+
+/// An event store in a SQLite file.
+pub struct SqliteEventStore {
+    connection: Shared,
+    layout: Layout,
+    file: Arc<PathBuf>,
+}
+
+impl SqliteEventStore {
+    /// Opens a file, and makes it and its tables if they are missing.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Refused`] if the file is no database, or its
+    /// `events` table lacks a column.
+    pub async fn open(file: &Path) -> Result<Self, EventStoreError> {
+        let file = Arc::new(file.to_owned());
+        let path = Arc::clone(&file);
+        let (connection, layout) = blocking(move || open_or_make(&path)).await?;
+        Ok(Self {
+            connection: Shared::new(connection),
+            layout,
+            file,
+        })
+    }
+
+    /// Opens a file that holds events, to read them only.
+    ///
+    /// # Errors
+    /// [`EventStoreErrorKind::Missing`] if there is no such file or no table
+    /// `events` in it.
+    pub async fn open_to_read(file: &Path) -> Result<Self, EventStoreError> {
+        let file = Arc::new(file.to_owned());
+        let path = Arc::clone(&file);
+        let (connection, layout) = blocking(move || open_to_read(&path)).await?;
+        Ok(Self {
+            connection: Shared::new(connection),
+            layout,
+            file,
+        })
+    }
+
+    /// Runs blocking work on the connection, apart from the async threads.
+    async fn with<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection, Layout) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, EventStoreError> {
+        let connection = self.connection.clone();
+        let layout = self.layout;
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            connection
+                .with(|connection| work(connection, layout))
+                .map_err(|failure| failure.in_file(doing, &file))
+        })
+        .await
+    }
+}
+
+/// What went wrong inside, before it is known which file it was.
+enum Failure {
+    Sqlite(rusqlite::Error),
+    Store(EventStoreError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<EventStoreError> for Failure {
+    fn from(error: EventStoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Failure {
+    fn in_file(self, doing: &str, file: &Path) -> EventStoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Sqlite(error) => store_error(doing, file, error),
+        }
+    }
+}
+
+/// An error of the driver, with what was being done and where.
+pub(crate) fn store_error(doing: &str, file: &Path, error: rusqlite::Error) -> EventStoreError {
+    use rusqlite::ErrorCode;
+    let kind = match error.sqlite_error_code() {
+        _ if sqlite_file::is_out_of_files(&error) => EventStoreErrorKind::Retry,
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::NotADatabase
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::AuthorizationForStatementDenied
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::DatabaseCorrupt,
+        ) => EventStoreErrorKind::Refused,
+        _ => EventStoreErrorKind::Retry,
+    };
+    let advice = sqlite_file::advice(&error, file);
+    let message = format!("cannot {doing} sqlite:{}{advice}", file.display());
+    EventStoreError::caused(kind, message, error)
+}
+
+/// Runs blocking work on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EventStoreError> + Send + 'static,
+) -> Result<T, EventStoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(EventStoreError::caused(
+            EventStoreErrorKind::Retry,
+            "a database thread ended before its time",
+            error,
+        )),
+    }
+}
+
+/// The events of a page.
+fn page(mut rows: rusqlite::Rows<'_>, layout: Layout) -> rusqlite::Result<Vec<Event>> {
+    let (mut page, mut scratch) = (Page::default(), Scratch::default());
+    while let Some(row) = rows.next()? {
+        if !page.add(read_event(row, layout, &mut scratch)?) {
+            break;
+        }
+    }
+    Ok(page.into_events())
+}
+
+/// A limit as SQL takes it.
+pub(crate) fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl EventStore for SqliteEventStore {
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedVersion,
+        events: &[NewEvent],
+    ) -> Result<Vec<Appended>, EventStoreError> {
+        let stream = stream.clone();
+        let events = events.to_vec();
+        self.with("append to", move |connection, layout| {
+            append::append(connection, layout, &stream, expected, &events)
+        })
+        .await
+    }
+
+    async fn check_positions(&self) -> Result<(), EventStoreError> {
+        let file = Arc::clone(&self.file);
+        self.with("read", move |connection, _| {
+            Ok(refuse_unruly(connection, &file)?)
+        })
+        .await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Event>, EventStoreError> {
+        let stream = stream.clone();
+        self.with("read", move |connection, layout| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {} FROM events WHERE stream_id = ?1 AND version > ?2 \
+                 ORDER BY version LIMIT ?3",
+                event_columns(layout, true)
+            ))?;
+            let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+            Ok(page(
+                statement.query(params![stream.as_str(), after, sql_limit(limit)])?,
+                layout,
+            )?)
+        })
+        .await
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError> {
+        self.with("read", move |connection, layout| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {} FROM events WHERE global_position > ?1 \
+                 ORDER BY global_position LIMIT ?2",
+                event_columns(layout, true)
+            ))?;
+            Ok(page(
+                statement.query(params![after.to_sql(), sql_limit(limit)])?,
+                layout,
+            )?)
+        })
+        .await
+    }
+
+    async fn import(
+        &self,
+        file: CheckedFile,
+        on_progress: OnProgress,
+    ) -> Result<Imported, EventStoreError> {
+        self.with("import into", move |connection, layout| {
+            import::import(connection, layout, &file, &on_progress)
+        })
+        .await
+    }
+
+    async fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        version: u64,
+        data: &str,
+    ) -> Result<(), EventStoreError> {
+        let stream = stream.clone();
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        let data = json::normalise(data, EVENT_BYTES_MAX).map_err(|cause| InvalidEvent::Json {
+            what: "data of the snapshot",
+            cause,
+        })?;
+        self.with("save a snapshot in", move |connection, _| {
+            connection.execute_batch(schema::SNAPSHOTS)?;
+            connection.execute(
+                "INSERT INTO snapshots (stream_id, stream_type, snapshot_data, version, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (stream_id) DO UPDATE SET snapshot_data = excluded.snapshot_data, \
+                   version = excluded.version, created_at = excluded.created_at \
+                 WHERE excluded.version >= snapshots.version",
+                params![
+                    stream.as_str(),
+                    stream.category(),
+                    data,
+                    version,
+                    format_timestamp(now()),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn load_snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, EventStoreError> {
+        let stream = stream.clone();
+        self.with("load a snapshot from", move |connection, _| {
+            if !connection.table_exists(None, "snapshots")? {
+                return Ok(None);
+            }
+            let row = connection
+                .query_row(
+                    "SELECT version, snapshot_data, created_at FROM snapshots WHERE stream_id = ?1",
+                    [stream.as_str()],
+                    |row| {
+                        Ok(Snapshot {
+                            stream: stream.clone(),
+                            version: row.get::<_, i64>(0)?.try_into().unwrap_or(0),
+                            data: row.get(1)?,
+                            saved_at: parse_stored(row.get_ref(2)?.as_str()?).unwrap_or_default(),
+                        })
+                    },
+                )
+                .optional()?;
+            Ok(row)
+        })
+        .await
+    }
+}
+
+/// Microseconds since the Unix epoch.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
