@@ -12,11 +12,11 @@ demo: build ## Runs three projections over 50,000 events and shows the rows
 
 build: ## Builds target/release/gnomon and target/projections/*.wasm
 	@tools/wasm-toolchain
-	cargo build --release --locked --bin gnomon
+	cargo build --release --locked -p gnomon -p gnomon-demo
 	@tools/build-projections target/release/gnomon
 
 dist: ## Builds target/dist/gnomon for production: quicker, but slow to compile
-	cargo build --profile dist --locked --bin gnomon
+	cargo build --profile dist --locked -p gnomon
 
 test: ## Runs all tests, on a PostgreSQL server of their own
 	@tests/run

@@ -1,5 +1,5 @@
-//! What the end-to-end tests of Gnomon stand on: the order log, which the demo
-//! uses too, and the harness that runs the real binary on real databases.
+//! What the end-to-end tests of Gnomon stand on: the harness that runs the real
+//! binary on real databases, with the demo's order log.
 //!
 //! ```text
 //! orders ──NDJSON──> gnomon append ──> events ──> gnomon run ──> rows ──┐
@@ -16,4 +16,3 @@
 #[cfg(test)]
 mod documentation;
 pub mod harness;
-pub mod orders;

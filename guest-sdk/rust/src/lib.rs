@@ -60,16 +60,6 @@
 //! an [`Error`]; what panics stops the projection too, with message and place
 //! in the host's log.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
-
 // Derived code names the crate by its public name, in its own tests too.
 extern crate self as gnomon_sdk;
 

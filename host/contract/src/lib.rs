@@ -10,16 +10,6 @@
 //! contract's exports; [`embed`] says in it which contract they are of. SDKs with
 //! `wit-bindgen` have done so already.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
-
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 

@@ -10,16 +10,6 @@
 //! the guest and the database; the SDK's test bench runs it in memory. Both
 //! give the same rows because both run this code.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
-
 mod budget;
 mod change;
 mod description;

@@ -11,16 +11,6 @@
 //! folder of its own here, with a function from a directory to the bytes that
 //! its toolchain makes.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 

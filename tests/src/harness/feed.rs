@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Database, Installation};
-use crate::orders::Orders;
+use gnomon_demo::Orders;
 
 /// Events of one command.
 const CHUNK_EVENTS: usize = 40;

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{Database, Installation, System};
-use crate::orders::Orders;
+use gnomon_demo::Orders;
 
 /// The shared logs: system, events, database.
 static SHARED: Mutex<Vec<(System, usize, Weak<Database>)>> = Mutex::new(Vec::new());

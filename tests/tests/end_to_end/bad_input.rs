@@ -4,8 +4,8 @@
 use std::fs;
 use std::io::Write as _;
 
+use gnomon_demo::Orders;
 use gnomon_tests::harness::{Installation, System};
-use gnomon_tests::orders::Orders;
 use serde_json::json;
 
 const SYSTEMS: [System; 2] = [System::Sqlite, System::Postgres];

@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
+use gnomon_demo::Orders;
 use gnomon_tests::harness::{Finished, Installation, Rows, System, guest};
-use gnomon_tests::orders::Orders;
 use serde_json::{Value, json};
 
 const SYSTEMS: [System; 2] = [System::Sqlite, System::Postgres];

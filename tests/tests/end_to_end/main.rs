@@ -4,7 +4,6 @@
 //! sentences. `make test` sets what they need.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_wrap,
     clippy::indexing_slicing,

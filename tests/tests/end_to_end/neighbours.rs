@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use gnomon_demo::{Envelope, OrderEvent, Orders};
 use gnomon_tests::harness::{Installation, READ_MODELS, System};
-use gnomon_tests::orders::{Envelope, OrderEvent, Orders};
 use serde_json::json;
 
 /// Far longer, and far more reads, than the neighbours need for what comes

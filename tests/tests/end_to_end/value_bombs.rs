@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use gnomon_demo::Orders;
 use gnomon_tests::harness::{Installation, System, guest};
-use gnomon_tests::orders::Orders;
 
 /// The most memory of a host with four projections, one of which meets a bomb.
 /// It has about 100 MB when none is there.

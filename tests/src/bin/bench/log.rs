@@ -6,10 +6,10 @@ use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 
 use anyhow::{Context as _, Result};
+use gnomon_demo::{Envelope, OrderEvent, Orders};
 use gnomon_event_store::{NewEvent, StreamId, parse_timestamp};
 use gnomon_model::{Event, Payload, Position};
 use gnomon_tests::harness::Installation;
-use gnomon_tests::orders::{Envelope, OrderEvent, Orders};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, ErrorKind, Write as _};
 
 use clap::Parser;
-use gnomon_tests::orders::Orders;
+use gnomon_demo::Orders;
 
 /// Prints an order log as NDJSON, one event a line
 #[derive(Parser)]
