@@ -4,7 +4,8 @@
 use gnomon_event_store::source::Checkpoint;
 
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module};
-use crate::target::{NewGeneration, Target, TargetError, TargetErrorKind};
+use crate::registry::{NewGeneration, Registry};
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 mod decision;
 mod difference;
@@ -32,9 +33,9 @@ pub enum DeployError {
     /// It does not go with what is deployed; the sentence says what to do.
     #[error("{0}")]
     Refused(String),
-    /// The target refuses it, or cannot be reached.
+    /// The registry refuses it, or cannot be reached.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] StorageError),
 }
 
 /// Deploys a module. Hosts and commands that deploy together decide again
@@ -43,16 +44,16 @@ pub enum DeployError {
 /// # Errors
 /// [`DeployError`]; nothing was changed then.
 pub async fn deploy(
-    target: &dyn Target,
+    registry: &dyn Registry,
     module: &Module,
     start: &Checkpoint,
     goal: Goal,
 ) -> Result<Deployed, DeployError> {
     let mut attempts = 1;
     loop {
-        match try_deploy(target, module, start, goal).await {
+        match try_deploy(registry, module, start, goal).await {
             Err(DeployError::Target(error))
-                if error.kind() == TargetErrorKind::Retry && attempts < ATTEMPTS =>
+                if error.kind() == StorageErrorKind::Retry && attempts < ATTEMPTS =>
             {
                 tracing::debug!("deciding again on `{}`: {error}", module.description.name);
                 attempts += 1;
@@ -63,12 +64,12 @@ pub async fn deploy(
 }
 
 async fn try_deploy(
-    target: &dyn Target,
+    registry: &dyn Registry,
     module: &Module,
     start: &Checkpoint,
     goal: Goal,
 ) -> Result<Deployed, DeployError> {
-    let generations = target.generations().await?;
+    let generations = registry.generations().await?;
     let description = &module.description;
     let projection = &description.name;
     let own = || {
@@ -80,13 +81,13 @@ async fn try_deploy(
         Decision::Refused(reason) => return Err(DeployError::Refused(reason)),
         Decision::Nothing => Deployed::Nothing,
         Decision::HotReload(stale) => {
-            target.add_module(module).await?;
-            target.set_module(&stale, &module.hash).await?;
+            registry.add_module(module).await?;
+            registry.set_module(&stale, &module.hash).await?;
             Deployed::Reloaded(stale)
         }
         Decision::Build => {
-            target.add_module(module).await?;
-            let created = target
+            registry.add_module(module).await?;
+            let created = registry
                 .create_generation(NewGeneration {
                     projection,
                     module: &module.hash,
@@ -102,7 +103,7 @@ async fn try_deploy(
         }
     };
     if own().any(|generation| generation.is_removed) {
-        target.resume(projection).await?;
+        registry.resume(projection).await?;
     }
     Ok(deployed)
 }

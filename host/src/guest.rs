@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use gnomon_model::{InvalidDescription, Position, WriteLimits};
 
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 mod bad_value;
 mod bindings;
@@ -117,7 +117,7 @@ pub enum ApplyError {
     TimedOut(Duration),
     /// The committed rows could not be read.
     #[error(transparent)]
-    Rows(#[from] TargetError),
+    Rows(#[from] StorageError),
     /// Too many guests run at this moment.
     #[error("all instances of the guest pool are in use")]
     Busy,

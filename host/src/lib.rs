@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! event store ──> reader ──> batch ──> guest ──> write buffer ──> one transaction ──> read model
-//!  (source)      gap-safe,  filtered   pure,      one op           rows + checkpoint    (target)
+//!  (source)      gap-safe,  filtered   pure,      one op           rows + checkpoint    (read models)
 //!               prefetching           sandboxed   per row             + fencing
 //! ```
 //!
@@ -13,7 +13,9 @@
 //!   stores: how far they are final. It stands on [`gnomon_databases`].
 //! * [`reader`]: the next batch, read ahead and once for all who are near.
 //! * [`guest`]: the sandbox.
-//! * [`target`]: the seam to read-model databases; [`row_cache`] is before it.
+//! * [`read_models`]: the seam to rows and checkpoints; [`row_cache`] is before it.
+//! * [`registry`]: the seam to what users want and hosts do.
+//! * [`storage`]: databases that have both.
 //! * [`runner`]: one generation, batch by batch, exactly once.
 //! * [`dead_letter`]: events that wait.
 //! * [`module_file`], [`deployment`], [`supervisor`]: which modules and
@@ -46,12 +48,15 @@ pub mod guest;
 pub mod json_text;
 pub mod module_file;
 pub mod operations;
+pub mod read_models;
 mod readable;
 pub mod reader;
+pub mod registry;
 pub mod row_cache;
 pub mod runner;
 pub mod shutdown;
+pub mod storage;
+pub mod storage_error;
 pub mod supervisor;
-pub mod target;
 pub mod telemetry;
 pub mod trial;

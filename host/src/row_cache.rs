@@ -26,7 +26,8 @@ use self::patience::Patience;
 use self::window::Window;
 use crate::dead_letter::{DeadLetter, DeadLetterChanges, LeftOut, PageLimits, RetryRequest, Skip};
 use crate::generation::Rate;
-use crate::target::{Commit, KeptHistory, TargetError, Writer};
+use crate::read_models::{Commit, KeptHistory, Writer};
+use crate::storage_error::StorageError;
 
 mod cache;
 mod patience;
@@ -98,7 +99,7 @@ impl GenerationRows {
         lost: watch::Receiver<bool>,
         bytes_max: usize,
         start: &Checkpoint,
-    ) -> Result<Self, TargetError> {
+    ) -> Result<Self, StorageError> {
         let patience = Patience { runtime, lost };
         let checkpoint = patience.wait(writer.checkpoint())?;
         let rows = Rows {
@@ -157,7 +158,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::history`].
-    pub fn history(&self) -> Result<KeptHistory, TargetError> {
+    pub fn history(&self) -> Result<KeptHistory, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.history())
@@ -167,7 +168,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::keep_history`].
-    pub fn keep_history(&self, kept: &KeptHistory) -> Result<(), TargetError> {
+    pub fn keep_history(&self, kept: &KeptHistory) -> Result<(), StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.keep_history(kept))
@@ -189,7 +190,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::commit`]; the rows must not be used any more.
-    pub fn flush(&self) -> Result<(), TargetError> {
+    pub fn flush(&self) -> Result<(), StorageError> {
         self.lock().flush(After::More)
     }
 
@@ -198,7 +199,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Self::flush`].
-    pub fn flush_at_end(&self) -> Result<(), TargetError> {
+    pub fn flush_at_end(&self) -> Result<(), StorageError> {
         self.lock().flush(After::End)
     }
 
@@ -206,7 +207,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::commit`]; the rows must not be used any more.
-    pub fn commit(&self, step: Step<'_>) -> Result<(), TargetError> {
+    pub fn commit(&self, step: Step<'_>) -> Result<(), StorageError> {
         let mut rows = self.lock();
         rows.flush(After::End)?;
         rows.commit(
@@ -225,7 +226,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::complete`].
-    pub fn complete(&self) -> Result<(), TargetError> {
+    pub fn complete(&self) -> Result<(), StorageError> {
         let mut rows = self.lock();
         rows.flush(After::End)?;
         let patience = rows.patience.clone();
@@ -236,7 +237,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::parked_streams`].
-    pub fn parked_streams(&self, streams: &[&str]) -> Result<Vec<String>, TargetError> {
+    pub fn parked_streams(&self, streams: &[&str]) -> Result<Vec<String>, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.parked_streams(streams))
@@ -246,7 +247,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::count_dead_letters`].
-    pub fn count_dead_letters(&self) -> Result<u64, TargetError> {
+    pub fn count_dead_letters(&self) -> Result<u64, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.count_dead_letters())
@@ -261,7 +262,7 @@ impl GenerationRows {
         stream: Option<&str>,
         after: Position,
         limits: PageLimits,
-    ) -> Result<Vec<DeadLetter>, TargetError> {
+    ) -> Result<Vec<DeadLetter>, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.dead_letters(stream, after, limits))
@@ -271,7 +272,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::next_request`].
-    pub fn next_request(&self) -> Result<Option<RetryRequest>, TargetError> {
+    pub fn next_request(&self) -> Result<Option<RetryRequest>, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.next_request())
@@ -281,7 +282,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::skips`].
-    pub fn skips(&self, after: Position, limit: usize) -> Result<Vec<Skip>, TargetError> {
+    pub fn skips(&self, after: Position, limit: usize) -> Result<Vec<Skip>, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.skips(after, limit))
@@ -291,7 +292,7 @@ impl GenerationRows {
     ///
     /// # Errors
     /// As [`Writer::skipped_letters`].
-    pub fn skipped_letters(&self, limit: usize) -> Result<Vec<(Position, String)>, TargetError> {
+    pub fn skipped_letters(&self, limit: usize) -> Result<Vec<(Position, String)>, StorageError> {
         let mut rows = self.lock();
         let patience = rows.patience.clone();
         patience.wait(rows.writer.skipped_letters(limit))
@@ -304,9 +305,9 @@ impl GenerationRows {
 }
 
 impl CommittedRows for GenerationRows {
-    type Error = TargetError;
+    type Error = StorageError;
 
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StorageError> {
         self.lock().get_many(table, keys)
     }
 
@@ -317,15 +318,15 @@ impl CommittedRows for GenerationRows {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<FoundRows, TargetError> {
+    ) -> Result<FoundRows, StorageError> {
         self.lock().find(table, index, values, after, limit)
     }
 }
 
 impl CommittedRows for Rows {
-    type Error = TargetError;
+    type Error = StorageError;
 
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StorageError> {
         let mut bytes = 0;
         let folded: Vec<Option<Option<Row>>> = keys
             .iter()
@@ -360,7 +361,7 @@ impl CommittedRows for Rows {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<FoundRows, TargetError> {
+    ) -> Result<FoundRows, StorageError> {
         // An index finds what is in the database.
         self.flush(After::More)?;
         let patience = self.patience.clone();
@@ -396,7 +397,7 @@ impl Rows {
         dead_letters: DeadLetterChanges<'_>,
         (next, position, event): (&Checkpoint, Position, Option<&KnownEvent>),
         rate: Rate,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), StorageError> {
         let stay_empty = self.are_empty && writes.iter().all(|of| of.upserts.is_empty());
         let commit = Commit {
             writes,
@@ -414,7 +415,7 @@ impl Rows {
         Ok(())
     }
 
-    fn flush(&mut self, after: After) -> Result<(), TargetError> {
+    fn flush(&mut self, after: After) -> Result<(), StorageError> {
         let Some(mut folded) = self.window.take() else {
             return Ok(());
         };
@@ -443,7 +444,7 @@ impl Rows {
     }
 
     /// Committed rows, from the cache where it has them.
-    fn committed(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+    fn committed(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StorageError> {
         let cached = self.cache.get_many(table, keys);
         if cfg!(debug_assertions) {
             self.prove(table, keys, &cached)?;
@@ -475,7 +476,7 @@ impl Rows {
         table: usize,
         keys: &[Key],
         cached: &[Option<Option<Row>>],
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), StorageError> {
         for (key, cached) in keys.iter().zip(cached) {
             let Some(cached) = cached else { continue };
             self.hits += 1;

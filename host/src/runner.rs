@@ -16,7 +16,7 @@
 //!
 //! A runner has a thread of its own, on which its guest runs too. It knows no
 //! database: it works through a [`Source`](gnomon_event_store::source::Source) and a
-//! [`Target`](crate::target::Target). Whatever fails, the session is dropped
+//! [`Writer`](crate::read_models::Writer). Whatever fails, the session is dropped
 //! with everything that it holds in memory, and the next one begins at the
 //! checkpoint in the database.
 
@@ -29,8 +29,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::generation::{GenerationState, Lease, RunReport, RunState};
+use crate::registry::{Acquired, Control};
 use crate::shutdown::Shutdown;
-use crate::target::{Acquired, Control, TargetError, TargetErrorKind, in_time};
+use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
 mod arrival;
 mod assignment;
@@ -133,16 +134,18 @@ impl Runner {
 
     fn acquire(&mut self) -> Phase {
         let Assignment {
-            target,
+            storage,
             generation,
             host,
             lease_time,
             ..
         } = &self.assignment;
         self.reported = None;
-        let acquired =
-            self.runtime
-                .block_on(in_time(target.acquire(generation.id, host, *lease_time)));
+        let acquired = self.runtime.block_on(in_time(storage.registry.acquire(
+            generation.id,
+            host,
+            *lease_time,
+        )));
         match acquired {
             Ok(Acquired::Lease(lease)) => Phase::Following(lease, Approach::PLAIN),
             // The supervisor starts another runner when it is this host's turn.
@@ -331,7 +334,7 @@ impl Runner {
     fn release(&self, lease: Lease) {
         let released = self
             .runtime
-            .block_on(in_time(self.assignment.target.release(lease)));
+            .block_on(in_time(self.assignment.storage.registry.release(lease)));
         if let Err(error) = released {
             tracing::debug!("the lease was not given back: {error}");
         }
@@ -365,10 +368,9 @@ impl Runner {
         if self.reported.as_ref() == Some(&report) {
             return;
         }
-        match self
-            .runtime
-            .block_on(in_time(self.assignment.target.report(lease, &report)))
-        {
+        match self.runtime.block_on(in_time(
+            self.assignment.storage.registry.report(lease, &report),
+        )) {
             Ok(()) => self.reported = Some(report),
             // The next step meets the same failure and deals with it.
             Err(error) => tracing::debug!("the state was not recorded: {error}"),
@@ -398,14 +400,14 @@ impl Runner {
     }
 }
 
-impl From<TargetError> for End {
-    fn from(error: TargetError) -> Self {
+impl From<StorageError> for End {
+    fn from(error: StorageError) -> Self {
         let cause = chain(&error);
         match error.kind() {
-            TargetErrorKind::Fenced => Self::Fenced,
+            StorageErrorKind::Fenced => Self::Fenced,
             // A value that the database refuses belongs to a batch, and is
             // dealt with there; elsewhere it is as puzzling as any failure.
-            TargetErrorKind::Retry | TargetErrorKind::Refused | TargetErrorKind::Rejected => {
+            StorageErrorKind::Retry | StorageErrorKind::Refused | StorageErrorKind::Rejected => {
                 Self::Retry(cause)
             }
         }

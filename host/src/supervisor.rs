@@ -31,9 +31,11 @@ use crate::configuration::{Configuration, Limits};
 use crate::generation::GenerationId;
 use crate::guest::{GuestEngine, GuestLimits};
 use crate::reader::Convoy;
+use crate::registry::{HostRegistry, Overview, RefusedFile};
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
-use crate::target::{Overview, RefusedFile, Target, TargetError, TargetErrorKind};
+use crate::storage::Storage;
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 mod directory;
 mod files;
@@ -83,7 +85,7 @@ pub enum StartError {
     Source(#[from] SourceError),
     /// The read-model database cannot be opened.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] StorageError),
     /// The directory of projections cannot be read.
     #[error(
         "the directory of projections, {}, cannot be read; make it, or set projections.directory",
@@ -105,7 +107,7 @@ pub struct Parts {
     /// Where events come from.
     pub source: Arc<dyn Source>,
     /// Where read models live.
-    pub target: Arc<dyn Target>,
+    pub storage: Storage,
     /// Loads modules.
     pub engine: Arc<GuestEngine>,
     /// This host's name, unique among hosts.
@@ -171,15 +173,15 @@ impl Supervisor {
                 source,
             });
         }
-        let target = || Arc::clone(&parts.target);
+        let registry = || Arc::clone(&parts.storage.registry);
         // A command has its own patience.
         let waits = scope == Scope::Everything;
-        let claim = || claim(&*parts.target, &parts.host, &shutdown);
+        let claim = || claim(&*parts.storage.registry, &parts.host, &shutdown);
         until_ready(waits, &shutdown, claim).await?;
-        let watch = || Controls::watch(target(), CONTROL_RHYTHM, shutdown.clone());
+        let watch = || Controls::watch(registry(), CONTROL_RHYTHM, shutdown.clone());
         let controls = until_ready(waits, &shutdown, watch).await?;
         let shared = Arc::new(Shared {
-            heartbeats: Arc::new(Heartbeats::start(&Handle::current(), target())),
+            heartbeats: Arc::new(Heartbeats::start(&Handle::current(), registry())),
             convoy: Convoy::new(
                 Arc::clone(&parts.source),
                 batch_limits(&parts.configuration.limits),
@@ -233,7 +235,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the registry cannot be read.
-    pub async fn standings_elsewhere(&self) -> Result<Vec<Standing>, TargetError> {
+    pub async fn standings_elsewhere(&self) -> Result<Vec<Standing>, StorageError> {
         runners::elsewhere(&self.shared).await
     }
 
@@ -281,17 +283,21 @@ impl Supervisor {
     }
 }
 
-/// Claims the target. A command that carries something out by itself holds it
+/// Claims the database. A command that carries something out by itself holds it
 /// for a while and announces nothing; it is waited for, another host is not.
-async fn claim(target: &dyn Target, host: &str, shutdown: &Shutdown) -> Result<(), TargetError> {
+async fn claim(
+    registry: &dyn HostRegistry,
+    host: &str,
+    shutdown: &Shutdown,
+) -> Result<(), StorageError> {
     let started = Instant::now();
     loop {
-        let refused = match target.claim(host).await {
-            Err(error) if error.kind() == TargetErrorKind::Refused => error,
+        let refused = match registry.claim(host).await {
+            Err(error) if error.kind() == StorageErrorKind::Refused => error,
             result => return result,
         };
         let has_waited = started.elapsed() > CLAIM_TIME || shutdown.has_begun();
-        if has_waited || !target.hosts().await?.is_empty() {
+        if has_waited || !registry.hosts().await?.is_empty() {
             return Err(refused);
         }
         tokio::time::sleep(CLAIM_POLL).await;
@@ -304,14 +310,14 @@ async fn until_ready<T, F>(
     waits: bool,
     shutdown: &Shutdown,
     ask: impl Fn() -> F,
-) -> Result<T, TargetError>
+) -> Result<T, StorageError>
 where
-    F: Future<Output = Result<T, TargetError>>,
+    F: Future<Output = Result<T, StorageError>>,
 {
     let mut said: Option<Instant> = None;
     loop {
         let error = match ask().await {
-            Err(error) if waits && error.kind() == TargetErrorKind::Retry => error,
+            Err(error) if waits && error.kind() == StorageErrorKind::Retry => error,
             result => return result,
         };
         if shutdown.has_begun() {

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::fixture::{Fixture, Tables};
 use crate::guest::{ApplyError, Guest, GuestLimits};
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 mod cut;
 mod database;
@@ -82,7 +82,7 @@ pub enum TrialError {
     Guest(ApplyError),
     /// The database failed.
     #[error("the test bench's database failed")]
-    Database(#[from] TargetError),
+    Database(#[from] StorageError),
     /// There is no room for the database.
     #[error("there is no folder for the test bench's database")]
     Folder(#[source] std::io::Error),

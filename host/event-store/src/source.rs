@@ -33,7 +33,7 @@ pub use postgres::PostgresSource;
 pub use sqlite::SqliteSource;
 
 /// How far a generation has got in its source. Only the source can read it;
-/// the target stores it beside the rows.
+/// the read models store it beside the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Checkpoint(String);

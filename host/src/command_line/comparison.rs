@@ -17,9 +17,10 @@ use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
 use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
 use crate::operations::meeting::Meeting;
+use crate::read_models::{Comparison, TableComparison};
+use crate::registry::{NewGeneration, Registry};
 use crate::shutdown::Shutdown;
 use crate::supervisor::{Scope, Supervisor};
-use crate::target::{Comparison, NewGeneration, TableComparison, Target};
 
 /// Differing rows of each table that are shown.
 const SAMPLES: usize = 20;
@@ -61,9 +62,9 @@ pub(super) struct Verify {
 impl Diff {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let patience = Patience::new(self.timeout);
-        let target = host::patient_registry(context, patience).await?;
+        let registry = host::patient_registry(context, patience).await?;
         let name = &self.name;
-        let own = Own::read(&*target, name).await?;
+        let own = Own::read(&*registry, name).await?;
         own.ensure_it_is_wanted()?;
         let candidate = own.candidate().with_context(|| {
             format!(
@@ -74,7 +75,7 @@ impl Diff {
         let live = own
             .live()
             .with_context(|| format!("{name} has no live generation to compare with"))?;
-        let comparison = compare_with_help(context, &target, live, candidate).await?;
+        let comparison = compare_with_help(context, &registry, live, candidate).await?;
         say(
             context,
             name,
@@ -91,18 +92,18 @@ impl Verify {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
         let patience = Patience::new(self.timeout);
-        let target = host::patient_registry(context, patience).await?;
+        let registry = host::patient_registry(context, patience).await?;
         let name = &self.name;
-        let own = Own::read(&*target, name).await?;
+        let own = Own::read(&*registry, name).await?;
         own.ensure_it_is_wanted()?;
         let live = own
             .live()
             .with_context(|| format!("{name} has no live generation to verify"))?;
-        let module = target
+        let module = registry
             .module(&live.module)
             .await?
             .context("the registry has lost the module of the projection; deploy it again")?;
-        let rebuilt = target
+        let rebuilt = registry
             .create_generation(NewGeneration {
                 projection: name,
                 module: &module.hash,
@@ -113,10 +114,10 @@ impl Verify {
                 start: &source::start(&configuration.events),
             })
             .await?;
-        let verified = verify(context, &target, live, &rebuilt).await;
+        let verified = verify(context, &registry, live, &rebuilt).await;
         // A host drops it later where this fails.
         let dropping = Patience::new(Some(ATTENDED_FOR));
-        let dropping = Patient::new(target.impatient(), dropping);
+        let dropping = Patient::new(registry.storage().clone(), dropping);
         if let Err(error) = dropping.drop_generation(rebuilt.id).await {
             tracing::debug!("generation {} is dropped later: {error}", rebuilt.id);
         }
@@ -128,59 +129,59 @@ impl Verify {
 
 async fn verify(
     context: &Context,
-    target: &Patient,
+    registry: &Patient,
     live: &Generation,
     rebuilt: &Generation,
 ) -> anyhow::Result<Comparison> {
-    target
+    registry
         .attend(rebuilt.id, Some(live.position), ATTENDED_FOR)
         .await?;
-    compare_with_help(context, target, live, rebuilt).await
+    compare_with_help(context, registry, live, rebuilt).await
 }
 
 /// Compares the two, and does what a host would do where none is there, or
 /// where the one that is there goes away meanwhile.
 async fn compare_with_help(
     context: &Context,
-    target: &Patient,
+    registry: &Patient,
     live: &Generation,
     other: &Generation,
 ) -> anyhow::Result<Comparison> {
-    let time_is_up = target.patience().end();
+    let time_is_up = registry.patience().end();
     tokio::pin!(time_is_up);
-    let mut helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
+    let mut helper = Helper::start_if_needed(context, registry, &[live.id, other.id]).await?;
     loop {
         let nobody_else_works = helper.is_some();
         let compared = tokio::select! {
-            compared = compare(target, live, other, nobody_else_works) => Some(compared),
-            () = all_hosts_gone(target), if !nobody_else_works => None,
+            compared = compare(registry, live, other, nobody_else_works) => Some(compared),
+            () = all_hosts_gone(registry), if !nobody_else_works => None,
             () = &mut time_is_up => Some(Err(anyhow::anyhow!(
                 "{}: generations {} and {} were not compared within {:?}",
                 live.projection,
                 live.id,
                 other.id,
-                target.patience().limit().unwrap_or_default()
+                registry.patience().limit().unwrap_or_default()
             ))),
         };
         if let Some(compared) = compared {
             Helper::stop(helper).await;
             return compared;
         }
-        helper = Helper::start_if_needed(context, target, &[live.id, other.id]).await?;
+        helper = Helper::start_if_needed(context, registry, &[live.id, other.id]).await?;
     }
 }
 
 /// Waits until no host is there any more.
-async fn all_hosts_gone(target: &dyn Target) {
+async fn all_hosts_gone(registry: &dyn Registry) {
     // A database that is out of reach says nothing about hosts.
-    while has_host(target).await.unwrap_or(true) {
+    while has_host(registry).await.unwrap_or(true) {
         tokio::time::sleep(HOST_POLL).await;
     }
 }
 
 /// Brings the second generation to where the first is, and compares them.
 async fn compare(
-    target: &Patient,
+    registry: &Patient,
     live: &Generation,
     other: &Generation,
     nobody_else_works: bool,
@@ -188,14 +189,14 @@ async fn compare(
     let is_apart = other.goal == Goal::Compare;
     // Where nobody moves the live one, the other must not go past it.
     let stop_at = (is_apart || nobody_else_works).then_some(live.position);
-    wait_for_build(target, live.position, other, stop_at).await?;
+    wait_for_build(registry, live.position, other, stop_at).await?;
     if stop_at.is_some() && !nobody_else_works {
         // The live one may have gone on meanwhile; this one follows.
-        target.attend(other.id, None, ATTENDED_FOR).await?;
+        registry.attend(other.id, None, ATTENDED_FOR).await?;
     }
     // The times of a meeting are not those of an outage, so it begins again.
-    let meeting = Meeting::new(target.impatient(), live.id, other.id);
-    target
+    let meeting = Meeting::new(registry.storage().clone(), live.id, other.id);
+    registry
         .patience()
         .ask(async || meeting.compare(SAMPLES).await)
         .await
@@ -203,14 +204,14 @@ async fn compare(
 
 /// Waits until a generation has got as far as the live one was.
 async fn wait_for_build(
-    target: &Patient,
+    registry: &Patient,
     goal: Position,
     other: &Generation,
     stop_at: Option<Position>,
 ) -> anyhow::Result<()> {
     let name = &other.projection;
     let waiting = Waiting {
-        target,
+        registry,
         generation: other.id,
         projection: name,
         goal: goal.get(),
@@ -219,7 +220,7 @@ async fn wait_for_build(
     let attending = async {
         loop {
             if stop_at.is_some() {
-                target.attend(other.id, stop_at, ATTENDED_FOR).await?;
+                registry.attend(other.id, stop_at, ATTENDED_FOR).await?;
             }
             tokio::time::sleep(ATTENDED_FOR / 4).await;
         }
@@ -311,16 +312,16 @@ const HOST_STARTS: Duration = Duration::from_secs(5);
 impl Helper {
     async fn start_if_needed(
         context: &Context,
-        target: &Patient,
+        registry: &Patient,
         generations: &[GenerationId],
     ) -> anyhow::Result<Option<Self>> {
         let started = Instant::now();
         let mut refused_since = None;
         loop {
-            if has_host(target).await? {
+            if has_host(registry).await? {
                 // A host that was killed seems to be there for some seconds, and
                 // then nothing would move.
-                let known = target.generations().await?;
+                let known = registry.generations().await?;
                 let is_held = known
                     .iter()
                     .any(|known| generations.contains(&known.id) && known.host.is_some());
@@ -328,10 +329,10 @@ impl Helper {
                     return Ok(None);
                 }
             } else {
-                match Self::start(context, target, generations).await {
+                match Self::start(context, registry, generations).await {
                     Ok(helper) => return Ok(Some(helper)),
                     Err(error) if may_pass(&error) => {
-                        if !target.patience().has_another_try(&*error).await {
+                        if !registry.patience().has_another_try(&*error).await {
                             return Err(error);
                         }
                     }
@@ -350,10 +351,10 @@ impl Helper {
 
     async fn start(
         context: &Context,
-        target: &Patient,
+        registry: &Patient,
         generations: &[GenerationId],
     ) -> anyhow::Result<Self> {
-        let parts = host::parts(context, target.impatient()).await?;
+        let parts = host::parts(context, registry.storage().clone()).await?;
         let ours: BTreeSet<GenerationId> = generations.iter().copied().collect();
         let supervisor =
             Supervisor::start(parts, Scope::Generations(ours), Shutdown::default()).await?;

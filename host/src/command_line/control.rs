@@ -40,25 +40,25 @@ pub(super) struct Resume {
 
 impl Pause {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let registry = host::storage(context).await?.registry;
         let name = &self.name;
-        let own = Own::read(&*target, name).await?;
+        let own = Own::read(&*registry, name).await?;
         anyhow::ensure!(
             !own.all.iter().any(|generation| generation.is_removed),
             "{name} was removed, so it stands still already; `gnomon resume {name}` brings it back"
         );
-        target.pause(name).await?;
+        registry.pause(name).await?;
         say(context, name, "paused")
     }
 }
 
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let registry = host::storage(context).await?.registry;
         let name = &self.name;
-        let own = Own::read(&*target, name).await?;
+        let own = Own::read(&*registry, name).await?;
         if self.accept_history {
-            target.accept_history(name).await?;
+            registry.accept_history(name).await?;
             let waiting: u64 = own
                 .all
                 .iter()
@@ -72,7 +72,7 @@ impl Resume {
                 ));
             }
         } else {
-            target.resume(&self.name).await?;
+            registry.resume(&self.name).await?;
         }
         say(context, &self.name, "running")
     }

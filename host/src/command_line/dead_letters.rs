@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use gnomon_event_store::write_dead_letter;
 use gnomon_model::Position;
@@ -13,7 +12,7 @@ use super::{Context, host, output, style};
 use crate::dead_letter::PageLimits;
 use crate::generation::Generation;
 use crate::readable;
-use crate::target::Target;
+use crate::storage::Storage;
 
 mod deciding;
 mod retrying;
@@ -55,25 +54,25 @@ enum Action {
 
 impl DeadLetters {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let storage = host::storage(context).await?;
         match self.action {
-            Action::List { name, candidate } => list(context, &target, &name, candidate).await,
-            Action::Retry(retry) => retry.run(context, &*target).await,
-            Action::Skip(skip) => skip.run(context, &*target).await,
-            Action::Discard(discard) => discard.run(context, &*target).await,
-            Action::Skips(skips) => skips.run(context, &*target).await,
-            Action::Unskip(unskip) => unskip.run(context, &*target).await,
+            Action::List { name, candidate } => list(context, &storage, &name, candidate).await,
+            Action::Retry(retry) => retry.run(context, &storage).await,
+            Action::Skip(skip) => skip.run(context, &storage).await,
+            Action::Discard(discard) => discard.run(context, &storage).await,
+            Action::Skips(skips) => skips.run(context, &storage).await,
+            Action::Unskip(unskip) => unskip.run(context, &storage).await,
         }
     }
 }
 
 async fn list(
     context: &Context,
-    target: &Arc<dyn Target>,
+    storage: &Storage,
     name: &str,
     candidate: bool,
 ) -> anyhow::Result<ExitCode> {
-    let own = Own::read(&**target, name).await?;
+    let own = Own::read(&*storage.registry, name).await?;
     let generation = match candidate {
         true => own
             .candidate()
@@ -84,7 +83,8 @@ async fn list(
     let mut table = style::table(&["position", "stream", "event", "why it waits"]);
     let mut after = Position::START;
     loop {
-        let page = target
+        let page = storage
+            .read_models
             .dead_letters(generation.id, after, PageLimits::USUAL)
             .await?;
         let Some(last) = page.last() else { break };

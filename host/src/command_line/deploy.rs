@@ -17,9 +17,9 @@ use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
 use crate::deployment::{Deployed, deploy};
 use crate::generation::{Generation, GenerationId, Goal, Module};
+use crate::registry::Registry;
 use crate::supervisor::load_module;
-use crate::target::Target;
-use crate::{module_file, target};
+use crate::{module_file, storage};
 
 /// Deploys a module
 ///
@@ -64,24 +64,24 @@ impl Deploy {
         } else {
             Patience::none()
         };
-        let target = patience
-            .ask(async || target::open(&configuration.read_models).await)
+        let storage = patience
+            .ask(async || storage::open(&configuration.read_models).await)
             .await?;
-        let target = Patient::new(target, patience);
+        let registry = Patient::new(storage, patience);
         let start = source::start(&configuration.events);
         let goal = if self.hold { Goal::Hold } else { Goal::Promote };
         let name = &module.description.name;
-        let mut own = target.generations().await?;
+        let mut own = registry.generations().await?;
         own.retain(|generation| generation.projection == *name);
-        let deployed = deploy(&target, &module, &start, goal)
+        let deployed = deploy(&registry, &module, &start, goal)
             .await
             .with_context(|| format!("{file} is refused"))?;
-        let has_host = has_host(&target).await?;
+        let has_host = has_host(&registry).await?;
         say(context, &module, &deployed, self.hold, has_host, &own)?;
         if self.wait
-            && let Some(generation) = awaited(&target, &module, &deployed).await?
+            && let Some(generation) = awaited(&registry, &module, &deployed).await?
         {
-            wait_until_live(context, &target, name, generation).await?;
+            wait_until_live(context, &registry, name, generation).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -90,7 +90,7 @@ impl Deploy {
 /// The generation that readers are to see. A module that was deployed before
 /// may be one that is still being built.
 async fn awaited(
-    target: &dyn Target,
+    registry: &dyn Registry,
     module: &Module,
     deployed: &Deployed,
 ) -> anyhow::Result<Option<GenerationId>> {
@@ -98,7 +98,7 @@ async fn awaited(
         return Ok(Some(*generation));
     }
     let name = &module.description.name;
-    let own = Own::read(target, name).await?;
+    let own = Own::read(registry, name).await?;
     let candidate = own
         .candidate()
         .filter(|candidate| candidate.module == module.hash);

@@ -10,29 +10,29 @@ use super::patience::Patience;
 use super::patient::Patient;
 use crate::configuration::{InvalidConfiguration, Limits};
 use crate::guest::{GuestEngine, NativeCodeCache};
+use crate::storage;
+use crate::storage::Storage;
 use crate::supervisor::Parts;
-use crate::target;
-use crate::target::Target;
 
 /// Connects to the event store and starts the WebAssembly engine.
-pub(super) async fn parts(context: &Context, target: Arc<dyn Target>) -> anyhow::Result<Parts> {
+pub(super) async fn parts(context: &Context, storage: Storage) -> anyhow::Result<Parts> {
     let configuration = context.configuration()?.clone();
     let source = source::open(&configuration.events).await?;
     Ok(Parts {
         configuration,
         source,
-        target,
+        storage,
         engine: Arc::new(engine()?),
         host: name(),
     })
 }
 
-/// The registry of the read models, for commands that have nothing to do where
-/// there is none: they make nothing, wherever a mistyped URL leads.
-pub(super) async fn registry(context: &Context) -> anyhow::Result<Arc<dyn Target>> {
+/// Registry and read models, for commands that have nothing to do where there are
+/// none: they create nothing, wherever a mistyped URL leads.
+pub(super) async fn storage(context: &Context) -> anyhow::Result<Storage> {
     let url = &context.configuration()?.read_models;
-    let found = target::open_existing(url).await?;
-    found.ok_or_else(|| anyhow::anyhow!(target::no_registry(url)))
+    let found = storage::open_existing(url).await?;
+    found.ok_or_else(|| anyhow::anyhow!(storage::no_registry(url)))
 }
 
 /// The same for commands that wait: what is out of reach is waited for.
@@ -42,10 +42,10 @@ pub(super) async fn patient_registry(
 ) -> anyhow::Result<Arc<Patient>> {
     let url = &context.configuration()?.read_models;
     let found = patience
-        .ask(async || target::open_existing(url).await)
+        .ask(async || storage::open_existing(url).await)
         .await?;
-    let target = found.ok_or_else(|| anyhow::anyhow!(target::no_registry(url)))?;
-    Ok(Arc::new(Patient::new(target, patience)))
+    let storage = found.ok_or_else(|| anyhow::anyhow!(storage::no_registry(url)))?;
+    Ok(Arc::new(Patient::new(storage, patience)))
 }
 
 /// The engine, with the user's cache of compiled modules.

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use gnomon_workbench::{self as workbench, Content, Language, ProjectName};
 use serde_json::json;
 
 use super::{Context, output};
-use gnomon_workbench::{self as workbench, Content, Language, ProjectName};
 
 /// Creates a projection that builds, with its tests
 ///

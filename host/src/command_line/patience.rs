@@ -9,8 +9,8 @@ use gnomon_event_store::source::{SourceError, SourceErrorKind};
 
 use super::output;
 use crate::operations::meeting::ComparisonError;
+use crate::storage_error::{StorageError, StorageErrorKind};
 use crate::supervisor::StartError;
-use crate::target::{TargetError, TargetErrorKind};
 
 /// How long after a failure the database is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -21,9 +21,9 @@ pub(super) trait MayPass: Error + Send + Sync + 'static {
     fn may_pass(&self) -> bool;
 }
 
-impl MayPass for TargetError {
+impl MayPass for StorageError {
     fn may_pass(&self) -> bool {
-        self.kind() == TargetErrorKind::Retry
+        self.kind() == StorageErrorKind::Retry
     }
 }
 
@@ -51,7 +51,7 @@ impl MayPass for StartError {
 
 /// Whether a later try may succeed where a host did not start.
 pub(super) fn may_pass(error: &anyhow::Error) -> bool {
-    let target = error.downcast_ref().is_some_and(TargetError::may_pass);
+    let target = error.downcast_ref().is_some_and(StorageError::may_pass);
     let source = error.downcast_ref().is_some_and(SourceError::may_pass);
     target || source || error.downcast_ref().is_some_and(StartError::may_pass)
 }
@@ -171,16 +171,16 @@ mod tests {
     use super::*;
 
     fn failing(
-        kind: TargetErrorKind,
+        kind: StorageErrorKind,
         times: usize,
-    ) -> impl AsyncFn() -> Result<usize, TargetError> {
+    ) -> impl AsyncFn() -> Result<usize, StorageError> {
         let asked = Cell::new(0);
         async move || {
             asked.set(asked.get() + 1);
             if asked.get() > times {
                 Ok(asked.get())
             } else {
-                Err(TargetError::new(kind, "no"))
+                Err(StorageError::new(kind, "no"))
             }
         }
     }
@@ -188,17 +188,17 @@ mod tests {
     #[tokio::test]
     async fn a_lost_connection_is_waited_out() {
         let patience = Patience::new(None);
-        let asked = patience.ask(failing(TargetErrorKind::Retry, 2)).await;
+        let asked = patience.ask(failing(StorageErrorKind::Retry, 2)).await;
         assert_eq!(asked.unwrap(), 3);
     }
 
     #[tokio::test]
     async fn what_stays_ends_it_at_once_and_what_passes_when_the_time_is_up() {
         let patience = Patience::new(None);
-        let refused = patience.ask(failing(TargetErrorKind::Refused, 1)).await;
+        let refused = patience.ask(failing(StorageErrorKind::Refused, 1)).await;
         assert_eq!(refused.unwrap_err().to_string(), "no");
         let patience = Patience::new(Some(Duration::from_millis(1)));
-        let late = patience.ask(failing(TargetErrorKind::Retry, usize::MAX));
+        let late = patience.ask(failing(StorageErrorKind::Retry, usize::MAX));
         let late = tokio::time::timeout(Duration::from_secs(60), late).await;
         let late = late.expect("it goes on when the time is up").unwrap_err();
         assert!(late.to_string().contains("1ms"), "{late}");
@@ -207,11 +207,11 @@ mod tests {
     #[test]
     fn what_passes_for_a_database_passes_for_whoever_asks_it() {
         for (kind, may_pass) in [
-            (TargetErrorKind::Retry, true),
-            (TargetErrorKind::Refused, false),
-            (TargetErrorKind::Fenced, false),
+            (StorageErrorKind::Retry, true),
+            (StorageErrorKind::Refused, false),
+            (StorageErrorKind::Fenced, false),
         ] {
-            let error = TargetError::new(kind, "no");
+            let error = StorageError::new(kind, "no");
             assert_eq!(error.may_pass(), may_pass, "{kind:?}");
             assert_eq!(ComparisonError::Target(error).may_pass(), may_pass);
         }
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_wait_is_told_the_error_itself() {
         let asked = Patience::none()
-            .ask(failing(TargetErrorKind::Retry, 1))
+            .ask(failing(StorageErrorKind::Retry, 1))
             .await;
         assert_eq!(asked.unwrap_err().to_string(), "no");
     }

@@ -2,37 +2,32 @@
 //! call waits until it is back, or until the command's time is up.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gnomon_event_store::source::LateEvent;
-use gnomon_model::{Description, Floats, Position};
+use gnomon_model::Position;
 
 use super::patience::{MayPass as _, Patience};
-use crate::dead_letter::{DeadLetter, Decided, PageLimits, Skip};
-use crate::generation::{
-    Generation, GenerationId, GenerationState, Goal, Lease, Module, ModuleHash, RunReport,
-};
-use crate::target::{
-    Acquired, Compared, HostNotes, NewGeneration, Overview, PresentHost, Promotion, Target,
-    TargetError, TargetErrorKind, Writer, in_time,
-};
+use crate::dead_letter::{Decided, Skip};
+use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module, ModuleHash};
+use crate::registry::{HostNotes, NewGeneration, Overview, PresentHost, Promotion, Registry};
+use crate::storage::Storage;
+use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
 /// A database and the patience that a command has with it.
 ///
 /// A call that was cut off may have been carried out. Those that are safe to
 /// make twice are made again; where they are not, it is looked first whether
-/// that has happened. What only hosts and commands that do not wait ask for is
-/// passed on as it is.
+/// that has happened. What only commands that do
+/// not wait ask for is passed on as it is.
 pub(super) struct Patient {
-    target: Arc<dyn Target>,
+    storage: Storage,
     patience: Patience,
 }
 
 impl Patient {
-    pub(super) const fn new(target: Arc<dyn Target>, patience: Patience) -> Self {
-        Self { target, patience }
+    pub(super) const fn new(storage: Storage, patience: Patience) -> Self {
+        Self { storage, patience }
     }
 
     pub(super) const fn patience(&self) -> &Patience {
@@ -40,16 +35,16 @@ impl Patient {
     }
 
     /// The database itself, for a host: hosts have their own way to wait.
-    pub(super) fn impatient(&self) -> Arc<dyn Target> {
-        Arc::clone(&self.target)
+    pub(super) const fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Makes a call until there is an answer, an error that stays, or no time
     /// left.
-    async fn again<T, F>(&self, call: impl Fn() -> F + Send + Sync) -> Result<T, TargetError>
+    async fn again<T, F>(&self, call: impl Fn() -> F + Send + Sync) -> Result<T, StorageError>
     where
         T: Send,
-        F: Future<Output = Result<T, TargetError>> + Send,
+        F: Future<Output = Result<T, StorageError>> + Send,
     {
         loop {
             match call().await {
@@ -66,25 +61,25 @@ impl Patient {
     ///
     /// # Errors
     /// That error, when there is no time left.
-    async fn bear(&self, error: TargetError) -> Result<(), TargetError> {
+    async fn bear(&self, error: StorageError) -> Result<(), StorageError> {
         if self.patience.has_another_try(&error).await {
             return Ok(());
         }
         Err(match self.patience.too_late() {
             // Nobody has the time to try again.
-            Some(late) => TargetError::caused(TargetErrorKind::Refused, late, error),
+            Some(late) => StorageError::caused(StorageErrorKind::Refused, late, error),
             None => error,
         })
     }
 
     /// A generation of this number.
-    async fn generation(&self, id: GenerationId) -> Result<Option<Generation>, TargetError> {
+    async fn generation(&self, id: GenerationId) -> Result<Option<Generation>, StorageError> {
         let mut all = self.generations().await?.into_iter();
         Ok(all.find(|known| known.id == id))
     }
 
     /// The generation that a call made whose answer was lost.
-    async fn made(&self, new: &NewGeneration<'_>) -> Result<Option<Generation>, TargetError> {
+    async fn made(&self, new: &NewGeneration<'_>) -> Result<Option<Generation>, StorageError> {
         let all = self.generations().await?.into_iter();
         Ok(all
             .filter(|known| known.projection == new.projection && Some(known.id) > new.newest)
@@ -96,27 +91,20 @@ impl Patient {
 }
 
 #[async_trait]
-impl Target for Patient {
-    fn floats(&self) -> Floats {
-        self.target.floats()
+impl Registry for Patient {
+    async fn add_module(&self, module: &Module) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.add_module(module))
+            .await
     }
 
-    async fn claim(&self, host: &str) -> Result<(), TargetError> {
-        self.target.claim(host).await
+    async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, StorageError> {
+        self.again(|| self.storage.registry.module(hash)).await
     }
 
-    async fn add_module(&self, module: &Module) -> Result<(), TargetError> {
-        self.again(|| self.target.add_module(module)).await
-    }
-
-    async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, TargetError> {
-        self.again(|| self.target.module(hash)).await
-    }
-
-    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, TargetError> {
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError> {
         let mut may_be_made = false;
         loop {
-            let error = match self.target.create_generation(new).await {
+            let error = match self.storage.registry.create_generation(new).await {
                 Err(error) if error.may_pass() => error,
                 result => return result,
             };
@@ -135,21 +123,22 @@ impl Target for Patient {
         }
     }
 
-    async fn generations(&self) -> Result<Vec<Generation>, TargetError> {
-        self.again(|| in_time(self.target.generations())).await
+    async fn generations(&self) -> Result<Vec<Generation>, StorageError> {
+        self.again(|| in_time(self.storage.registry.generations()))
+            .await
     }
 
     async fn set_module(
         &self,
         generations: &[GenerationId],
         module: &ModuleHash,
-    ) -> Result<(), TargetError> {
-        self.again(|| self.target.set_module(generations, module))
+    ) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.set_module(generations, module))
             .await
     }
 
-    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), TargetError> {
-        while let Err(error) = self.target.set_goal(generation, goal).await {
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
+        while let Err(error) = self.storage.registry.set_goal(generation, goal).await {
             if !error.may_pass() {
                 return Err(error);
             }
@@ -167,13 +156,10 @@ impl Target for Patient {
         Ok(())
     }
 
-    async fn set_ready(&self, lease: Lease) -> Result<(), TargetError> {
-        self.target.set_ready(lease).await
-    }
-
     /// One that was promoted already is done.
-    async fn promote(&self, generation: GenerationId) -> Result<Promotion, TargetError> {
-        self.again(|| self.target.promote(generation)).await
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
+        self.again(|| self.storage.registry.promote(generation))
+            .await
     }
 
     async fn attend(
@@ -181,139 +167,78 @@ impl Target for Patient {
         generation: GenerationId,
         stop_at: Option<Position>,
         duration: Duration,
-    ) -> Result<(), TargetError> {
-        self.again(|| in_time(self.target.attend(generation, stop_at, duration)))
-            .await
-    }
-
-    async fn compare(
-        &self,
-        left: GenerationId,
-        right: GenerationId,
-        samples: usize,
-    ) -> Result<Compared, TargetError> {
-        self.again(|| self.target.compare(left, right, samples))
+    ) -> Result<(), StorageError> {
+        self.again(|| in_time(self.storage.registry.attend(generation, stop_at, duration)))
             .await
     }
 
     /// One that is gone already is done.
-    async fn drop_generation(&self, generation: GenerationId) -> Result<(), TargetError> {
-        self.again(|| self.target.drop_generation(generation)).await
-    }
-
-    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, TargetError> {
-        self.target.tidy(keep).await
-    }
-
-    async fn remove(&self, projection: &str) -> Result<(), TargetError> {
-        self.target.remove(projection).await
-    }
-
-    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), TargetError> {
-        self.target.drop_projection(projection, cascade).await
-    }
-
-    async fn announce(
-        &self,
-        host: &str,
-        notes: &HostNotes,
-        duration: Duration,
-    ) -> Result<(), TargetError> {
-        self.target.announce(host, notes, duration).await
-    }
-
-    async fn last_notes(&self) -> Result<Vec<HostNotes>, TargetError> {
-        self.again(|| in_time(self.target.last_notes())).await
-    }
-
-    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, TargetError> {
-        self.again(|| in_time(self.target.dropped_at(projection)))
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.drop_generation(generation))
             .await
     }
 
-    async fn hosts(&self) -> Result<Vec<PresentHost>, TargetError> {
-        self.again(|| in_time(self.target.hosts())).await
+    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
+        self.storage.registry.remove(projection).await
     }
 
-    async fn note_file(&self, file: &str, module: &ModuleHash) -> Result<(), TargetError> {
-        self.target.note_file(file, module).await
-    }
-
-    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, TargetError> {
-        self.again(|| in_time(self.target.noted_files())).await
-    }
-
-    async fn acquire(
-        &self,
-        generation: GenerationId,
-        host: &str,
-        duration: Duration,
-    ) -> Result<Acquired, TargetError> {
-        self.target.acquire(generation, host, duration).await
-    }
-
-    async fn renew(&self, leases: &[(Lease, Duration)]) -> Result<Vec<Lease>, TargetError> {
-        self.target.renew(leases).await
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), TargetError> {
-        self.target.release(lease).await
-    }
-
-    async fn report(&self, lease: Lease, report: &RunReport) -> Result<(), TargetError> {
-        self.target.report(lease, report).await
-    }
-
-    async fn request_leases(
-        &self,
-        generations: &[GenerationId],
-        host: &str,
-        duration: Duration,
-    ) -> Result<(), TargetError> {
-        self.target
-            .request_leases(generations, host, duration)
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
+        self.storage
+            .registry
+            .drop_projection(projection, cascade)
             .await
     }
 
-    async fn overview(&self) -> Result<Overview, TargetError> {
-        self.again(|| in_time(self.target.overview())).await
+    async fn last_notes(&self) -> Result<Vec<HostNotes>, StorageError> {
+        self.again(|| in_time(self.storage.registry.last_notes()))
+            .await
     }
 
-    async fn pause(&self, projection: &str) -> Result<(), TargetError> {
-        self.target.pause(projection).await
+    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, StorageError> {
+        self.again(|| in_time(self.storage.registry.dropped_at(projection)))
+            .await
     }
 
-    async fn resume(&self, projection: &str) -> Result<(), TargetError> {
-        self.again(|| self.target.resume(projection)).await
+    async fn hosts(&self) -> Result<Vec<PresentHost>, StorageError> {
+        self.again(|| in_time(self.storage.registry.hosts())).await
     }
 
-    async fn accept_history(&self, projection: &str) -> Result<(), TargetError> {
-        self.target.accept_history(projection).await
+    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, StorageError> {
+        self.again(|| in_time(self.storage.registry.noted_files()))
+            .await
     }
 
-    async fn note_late(&self, late: LateEvent) -> Result<(), TargetError> {
-        self.target.note_late(late).await
+    async fn overview(&self) -> Result<Overview, StorageError> {
+        self.again(|| in_time(self.storage.registry.overview()))
+            .await
     }
 
-    async fn dead_letters(
-        &self,
-        generation: GenerationId,
-        after: Position,
-        limits: PageLimits,
-    ) -> Result<Vec<DeadLetter>, TargetError> {
-        self.target.dead_letters(generation, after, limits).await
+    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
+        self.storage.registry.pause(projection).await
+    }
+
+    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.resume(projection))
+            .await
+    }
+
+    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
+        self.storage.registry.accept_history(projection).await
     }
 
     async fn request_retry(
         &self,
         generation: GenerationId,
         stream: Option<&str>,
-    ) -> Result<(), TargetError> {
-        self.target.request_retry(generation, stream).await
+    ) -> Result<(), StorageError> {
+        self.storage
+            .registry
+            .request_retry(generation, stream)
+            .await
     }
 
-    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, TargetError> {
-        self.target.skip(projection, skip).await
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
+        self.storage.registry.skip(projection, skip).await
     }
 
     async fn skip_dead_letters(
@@ -321,14 +246,15 @@ impl Target for Patient {
         generation: GenerationId,
         stream: Option<&str>,
         decided: Decided<'_>,
-    ) -> Result<u64, TargetError> {
-        self.target
+    ) -> Result<u64, StorageError> {
+        self.storage
+            .registry
             .skip_dead_letters(generation, stream, decided)
             .await
     }
 
-    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, TargetError> {
-        self.target.unskip(projection, position).await
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
+        self.storage.registry.unskip(projection, position).await
     }
 
     async fn skips(
@@ -336,15 +262,7 @@ impl Target for Patient {
         projection: &str,
         after: Position,
         limit: usize,
-    ) -> Result<Vec<Skip>, TargetError> {
-        self.target.skips(projection, after, limit).await
-    }
-
-    async fn writer(
-        &self,
-        lease: Lease,
-        description: Arc<Description>,
-    ) -> Result<Box<dyn Writer>, TargetError> {
-        self.target.writer(lease, description).await
+    ) -> Result<Vec<Skip>, StorageError> {
+        self.storage.registry.skips(projection, after, limit).await
     }
 }

@@ -13,7 +13,7 @@ use super::patient::Patient;
 use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
 use super::{Context, host, output, wait};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal};
-use crate::target::{Promotion, Target};
+use crate::registry::{Promotion, Registry};
 
 /// Promotes the candidate: readers see the generation that was built
 ///
@@ -78,24 +78,24 @@ impl How {
 
 impl Promote {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::patient_registry(context, self.how.patience()).await?;
-        let own = Own::read(&*target, &self.name).await?;
+        let registry = host::patient_registry(context, self.how.patience()).await?;
+        let own = Own::read(&*registry, &self.name).await?;
         let candidate = own.candidate().with_context(|| {
             format!(
                 "{0} has no candidate; `gnomon rebuild {0}` or `gnomon deploy` creates one",
                 self.name
             )
         })?;
-        switch(context, &target, &own, candidate, self.how.goal()).await
+        switch(context, &registry, &own, candidate, self.how.goal()).await
     }
 }
 
 impl Rollback {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::patient_registry(context, self.how.patience()).await?;
-        let own = Own::read(&*target, &self.name).await?;
+        let registry = host::patient_registry(context, self.how.patience()).await?;
+        let own = Own::read(&*registry, &self.name).await?;
         if self.cancel {
-            return cancel(context, &*target, &self.name, &own).await;
+            return cancel(context, &*registry, &self.name, &own).await;
         }
         let retired = own.retired().with_context(|| {
             format!(
@@ -104,13 +104,13 @@ impl Rollback {
                 self.name
             )
         })?;
-        switch(context, &target, &own, retired, self.how.goal()).await
+        switch(context, &registry, &own, retired, self.how.goal()).await
     }
 }
 
 async fn cancel(
     context: &Context,
-    target: &dyn Target,
+    registry: &dyn Registry,
     name: &str,
     own: &Own,
 ) -> anyhow::Result<ExitCode> {
@@ -120,7 +120,7 @@ async fn cancel(
         "{name}: there is no rollback to cancel; `gnomon status {name}` shows what was asked for"
     );
     for generation in &wanted {
-        target.set_goal(*generation, Goal::Rest).await?;
+        registry.set_goal(*generation, Goal::Rest).await?;
     }
     let mut stdout = output::stdout();
     if context.json {
@@ -138,13 +138,13 @@ async fn cancel(
 
 async fn switch(
     context: &Context,
-    target: &Patient,
+    registry: &Patient,
     own: &Own,
     generation: &Generation,
     goal: Goal,
 ) -> anyhow::Result<ExitCode> {
     let name = &generation.projection;
-    target.set_goal(generation.id, goal).await?;
+    registry.set_goal(generation.id, goal).await?;
     let overtaken = Overtaken::by_promotion(&own.all, generation.id);
     if !context.json {
         let mut stdout = output::stdout();
@@ -152,14 +152,14 @@ async fn switch(
             writeln!(stdout, "{sentence}")?;
         }
     }
-    if has_host(target).await? {
-        wait_until_live(context, target, name, generation.id).await?;
+    if has_host(registry).await? {
+        wait_until_live(context, registry, name, generation.id).await?;
         return Ok(ExitCode::SUCCESS);
     }
     // Nobody moves it, so this process may switch as well as a host.
     let is_complete = generation.state != GenerationState::Building;
     let promotion = if is_complete {
-        target.promote(generation.id).await?
+        registry.promote(generation.id).await?
     } else {
         Promotion::Behind
     };
@@ -190,11 +190,11 @@ async fn switch(
 /// Waits until readers see a generation, and says so.
 pub(super) async fn wait_until_live(
     context: &Context,
-    target: &Patient,
+    registry: &Patient,
     name: &str,
     generation: GenerationId,
 ) -> anyhow::Result<()> {
-    let goal = target
+    let goal = registry
         .generations()
         .await?
         .iter()
@@ -202,7 +202,7 @@ pub(super) async fn wait_until_live(
         .map(|known| known.position.get())
         .max();
     let waiting = Waiting {
-        target,
+        registry,
         generation,
         projection: name,
         goal: goal.unwrap_or_default(),

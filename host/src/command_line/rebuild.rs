@@ -17,7 +17,7 @@ use super::waiting::{Own, has_host};
 use super::{Context, host, output, wait};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, Goal};
-use crate::target::{NewGeneration, Target as _};
+use crate::registry::{NewGeneration, Registry as _};
 
 /// Rebuilds a read model from the first event
 ///
@@ -83,13 +83,13 @@ impl Rebuild {
         } else {
             Patience::none()
         };
-        let target = host::patient_registry(context, patience).await?;
-        let own = Own::read(&*target, &self.name).await?;
+        let registry = host::patient_registry(context, patience).await?;
+        let own = Own::read(&*registry, &self.name).await?;
         let original = own
             .shown()
             .with_context(|| format!("{} has no generation that could be rebuilt", self.name))?;
         let until = match self.until {
-            Some(until) => Some(last_position(configuration, until, target.patience()).await?),
+            Some(until) => Some(last_position(configuration, until, registry.patience()).await?),
             None => original.until,
         };
         let projection = self.copy.as_deref().unwrap_or(&self.name);
@@ -98,7 +98,7 @@ impl Rebuild {
         }
         let newest = match &self.copy {
             Some(copy) => {
-                let taken = target.generations().await?;
+                let taken = registry.generations().await?;
                 let is_taken = taken.iter().any(|known| known.projection == *copy);
                 anyhow::ensure!(
                     !is_taken,
@@ -117,11 +117,11 @@ impl Rebuild {
                 Overtaken::by_new(&own.all, !self.hold)
             }
         };
-        let module = target
+        let module = registry
             .module(&original.module)
             .await?
             .context("the registry has lost the module of the projection; deploy it again")?;
-        let generation = target
+        let generation = registry
             .create_generation(NewGeneration {
                 projection,
                 module: &module.hash,
@@ -132,7 +132,7 @@ impl Rebuild {
                 start: &source::start(&configuration.events),
             })
             .await?;
-        let has_host = has_host(&*target).await?;
+        let has_host = has_host(&*registry).await?;
         let mut stdout = output::stdout();
         if context.json {
             let shown = json!({
@@ -162,7 +162,7 @@ impl Rebuild {
             }
         }
         if self.wait {
-            wait_until_live(context, &target, projection, generation.id).await?;
+            wait_until_live(context, &registry, projection, generation.id).await?;
         }
         Ok(ExitCode::SUCCESS)
     }

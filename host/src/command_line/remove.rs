@@ -37,22 +37,22 @@ pub(super) struct Remove {
 
 impl Remove {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let target = host::registry(context).await?;
+        let registry = host::storage(context).await?.registry;
         let name = &self.name;
-        let own = Own::read(&*target, name).await?;
+        let own = Own::read(&*registry, name).await?;
         let mut generation = None;
         let done = if self.candidate {
             let candidate = own
                 .candidate()
                 .with_context(|| format!("{name} has no candidate"))?;
-            target.drop_generation(candidate.id).await?;
+            registry.drop_generation(candidate.id).await?;
             generation = Some(candidate.id);
             "candidate dropped"
         } else if self.drop {
-            target.drop_projection(name, self.cascade).await?;
+            registry.drop_projection(name, self.cascade).await?;
             "dropped"
         } else {
-            target.remove(name).await?;
+            registry.remove(name).await?;
             "removed"
         };
         let mut stdout = output::stdout();

@@ -11,9 +11,10 @@ use indicatif::ProgressBar;
 use super::patience::Patience;
 use super::{Context, host, progress};
 use crate::generation::{GenerationId, GenerationState, Goal, RunState};
+use crate::registry::Registry;
 use crate::shutdown::Shutdown;
+use crate::storage_error::in_time;
 use crate::supervisor::{Parts, Scope, Standing, Supervisor, registry_place};
-use crate::target::{Target, in_time};
 
 mod opening;
 mod report;
@@ -82,11 +83,11 @@ impl Run {
             return Ok(ExitCode::from(u8::from(self.until_caught_up)));
         };
         let goal = opened.head;
-        let target = Arc::clone(&opened.target);
+        let registry = Arc::clone(&opened.storage.registry);
         let parts = Parts {
             configuration: configuration.clone(),
             source: opened.source,
-            target: opened.target,
+            storage: opened.storage,
             engine: Arc::new(host::engine()?),
             host: host::name(),
         };
@@ -133,7 +134,7 @@ impl Run {
             self.say_stopped(context, &shutdown);
             return Ok(ExitCode::SUCCESS);
         }
-        let all = ended(&supervisor, &*target, goal, &watched).await;
+        let all = ended(&supervisor, &*registry, goal, &watched).await;
         let refused = supervisor.refusals().len();
         let has_settled = watched.has_settled;
         supervisor.stop().await;
@@ -242,12 +243,12 @@ impl Elsewhere {
 /// is of no interest.
 async fn ended(
     supervisor: &Supervisor,
-    target: &dyn Target,
+    registry: &dyn Registry,
     goal: Position,
     watched: &Watched,
 ) -> anyhow::Result<Vec<Ended>> {
     let stored = Patience::new(Some(REPORT_TIME))
-        .ask(async || in_time(target.generations()).await)
+        .ask(async || in_time(registry.generations()).await)
         .await?;
     let refusals = supervisor.refusals();
     let overview = supervisor.overview();

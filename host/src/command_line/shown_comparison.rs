@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::style;
 use crate::json_text::JsonRow;
+use crate::read_models::{Comparison, Difference, RowDifference, TableComparison};
 use crate::readable::indented;
-use crate::target::{Comparison, Difference, RowDifference, TableComparison};
 
 /// What the second side of a comparison is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::operations::status::{
     self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
 };
 use crate::readable::indented;
-use crate::target;
+use crate::storage;
 
 /// Shows how far every projection is, and why it is not moving
 ///
@@ -43,18 +43,18 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let mut statuses = match target::open_existing(&configuration.read_models).await? {
-            Some(target) => {
+        let mut statuses = match storage::open_existing(&configuration.read_models).await? {
+            Some(storage) => {
                 // What the hosts said of themselves is worth showing without a source.
                 let source = source::open(&configuration.events)
                     .await
                     .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
                     .ok();
-                status::projections(source.as_deref(), &*target).await?
+                status::projections(source.as_deref(), &*storage.registry).await?
             }
             // As before the first `gnomon run`.
             None => {
-                output::say(&target::no_registry(&configuration.read_models));
+                output::say(&storage::no_registry(&configuration.read_models));
                 if self.check {
                     return Ok(ExitCode::FAILURE);
                 }

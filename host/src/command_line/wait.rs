@@ -16,8 +16,8 @@ use super::{Context, output};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, GenerationState, ModuleHash, RunState};
 use crate::operations::status;
-use crate::target;
-use crate::target::{RefusedFile, Target};
+use crate::registry::{RefusedFile, Registry};
+use crate::storage;
 
 /// How often the read-model database is asked.
 const POLL: Duration = Duration::from_millis(20);
@@ -65,20 +65,20 @@ impl Wait {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
         let patience = Patience::new(Some(self.timeout));
-        let target = loop {
+        let registry = loop {
             let found = patience
-                .ask(async || target::open_existing(&configuration.read_models).await)
+                .ask(async || storage::open_existing(&configuration.read_models).await)
                 .await?;
             match found {
-                Some(target) => break Patient::new(target, patience),
+                Some(storage) => break Patient::new(storage, patience),
                 // A host that is just starting makes the registry.
                 None if !patience.is_over() && modules(configuration).next().is_some() => {
                     tokio::time::sleep(DIRECTORY_POLL).await;
                 }
-                None => anyhow::bail!(target::no_registry(&configuration.read_models)),
+                None => anyhow::bail!(storage::no_registry(&configuration.read_models)),
             }
         };
-        let patience = target.patience();
+        let patience = registry.patience();
         let goal = match self.position {
             Some(position) => position,
             None => {
@@ -93,7 +93,7 @@ impl Wait {
         let mut hosts = HostLook::default();
         let mut has_told = false;
         loop {
-            let generations = target.generations().await?;
+            let generations = registry.generations().await?;
             let own: Vec<&Generation> = generations
                 .iter()
                 .filter(|generation| generation.projection == self.name)
@@ -117,11 +117,11 @@ impl Wait {
                 );
             }
             if own.is_empty() {
-                let deployment = Deployment::look(configuration, &target).await?;
+                let deployment = Deployment::look(configuration, &registry).await?;
                 let file = match deployment.may_bring(&self.name, &generations) {
                     Ok(file) => file,
                     // A host may have deployed it between the two looks.
-                    Err(_) if self.has_come(&target).await? => continue,
+                    Err(_) if self.has_come(&registry).await? => continue,
                     Err(error) => return Err(error),
                 };
                 if !std::mem::replace(&mut has_told, true) {
@@ -132,18 +132,18 @@ impl Wait {
                 }
             }
             if patience.is_over() {
-                let has_hosts = has_host(&target).await?;
+                let has_hosts = has_host(&registry).await?;
                 anyhow::bail!(self.too_late(shown, goal, has_hosts));
             }
-            hosts.look(&target, false).await?;
+            hosts.look(&registry, false).await?;
             let poll = if own.is_empty() { DIRECTORY_POLL } else { POLL };
             tokio::time::sleep(poll).await;
         }
     }
 
     /// Whether somebody knows the projection now.
-    async fn has_come(&self, target: &dyn Target) -> anyhow::Result<bool> {
-        let generations = target.generations().await?;
+    async fn has_come(&self, registry: &dyn Registry) -> anyhow::Result<bool> {
+        let generations = registry.generations().await?;
         Ok(generations
             .iter()
             .any(|generation| generation.projection == self.name))
@@ -232,10 +232,10 @@ struct Deployment {
 }
 
 impl Deployment {
-    async fn look(configuration: &Configuration, target: &dyn Target) -> anyhow::Result<Self> {
-        let hosts = target.hosts().await?;
+    async fn look(configuration: &Configuration, registry: &dyn Registry) -> anyhow::Result<Self> {
+        let hosts = registry.hosts().await?;
         let last_refused = if hosts.is_empty() {
-            let notes = target.last_notes().await?.into_iter();
+            let notes = registry.last_notes().await?.into_iter();
             notes.flat_map(|notes| notes.refused).collect()
         } else {
             Vec::new()
@@ -244,7 +244,7 @@ impl Deployment {
             .into_iter()
             .flat_map(|host| host.notes.refused)
             .collect();
-        let noted = target.noted_files().await?;
+        let noted = registry.noted_files().await?;
         let is_refused = |name: &str| {
             refused
                 .iter()

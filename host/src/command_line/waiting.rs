@@ -9,7 +9,7 @@ use super::patient::Patient;
 use super::{output, progress};
 use crate::generation::{Generation, GenerationId, GenerationState, RunState};
 use crate::operations::status;
-use crate::target::{Target, dropped_projection, removed_projection};
+use crate::registry::{Registry, dropped_projection, removed_projection};
 
 /// How often the read-model database is asked.
 pub(super) const POLL: Duration = Duration::from_millis(50);
@@ -29,13 +29,13 @@ pub(super) struct Own {
 
 impl Own {
     /// Reads them.
-    pub(super) async fn read(target: &dyn Target, name: &str) -> anyhow::Result<Self> {
-        let mut all = target.generations().await?;
+    pub(super) async fn read(registry: &dyn Registry, name: &str) -> anyhow::Result<Self> {
+        let mut all = registry.generations().await?;
         let (own, others): (Vec<_>, Vec<_>) = all
             .drain(..)
             .partition(|generation| generation.projection == name);
         if own.is_empty() {
-            if target.dropped_at(name).await?.is_some() {
+            if registry.dropped_at(name).await?.is_some() {
                 return Err(dropped_projection(name).into());
             }
             anyhow::bail!(unknown(name, names(&others)));
@@ -103,8 +103,8 @@ pub(super) fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Whether some host is there to do the work.
-pub(super) async fn has_host(target: &dyn Target) -> anyhow::Result<bool> {
-    Ok(!target.hosts().await?.is_empty())
+pub(super) async fn has_host(registry: &dyn Registry) -> anyhow::Result<bool> {
+    Ok(!registry.hosts().await?.is_empty())
 }
 
 /// What becomes of a generation that is waited for.
@@ -118,7 +118,7 @@ pub(super) enum Verdict<T> {
 /// A generation that is waited for.
 pub(super) struct Waiting<'a> {
     /// The database, and how long the wait takes at most.
-    pub(super) target: &'a Patient,
+    pub(super) registry: &'a Patient,
     pub(super) generation: GenerationId,
     pub(super) projection: &'a str,
     /// Where it is going, for the progress bar.
@@ -135,12 +135,12 @@ impl Waiting<'_> {
         &self,
         mut judge: impl FnMut(Option<&Generation>) -> anyhow::Result<Verdict<T>>,
     ) -> anyhow::Result<T> {
-        let patience = self.target.patience();
+        let patience = self.registry.patience();
         let started = Instant::now();
         let mut hosts = HostLook::default();
         let mut bar: Option<ProgressBar> = None;
         loop {
-            let generations = self.target.generations().await?;
+            let generations = self.registry.generations().await?;
             let found = generations
                 .iter()
                 .find(|generation| generation.id == self.generation);
@@ -161,19 +161,21 @@ impl Waiting<'_> {
                 if patience.is_over() {
                     anyhow::bail!("{}", self.too_late(found).await?);
                 }
-                hosts.look(self.target, patience.limit().is_none()).await?;
+                hosts
+                    .look(self.registry, patience.limit().is_none())
+                    .await?;
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
     async fn too_late(&self, found: Option<&Generation>) -> anyhow::Result<String> {
-        let limit = self.target.patience().limit().unwrap_or_default();
+        let limit = self.registry.patience().limit().unwrap_or_default();
         let name = self.projection;
         let Some(found) = found else {
             return Ok(format!("{name}: generation {} is gone", self.generation));
         };
-        let cause = status::state_of(found, has_host(self.target).await?)
+        let cause = status::state_of(found, has_host(self.registry).await?)
             .1
             .map_or_else(String::new, |cause| format!(" ({cause})"));
         Ok(format!(
@@ -205,13 +207,13 @@ impl HostLook {
     /// When no host has come.
     pub(super) async fn look(
         &mut self,
-        target: &dyn Target,
+        registry: &dyn Registry,
         must_come: bool,
     ) -> anyhow::Result<()> {
         if self.looked.is_some_and(|last| last.elapsed() < HOST_LOOK) {
             return Ok(());
         }
-        let hosts = target.hosts().await?;
+        let hosts = registry.hosts().await?;
         self.looked = Some(Instant::now());
         if !hosts.is_empty() {
             self.absent = None;

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use gnomon_model::{CommittedRows, FoldedRows, FoundRows, Key, Resized, Row, Value};
 
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     /// The database cannot be read.
     #[error(transparent)]
-    Target(TargetError),
+    Target(StorageError),
     /// The batch read too many.
     #[error(
         "a batch may read {0} rows, questions included, this one read more (limits.batch-reads)"
@@ -55,11 +55,11 @@ impl<R> BoundedRows<R> {
     }
 }
 
-impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> BoundedRows<R> {
+impl<R: DerefMut<Target: CommittedRows<Error = StorageError>>> BoundedRows<R> {
     /// Runs one round trip, and counts it.
     fn ask<A>(
         &mut self,
-        question: impl FnOnce(&mut R::Target) -> Result<A, TargetError>,
+        question: impl FnOnce(&mut R::Target) -> Result<A, StorageError>,
         count: impl FnOnce(&A) -> usize,
     ) -> Result<A, ReadError> {
         let asked = Instant::now();
@@ -74,7 +74,7 @@ impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> BoundedRows<R> {
     }
 }
 
-impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> CommittedRows for BoundedRows<R> {
+impl<R: DerefMut<Target: CommittedRows<Error = StorageError>>> CommittedRows for BoundedRows<R> {
     type Error = ReadError;
 
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, ReadError> {
@@ -97,7 +97,7 @@ impl<R: DerefMut<Target: CommittedRows<Error = TargetError>>> CommittedRows for 
 }
 
 /// What is in memory is not read from the database.
-impl<R: DerefMut<Target: FoldedRows<Error = TargetError>>> FoldedRows for BoundedRows<R> {
+impl<R: DerefMut<Target: FoldedRows<Error = StorageError>>> FoldedRows for BoundedRows<R> {
     fn folded(&self, table: usize, key: &Key) -> Option<&Row> {
         self.rows.folded(table, key)
     }

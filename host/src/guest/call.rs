@@ -15,7 +15,7 @@ use super::core_module::CoreCall;
 use super::instance::ReadRows;
 use super::own_time::OwnTime;
 use super::{ApplyError, GuestLimits, REASON_CHARACTERS_MAX, convert};
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 /// Table handles that a guest may have open; the host keeps a list of them.
 const TABLE_HANDLES_MAX: u32 = 100_000;
@@ -38,7 +38,7 @@ pub(super) enum Fault {
     /// The guest used up its time.
     TimedOut(Duration),
     /// The committed rows could not be read.
-    Rows(TargetError),
+    Rows(StorageError),
     /// The host is stopping.
     Stopped,
 }

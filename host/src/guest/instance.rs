@@ -17,12 +17,12 @@ use super::core_module::{CorePre, CoreProjection};
 use super::ticker::Ticker;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
 use crate::generation::ModuleHash;
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 /// The committed rows that a guest reads, on the guest's own thread.
-pub trait ReadRows: CommittedRows<Error = TargetError> + Send {}
+pub trait ReadRows: CommittedRows<Error = StorageError> + Send {}
 
-impl<R: CommittedRows<Error = TargetError> + Send> ReadRows for R {}
+impl<R: CommittedRows<Error = StorageError> + Send> ReadRows for R {}
 
 /// A module that is linked, in the way in which it is called.
 #[derive(Clone)]
@@ -242,7 +242,10 @@ impl Written {
     ///
     /// # Errors
     /// As [`Self::finish`]; nothing is changed then.
-    pub fn fold(self, folded: &mut impl FoldedRows<Error = TargetError>) -> Result<(), ApplyError> {
+    pub fn fold(
+        self,
+        folded: &mut impl FoldedRows<Error = StorageError>,
+    ) -> Result<(), ApplyError> {
         let Work { writes, rows } = self.0;
         Ok(writes.fold(&mut rows.on(folded)).map_err(Fault::from)?)
     }

@@ -4,14 +4,15 @@
 //! is enough. Otherwise both are asked to stand still for a moment, the one
 //! that is behind goes as far as the other, and then both go on.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
 
 use crate::generation::{Generation, GenerationId, RunState};
 use crate::operations::status::state_of;
-use crate::target::{Compared, Comparison, Target, TargetError, TargetErrorKind};
+use crate::read_models::{Compared, Comparison};
+use crate::storage::Storage;
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// How long the two are looked at before they are asked to stand still.
 const GLANCES: Duration = Duration::from_secs(1);
@@ -47,15 +48,15 @@ pub enum ComparisonError {
         /// Why, with a colon before it; empty where that is unknown.
         cause: String,
     },
-    /// The target cannot be reached.
+    /// The database cannot be reached.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] StorageError),
 }
 
 /// Two generations that are to be compared. If the comparison is cut off while
 /// they stand still for it, they go on by themselves after some seconds.
 pub struct Meeting {
-    target: Arc<dyn Target>,
+    storage: Storage,
     left: GenerationId,
     right: GenerationId,
 }
@@ -63,9 +64,9 @@ pub struct Meeting {
 impl Meeting {
     /// A meeting of two generations, which goes on without them for now.
     #[must_use]
-    pub fn new(target: Arc<dyn Target>, left: GenerationId, right: GenerationId) -> Self {
+    pub fn new(storage: Storage, left: GenerationId, right: GenerationId) -> Self {
         Self {
-            target,
+            storage,
             left,
             right,
         }
@@ -90,7 +91,12 @@ impl Meeting {
 
     /// Compares them if they happen to stand at one position.
     async fn glance(&self, samples: usize) -> Result<Option<Comparison>, ComparisonError> {
-        match self.target.compare(self.left, self.right, samples).await? {
+        match self
+            .storage
+            .read_models
+            .compare(self.left, self.right, samples)
+            .await?
+        {
             Compared::Together(comparison) => Ok(Some(comparison)),
             Compared::Apart { .. } => Ok(None),
         }
@@ -120,7 +126,8 @@ impl Meeting {
     /// Asks both to go no further than a position.
     async fn stop_at(&self, position: Position) -> Result<(), ComparisonError> {
         for generation in [self.left, self.right] {
-            self.target
+            self.storage
+                .registry
                 .attend(generation, Some(position), ATTENDED_FOR)
                 .await?;
         }
@@ -155,7 +162,7 @@ impl Meeting {
             if started.elapsed() > MEETING_TIME {
                 let id = if left < place { self.left } else { self.right };
                 let stuck = self.position(id).await?;
-                let has_hosts = !self.target.hosts().await?.is_empty();
+                let has_hosts = !self.storage.registry.hosts().await?.is_empty();
                 let (state, cause) = state_of(&stuck, has_hosts);
                 return Err(ComparisonError::Stuck {
                     generation: id,
@@ -177,7 +184,7 @@ impl Meeting {
     }
 
     async fn positions(&self) -> Result<(Position, Position), ComparisonError> {
-        let generations = self.target.generations().await?;
+        let generations = self.storage.registry.generations().await?;
         let of = |id| {
             generations
                 .iter()
@@ -189,7 +196,7 @@ impl Meeting {
     }
 
     async fn position(&self, id: GenerationId) -> Result<Generation, ComparisonError> {
-        let generations = self.target.generations().await?;
+        let generations = self.storage.registry.generations().await?;
         generations
             .into_iter()
             .find(|generation| generation.id == id)
@@ -199,10 +206,14 @@ impl Meeting {
     /// Lets both go on.
     async fn end(&self) {
         for generation in [self.left, self.right] {
-            let ended = self.target.attend(generation, None, Duration::ZERO).await;
+            let ended = self
+                .storage
+                .registry
+                .attend(generation, None, Duration::ZERO)
+                .await;
             // It ends by itself after a while.
             if let Err(error) = ended
-                && error.kind() != TargetErrorKind::Refused
+                && error.kind() != StorageErrorKind::Refused
             {
                 tracing::debug!("generation {generation} goes on later: {error}");
             }

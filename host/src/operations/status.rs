@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, ModuleHash, Rate, RunState,
 };
-use crate::target::{PresentHost, RefusedFile, Target, TargetError};
+use crate::registry::{PresentHost, RefusedFile, Registry};
+use crate::storage_error::StorageError;
 
 mod wish;
 
@@ -143,11 +144,11 @@ pub struct RefusedStatus {
 /// When the read-model database cannot be read.
 pub async fn projections(
     source: Option<&dyn Source>,
-    target: &dyn Target,
-) -> Result<Vec<ProjectionStatus>, TargetError> {
-    let generations = target.generations().await?;
-    let hosts = target.hosts().await?;
-    let refused: Vec<RefusedFile> = target
+    registry: &dyn Registry,
+) -> Result<Vec<ProjectionStatus>, StorageError> {
+    let generations = registry.generations().await?;
+    let hosts = registry.hosts().await?;
+    let refused: Vec<RefusedFile> = registry
         .last_notes()
         .await?
         .into_iter()

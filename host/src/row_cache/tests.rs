@@ -2,9 +2,7 @@
 //! what is committed, and written once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use gnomon_databases::database_url::DatabaseUrl;
 use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{
     BatchWrites, Change, Column, ColumnType, CommittedRows as _, DeclaredTable, Description,
@@ -15,8 +13,9 @@ use tokio::sync::watch;
 
 use super::{GenerationRows, Rows, Step};
 use crate::dead_letter::DeadLetterChanges;
-use crate::generation::{Goal, Module, ModuleHash, Rate};
-use crate::target::{self, Acquired, NewGeneration, TargetError};
+use crate::generation::Rate;
+use crate::storage::UnregisteredTables;
+use crate::storage_error::StorageError;
 
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -67,44 +66,11 @@ fn built() -> Built {
         .build()
         .unwrap();
     let (sender, lost) = watch::channel(false);
-    let description = description();
-    let writer = runtime.block_on(async {
-        let target = target::open(&DatabaseUrl::Sqlite(file.clone()))
-            .await
-            .unwrap();
-        let module = Module {
-            hash: ModuleHash::of(b"module"),
-            bytes: b"module".to_vec(),
-            description: description.clone(),
-        };
-        target.add_module(&module).await.unwrap();
-        let generation = target
-            .create_generation(NewGeneration {
-                projection: "customers",
-                module: &module.hash,
-                description: &description,
-                goal: Goal::Promote,
-                until: None,
-                newest: None,
-                start: &at(0),
-            })
-            .await
-            .unwrap();
-        let lease = target
-            .acquire(generation.id, "host", Duration::from_secs(600))
-            .await
-            .unwrap();
-        let Acquired::Lease(lease) = lease else {
-            panic!("{lease:?}")
-        };
-        target
-            .writer(lease, Arc::new(description.clone()))
-            .await
-            .unwrap()
-    });
+    let description = Arc::new(description());
+    let tables = UnregisteredTables::create(&file, &description, &at(0)).unwrap();
     let rows = GenerationRows::open(
-        writer,
-        Arc::new(description),
+        tables.writer().unwrap(),
+        description,
         runtime.handle().clone(),
         lost,
         CACHE_BYTES,
@@ -145,7 +111,7 @@ impl Built {
             for key in deletes {
                 rows.set(0, key, None);
             }
-            Ok::<(), TargetError>(())
+            Ok::<(), StorageError>(())
         };
         let reached = Position::new(position).unwrap();
         self.rows

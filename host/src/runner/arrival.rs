@@ -4,7 +4,8 @@
 use super::session::{End, Session};
 use super::{Assignment, Runner};
 use crate::generation::GenerationState;
-use crate::target::{Control, Promotion, in_time};
+use crate::registry::{Control, Promotion};
+use crate::storage_error::in_time;
 
 impl Session {
     /// Takes the next step on the way to what users want of a generation that
@@ -27,11 +28,13 @@ impl Session {
         self.flush()?;
         self.rows.complete()?;
         let Assignment {
-            generation, target, ..
+            generation,
+            storage,
+            ..
         } = &runner.assignment;
         runner
             .runtime
-            .block_on(in_time(target.set_ready(self.lease)))?;
+            .block_on(in_time(storage.registry.set_ready(self.lease)))?;
         tracing::info!(
             projection = generation.projection,
             generation = %generation.id,
@@ -42,11 +45,13 @@ impl Session {
 
     fn promote(&mut self, runner: &mut Runner) -> Result<(), End> {
         let Assignment {
-            generation, target, ..
+            generation,
+            storage,
+            ..
         } = &runner.assignment;
         let promotion = runner
             .runtime
-            .block_on(in_time(target.promote(generation.id)))?;
+            .block_on(in_time(storage.registry.promote(generation.id)))?;
         match promotion {
             Promotion::Done => {
                 tracing::info!(

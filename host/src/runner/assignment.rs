@@ -12,7 +12,7 @@ use crate::configuration::OnError;
 use crate::generation::{Generation, RunReport};
 use crate::guest::{Guest, GuestLimits};
 use crate::reader::Convoy;
-use crate::target::Target;
+use crate::storage::Storage;
 
 /// How far a runner is, for whoever watches it in the same process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Assignment {
     /// With whom it reads them.
     pub convoy: Arc<Convoy>,
     /// Where rows go.
-    pub target: Arc<dyn Target>,
+    pub storage: Storage,
     /// What one call may use.
     pub guest_limits: GuestLimits,
     /// How large a batch may be.

@@ -8,7 +8,7 @@ use super::Runner;
 use super::session::End;
 use crate::guest::{ApplyError, Written};
 use crate::row_cache::GenerationRows;
-use crate::target::TargetErrorKind;
+use crate::storage_error::StorageErrorKind;
 
 /// Events that a guest could not apply.
 pub(super) struct Failed {
@@ -52,12 +52,12 @@ pub(super) fn attempt(
         events,
         Box::new(rows.clone()),
         rows.description(),
-        assignment.target.floats(),
+        assignment.storage.read_models.floats(),
         limits,
         runner.shutdown.flag(),
     );
     match (applied, folded_to) {
-        (Err(ApplyError::Rows(error)), Some(end)) if error.kind() == TargetErrorKind::Rejected => {
+        (Err(ApplyError::Rows(error)), Some(end)) if error.kind() == StorageErrorKind::Rejected => {
             Err(End::unfold(end))
         }
         (applied, _) => blame(events, applied),

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 
 use crate::generation::GenerationId;
+use crate::registry::{Control, Overview, Registry};
 use crate::shutdown::Shutdown;
-use crate::target::{Control, Overview, Target, TargetError, in_time};
+use crate::storage_error::{StorageError, in_time};
 
 /// A view of the controls. Clones share what is known, and each sees its
 /// changes.
@@ -19,7 +20,7 @@ pub struct Controls {
 }
 
 struct ControlReader {
-    target: Arc<dyn Target>,
+    registry: Arc<dyn Registry>,
     known: watch::Sender<Arc<Overview>>,
     /// Held from the question to the publication, so that an older answer
     /// never takes the place of a newer one.
@@ -40,9 +41,9 @@ pub struct Rhythm {
 
 impl ControlReader {
     /// Says whether there was news.
-    async fn read(&self) -> Result<bool, TargetError> {
+    async fn read(&self) -> Result<bool, StorageError> {
         let _turn = self.turn.lock().await;
-        let overview = Arc::new(in_time(self.target.overview()).await?);
+        let overview = Arc::new(in_time(self.registry.overview()).await?);
         Ok(self.known.send_if_modified(|known| {
             let news = *known != overview;
             *known = overview;
@@ -57,13 +58,13 @@ impl Controls {
     /// # Errors
     /// When the first reading fails.
     pub async fn watch(
-        target: Arc<dyn Target>,
+        registry: Arc<dyn Registry>,
         rhythm: Rhythm,
         shutdown: Shutdown,
-    ) -> Result<Self, TargetError> {
+    ) -> Result<Self, StorageError> {
         let (sender, known) = watch::channel(Arc::default());
         let reader = Arc::new(ControlReader {
-            target,
+            registry,
             known: sender,
             turn: Mutex::default(),
         });
@@ -106,7 +107,7 @@ impl Controls {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn refresh(&self) -> Result<(), TargetError> {
+    pub async fn refresh(&self) -> Result<(), StorageError> {
         self.reader.read().await.map(|_| ())
     }
 

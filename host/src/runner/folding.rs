@@ -9,7 +9,7 @@ use super::Runner;
 use super::session::{Approach, End, Session};
 use crate::generation::GenerationState;
 use crate::row_cache::GenerationRows;
-use crate::target::{TargetError, TargetErrorKind};
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// How long a build folds before it commits: what a kill costs at most.
 const BUILD_FOLD_TIME: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Session {
 
     fn flush_with(
         &mut self,
-        flush: impl FnOnce(&GenerationRows) -> Result<(), TargetError>,
+        flush: impl FnOnce(&GenerationRows) -> Result<(), StorageError>,
     ) -> Result<(), End> {
         // The database knows from then on which streams are parked.
         self.parked.clear();
@@ -64,7 +64,7 @@ impl Session {
             return Ok(());
         };
         match flush(&self.rows) {
-            Err(error) if error.kind() == TargetErrorKind::Rejected => Err(End::unfold(end)),
+            Err(error) if error.kind() == StorageErrorKind::Rejected => Err(End::unfold(end)),
             flushed => Ok(flushed?),
         }
     }

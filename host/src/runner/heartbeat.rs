@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::generation::{GenerationId, Lease};
-use crate::target::Target;
+use crate::registry::HostRegistry;
 
 /// Two renewals may fail before a lease runs out.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -43,11 +43,11 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeats {
-    /// Starts to renew leases in this target.
+    /// Starts to renew leases in this registry.
     #[must_use]
-    pub fn start(runtime: &Handle, target: Arc<dyn Target>) -> Self {
+    pub fn start(runtime: &Handle, registry: Arc<dyn HostRegistry>) -> Self {
         let kept = Arc::new(KeptLeases::default());
-        let task = runtime.spawn(renew(target, Arc::clone(&kept)));
+        let task = runtime.spawn(renew(registry, Arc::clone(&kept)));
         Self { kept, task }
     }
 
@@ -128,7 +128,7 @@ impl KeptLeases {
     }
 }
 
-async fn renew(target: Arc<dyn Target>, kept: Arc<KeptLeases>) {
+async fn renew(registry: Arc<dyn HostRegistry>, kept: Arc<KeptLeases>) {
     let mut asked = Instant::now();
     loop {
         let Some(interval) = kept.interval() else {
@@ -145,7 +145,7 @@ async fn renew(target: Arc<dyn Target>, kept: Arc<KeptLeases>) {
         if leases.is_empty() {
             continue;
         }
-        match tokio::time::timeout(interval, target.renew(&leases)).await {
+        match tokio::time::timeout(interval, registry.renew(&leases)).await {
             Ok(Ok(lost)) => kept.renewed(&leases, &lost, asked),
             Ok(Err(error)) => tracing::debug!("the leases were not renewed: {error}"),
             Err(_) => tracing::debug!("the leases were not renewed: no answer"),

@@ -11,8 +11,10 @@ use super::Runner;
 use super::session::{Approach, End};
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::Rate;
+use crate::read_models::KeptHistory;
+use crate::registry::Control;
 use crate::row_cache::{GenerationRows, Step};
-use crate::target::{Control, KeptHistory, in_time};
+use crate::storage_error::in_time;
 
 /// Why a generation does not run, until somebody decides or the store is the
 /// right one again.
@@ -124,8 +126,8 @@ fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), End> {
                 })?;
             }
             Alarm::Late(late) if late.position <= position => {
-                let target = &runner.assignment.target;
-                (runner.runtime).block_on(in_time(target.note_late(late)))?;
+                let registry = &runner.assignment.storage.registry;
+                (runner.runtime).block_on(in_time(registry.note_late(late)))?;
             }
             Alarm::Gone(_) | Alarm::SetBack | Alarm::Late(_) => {}
         }

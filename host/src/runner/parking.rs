@@ -20,7 +20,7 @@ use crate::dead_letter::{
     DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits, SkipOutcome,
 };
 use crate::guest::describe_event;
-use crate::target::{TargetError, TargetErrorKind};
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 pub(super) const ONE_EVENT: PageLimits = PageLimits {
     events: 1,
@@ -79,7 +79,7 @@ impl Batch {
     /// After a commit that the database refused: whether that may be for the sake
     /// of an event that was to be parked with it, whose stream not every database
     /// can have in an index.
-    pub(super) fn blame_parked(&mut self, left_out: &LeftOut, error: &TargetError) {
+    pub(super) fn blame_parked(&mut self, left_out: &LeftOut, error: &StorageError) {
         let is_strange = |letter: &&DeadLetter| letter.event.stream_id.len() > INDEXED_BYTES_MAX;
         self.unstorable = left_out.park.iter().find(is_strange).map(|letter| Blamed {
             position: letter.event.position,
@@ -367,7 +367,7 @@ fn commit_unless_rejected(
 ) -> Result<Result<(), String>, End> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
     match session.commit(writes, changes, (checkpoint, position), 0) {
-        Err(error) if error.kind() == TargetErrorKind::Rejected => Ok(Err(chain(&error))),
+        Err(error) if error.kind() == StorageErrorKind::Rejected => Ok(Err(chain(&error))),
         committed => Ok(Ok(committed?)),
     }
 }

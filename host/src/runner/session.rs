@@ -25,8 +25,9 @@ use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{GenerationState, Lease, RunState};
 use crate::guest::{Written, describe_event};
 use crate::reader::{Company, Portion, Reader, Reading};
+use crate::registry::Control;
 use crate::row_cache::{GenerationRows, Rows, Step};
-use crate::target::{Control, TargetError, TargetErrorKind, in_time};
+use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
 /// How long a checkpoint that only passed unwanted events waits for a batch
 /// to be committed with.
@@ -149,7 +150,10 @@ impl Session {
         let control = runner.control().ok_or(End::NoWork)?;
         let description = Arc::new(assignment.generation.description.clone());
         let writer = runner.runtime.block_on(in_time(
-            assignment.target.writer(lease, Arc::clone(&description)),
+            assignment
+                .storage
+                .read_models
+                .writer(lease, Arc::clone(&description)),
         ))?;
         let rows = GenerationRows::open(
             writer,
@@ -516,7 +520,7 @@ impl Session {
         let (next, position) = (part.next.clone(), part.position);
         match self.commit(&writes, left_out.changes(), (next, position), read) {
             Err(error)
-                if error.kind() == TargetErrorKind::Rejected
+                if error.kind() == StorageErrorKind::Rejected
                     && !(part.events.is_empty() && left_out.park.is_empty()) =>
             {
                 batch.blame_parked(&left_out, &error);
@@ -560,7 +564,7 @@ impl Session {
         dead_letters: DeadLetterChanges<'_>,
         (next, position): (Checkpoint, Position),
         read: usize,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), StorageError> {
         let rate = self.pace.reached(position, read);
         let event = self.last_event(position);
         self.rows.commit(Step {
@@ -579,7 +583,7 @@ impl Session {
     }
 
     /// Commits the checkpoint behind events that nobody wanted, if there is one.
-    fn commit_passed(&mut self) -> Result<bool, TargetError> {
+    fn commit_passed(&mut self) -> Result<bool, StorageError> {
         let Some((next, position)) = self.passed.take() else {
             return Ok(false);
         };
@@ -588,7 +592,7 @@ impl Session {
     }
 
     /// Commits what was reached, before the end of the session.
-    fn save(&mut self) -> Result<(), TargetError> {
+    fn save(&mut self) -> Result<(), StorageError> {
         self.rows.flush()?;
         self.commit_passed().map(|_| ())
     }

@@ -23,7 +23,8 @@ use crate::deployment::{DeployError, deploy};
 use crate::generation::{Goal, Module, ModuleHash};
 use crate::guest::Guest;
 use crate::module_file;
-use crate::target::{Target, TargetError, TargetErrorKind, in_time};
+use crate::registry::Registry;
+use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
 /// A file that has not changed for this long is complete.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
@@ -119,7 +120,7 @@ struct Files {
 
 impl Files {
     async fn read_notes(&mut self) {
-        match in_time(self.shared.parts.target.noted_files()).await {
+        match in_time(self.shared.parts.storage.registry.noted_files()).await {
             Ok(noted) => self.noted = noted.into_iter().collect(),
             // Deploying what runs already does nothing.
             Err(error) => tracing::debug!("the notes on files were not read: {error}"),
@@ -130,7 +131,7 @@ impl Files {
     /// there. One may arrive later, so this is no mistake.
     async fn warn_of_sections(&self) {
         let parts = &self.shared.parts;
-        let Ok(generations) = in_time(parts.target.generations()).await else {
+        let Ok(generations) = in_time(parts.storage.registry.generations()).await else {
             return;
         };
         let deployed = generations.iter().map(|generation| &generation.projection);
@@ -287,7 +288,13 @@ impl Files {
                 at: watched.fingerprint.modified,
                 under_this_host: watched.is_rewritten,
             };
-            match is_news(&*self.shared.parts.target, &description.name, written).await {
+            match is_news(
+                &*self.shared.parts.storage.registry,
+                &description.name,
+                written,
+            )
+            .await
+            {
                 Ok(News::Deployed) => self.shared.leftovers.remove(&place),
                 Ok(News::Dropped) => {
                     let sentence = format!(
@@ -333,7 +340,7 @@ impl Files {
         };
         let parts = &self.shared.parts;
         let start = parts.source.start();
-        let refusal = match deploy(&*parts.target, &module, &start, Goal::Promote).await {
+        let refusal = match deploy(&*parts.storage.registry, &module, &start, Goal::Promote).await {
             Ok(deployed) => {
                 tracing::debug!("{place}: {deployed:?}");
                 None
@@ -343,7 +350,7 @@ impl Files {
                 projection: module.description.name.clone(),
                 reason,
             }),
-            Err(DeployError::Target(reason)) if reason.kind() == TargetErrorKind::Retry => {
+            Err(DeployError::Target(reason)) if reason.kind() == StorageErrorKind::Retry => {
                 tracing::debug!("{place} is deployed later: {reason}");
                 return false;
             }
@@ -357,7 +364,9 @@ impl Files {
             Some(refusal) => self.shared.refusals.add(place, &refusal),
             None => {
                 self.shared.refusals.remove(&place);
-                if let Err(error) = in_time(parts.target.note_file(name, &module.hash)).await {
+                if let Err(error) =
+                    in_time(parts.storage.registry.note_file(name, &module.hash)).await
+                {
                     // It will be news after a restart, and do nothing then.
                     tracing::debug!("{place} was not noted: {error}");
                 }
@@ -417,18 +426,18 @@ enum News {
 }
 
 async fn is_news(
-    target: &dyn Target,
+    registry: &dyn Registry,
     projection: &str,
     written: Written,
-) -> Result<News, TargetError> {
-    let generations = in_time(target.generations()).await?;
+) -> Result<News, StorageError> {
+    let generations = in_time(registry.generations()).await?;
     let is_there = generations
         .iter()
         .any(|generation| generation.projection == projection);
     if is_there {
         return Ok(News::Deployed);
     }
-    let dropped = in_time(target.dropped_at(projection)).await?;
+    let dropped = in_time(registry.dropped_at(projection)).await?;
     let at = written.at.duration_since(SystemTime::UNIX_EPOCH);
     let at = at.unwrap_or_default().as_micros();
     let is_later = dropped

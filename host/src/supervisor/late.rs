@@ -7,7 +7,7 @@ use std::time::Duration;
 use gnomon_event_store::source::Alarm;
 
 use super::Shared;
-use crate::target::in_time;
+use crate::storage_error::in_time;
 
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             let Alarm::Late(late) = alarm else {
                 continue;
             };
-            while let Err(error) = in_time(shared.parts.target.note_late(late)).await {
+            while let Err(error) = in_time(shared.parts.storage.registry.note_late(late)).await {
                 tracing::debug!("the late event was not noted: {error}");
                 tokio::select! {
                     () = shared.shutdown.begun() => return,

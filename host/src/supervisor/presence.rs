@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use crate::target::{HostNotes, in_time};
+use crate::registry::HostNotes;
+use crate::storage_error::in_time;
 
 /// How often a host says that it is there, and for how long that counts.
 const ANNOUNCE: Duration = Duration::from_secs(3);
@@ -23,7 +24,10 @@ pub(super) async fn announce(shared: Arc<Shared>) {
     };
     loop {
         let notes = notes();
-        let announced = parts.target.announce(&parts.host, &notes, PRESENT_FOR);
+        let announced = parts
+            .storage
+            .registry
+            .announce(&parts.host, &notes, PRESENT_FOR);
         if let Err(error) = in_time(announced).await {
             tracing::debug!("the host was not announced: {error}");
         }
@@ -34,7 +38,7 @@ pub(super) async fn announce(shared: Arc<Shared>) {
         }
     }
     let notes = notes();
-    let leaving = parts.target.leave(&parts.host, &notes);
+    let leaving = parts.storage.registry.leave(&parts.host, &notes);
     let _ = tokio::time::timeout(LEAVE_TIME, leaving).await;
 }
 
@@ -43,7 +47,8 @@ pub(super) async fn tidy(shared: Arc<Shared>) {
     let parts = &shared.parts;
     loop {
         match parts
-            .target
+            .storage
+            .registry
             .tidy(parts.configuration.keep_generations)
             .await
         {

@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use crate::generation::ModuleHash;
 use crate::guest::LoadError;
 use crate::module_file::ModuleFileError;
-use crate::target::{RefusedFile, TargetError};
+use crate::registry::RefusedFile;
+use crate::storage_error::StorageError;
 
 /// Why a module does not run. It harms none of the others.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +51,16 @@ pub enum Refusal {
         /// Why, and what to do.
         reason: String,
     },
-    /// The target refuses it.
+    /// The registry refuses it.
     #[error("{} cannot be deployed", .file.display())]
     Target {
         /// The file.
         file: PathBuf,
         /// The projection.
         projection: String,
-        /// What the target says.
+        /// What the registry says.
         #[source]
-        reason: TargetError,
+        reason: StorageError,
     },
     /// A module of the registry no longer loads.
     #[error("projection `{projection}`: module {} of the registry is refused: {reason}", .module.short())]

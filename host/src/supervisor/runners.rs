@@ -17,8 +17,9 @@ use crate::generation::{
     Generation, GenerationId, GenerationState, ModuleHash, RunReport, RunState,
 };
 use crate::guest::{Guest, LoadError};
+use crate::registry::{Control, Overview};
 use crate::runner::{self, Assignment, Controls, Progress, RunnerHandle};
-use crate::target::{Control, Overview, TargetError, in_time};
+use crate::storage_error::{StorageError, in_time};
 
 /// How often what failed is tried again.
 const LOOK: Duration = Duration::from_millis(250);
@@ -54,7 +55,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// When the registry cannot be read.
-pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<Standing>, TargetError> {
+pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<Standing>, StorageError> {
     let overview = shared.controls.overview();
     let is_elsewhere = |control: &&Control| {
         let holder = control.lease.held_by();
@@ -64,7 +65,7 @@ pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<Standing>, TargetEr
     if others.is_empty() {
         return Ok(Vec::new());
     }
-    let stored = in_time(shared.parts.target.generations()).await?;
+    let stored = in_time(shared.parts.storage.registry.generations()).await?;
     let standing = |generation: Generation| {
         let control = others
             .iter()
@@ -128,7 +129,7 @@ struct Loaded {
     generation: GenerationId,
     projection: String,
     module: ModuleHash,
-    result: Result<Result<Guest, LoadError>, TargetError>,
+    result: Result<Result<Guest, LoadError>, StorageError>,
 }
 
 /// Makes the runners what users want, until the host stops.
@@ -239,8 +240,8 @@ impl Reconciler {
             );
         }
         if !share.ask.is_empty() {
-            let target = &self.shared.parts.target;
-            let asked = in_time(target.request_leases(&share.ask, &host, REQUEST_TIME)).await;
+            let registry = &self.shared.parts.storage.registry;
+            let asked = in_time(registry.request_leases(&share.ask, &host, REQUEST_TIME)).await;
             if let Err(error) = asked {
                 tracing::debug!("no host was asked for its leases: {error}");
             }
@@ -316,7 +317,7 @@ impl Reconciler {
         let (generation, projection, module) =
             (*generation, control.projection.clone(), module.clone());
         self.loading.spawn(async move {
-            let result = match shared.parts.target.module(&module).await {
+            let result = match shared.parts.storage.registry.module(&module).await {
                 Err(error) => Err(error),
                 Ok(stored) => {
                     let bytes = stored.map(|module| module.bytes).unwrap_or_default();
@@ -382,7 +383,7 @@ impl Reconciler {
     /// Starts runners for generations with loaded modules.
     async fn start(&mut self, ids: &[GenerationId]) -> anyhow::Result<()> {
         let shared = &self.shared;
-        let generations = in_time(shared.parts.target.generations()).await?;
+        let generations = in_time(shared.parts.storage.registry.generations()).await?;
         for generation in generations {
             let id = generation.id;
             if !ids.contains(&id) {
@@ -449,7 +450,7 @@ fn assignment(
         guest,
         source: Arc::clone(&parts.source),
         convoy: Arc::clone(&shared.convoy),
-        target: Arc::clone(&parts.target),
+        storage: parts.storage.clone(),
         host: parts.host.clone(),
         controls: shared.controls.clone(),
         heartbeats: Arc::clone(&shared.heartbeats),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::generation::{GenerationId, GenerationState};
-use crate::target::{Control, Overview};
+use crate::registry::{Control, Overview};
 
 /// How many generations a host asks for at a time: those that change hosts
 /// together start together, and each is to stand still for a moment only.

@@ -1,7 +1,6 @@
 //! A read model in a SQLite file of its own, written as a host writes it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position, TableWrites};
@@ -12,26 +11,21 @@ use tokio::sync::watch;
 use super::TrialError;
 use crate::dead_letter::DeadLetterChanges;
 use crate::fixture::Tables;
-use crate::generation::{Goal, Lease, Module, Rate};
+use crate::generation::Rate;
 use crate::guest::Guest;
 use crate::row_cache::{GenerationRows, Step};
-use crate::target::{
-    Acquired, NewGeneration, SqliteTarget, Target as _, TargetError, TargetErrorKind,
-};
+use crate::storage::UnregisteredTables;
+use crate::storage_error::StorageError;
 
-/// Nobody else wants the lease.
-const LEASE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Committed rows that are kept in memory, in bytes; few, so that the database
 /// is read as well.
 const ROW_CACHE: usize = 64 * 1024;
 
 /// The tables of one generation.
 pub(super) struct StoredTables {
-    target: SqliteTarget,
-    lease: Lease,
+    stored: UnregisteredTables,
     description: Arc<Description>,
     pub(super) rows: GenerationRows,
-    runtime: Handle,
     /// Holds the file, and goes with it.
     _folder: TempDir,
 }
@@ -41,37 +35,11 @@ impl StoredTables {
         let folder = tempfile::tempdir().map_err(TrialError::Folder)?;
         let description = Arc::clone(guest.description());
         let start = Checkpoint::behind(Position::START);
-        let (target, lease, writer) = runtime.block_on(async {
-            let target = SqliteTarget::open(&folder.path().join("read-models.db")).await?;
-            let module = Module {
-                hash: guest.hash().clone(),
-                // It runs from memory here.
-                bytes: Vec::new(),
-                description: description.as_ref().clone(),
-            };
-            target.add_module(&module).await?;
-            let new = NewGeneration {
-                projection: &description.name,
-                module: guest.hash(),
-                description: &description,
-                goal: Goal::Hold,
-                until: None,
-                newest: None,
-                start: &start,
-            };
-            let generation = target.create_generation(new).await?;
-            target.claim("trial").await?;
-            let acquired = target.acquire(generation.id, "gnomon test", LEASE_TIME);
-            let Acquired::Lease(lease) = acquired.await? else {
-                let message = "somebody else holds the lease";
-                return Err(TargetError::new(TargetErrorKind::Refused, message));
-            };
-            let writer = target.writer(lease, Arc::clone(&description)).await?;
-            Ok((target, lease, writer))
-        })?;
+        let file = folder.path().join("read-models.db");
+        let stored = UnregisteredTables::create(&file, &description, &start)?;
         let (_, never) = watch::channel(false);
         let rows = GenerationRows::open(
-            writer,
+            stored.writer()?,
             Arc::clone(&description),
             runtime.clone(),
             never,
@@ -79,11 +47,9 @@ impl StoredTables {
             &start,
         )?;
         Ok(Self {
-            target,
-            lease,
+            stored,
             description,
             rows,
-            runtime: runtime.clone(),
             _folder: folder,
         })
     }
@@ -92,7 +58,7 @@ impl StoredTables {
         &self,
         writes: &[TableWrites],
         position: Position,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), StorageError> {
         self.rows.commit(Step {
             writes,
             dead_letters: DeadLetterChanges::default(),
@@ -104,9 +70,8 @@ impl StoredTables {
     }
 
     /// What the file holds.
-    pub(super) fn contents(&self) -> Result<Tables, TargetError> {
-        let rows = self.target.rows(self.lease.generation, &self.description);
-        let rows = self.runtime.block_on(rows)?;
+    pub(super) fn contents(&self) -> Result<Tables, StorageError> {
+        let rows = self.stored.rows()?;
         let tables = self.description.tables.iter().zip(rows);
         Ok(tables
             .map(|(table, rows)| super::by_key(table, rows))

@@ -7,7 +7,7 @@ use gnomon_model::{
 };
 
 use crate::fixture::Tables;
-use crate::target::TargetError;
+use crate::storage_error::StorageError;
 
 /// Tables in memory. Clones share them.
 #[derive(Clone)]
@@ -37,9 +37,9 @@ impl SharedTables {
 }
 
 impl CommittedRows for SharedTables {
-    type Error = TargetError;
+    type Error = StorageError;
 
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StorageError> {
         let Ok(rows) = self.lock().get_many(table, keys);
         Ok(rows)
     }
@@ -51,7 +51,7 @@ impl CommittedRows for SharedTables {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<FoundRows, TargetError> {
+    ) -> Result<FoundRows, StorageError> {
         let Ok(rows) = self.lock().find(table, index, values, after, limit);
         Ok(rows)
     }

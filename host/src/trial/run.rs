@@ -10,7 +10,7 @@ use super::database::StoredTables;
 use super::memory::SharedTables;
 use super::{Bench, Cut, End, Outcome, TrialError};
 use crate::guest::ApplyError;
-use crate::target::{TargetError, TargetErrorKind};
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// The stricter of the two databases, so that what passes here passes on both.
 const FLOATS: Floats = Floats::NotNan;
@@ -76,10 +76,10 @@ fn never() -> Arc<AtomicBool> {
 }
 
 /// A value that the database refuses is the projection's fault.
-fn refused(error: TargetError) -> ApplyError {
+fn refused(error: StorageError) -> ApplyError {
     match error.kind() {
-        TargetErrorKind::Rejected => ApplyError::Failed(chain(&error)),
-        TargetErrorKind::Retry | TargetErrorKind::Fenced | TargetErrorKind::Refused => {
+        StorageErrorKind::Rejected => ApplyError::Failed(chain(&error)),
+        StorageErrorKind::Retry | StorageErrorKind::Fenced | StorageErrorKind::Refused => {
             ApplyError::Rows(error)
         }
     }

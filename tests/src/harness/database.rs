@@ -258,7 +258,7 @@ impl Database {
     /// When the database refuses it.
     pub fn make_registry(&self) {
         let url = self.url().parse().unwrap();
-        block_on(async { gnomon::target::open(&url).await.map(drop) }).unwrap();
+        block_on(async { gnomon::storage::open(&url).await.map(drop) }).unwrap();
     }
 
     /// Whether there is a table of this name.

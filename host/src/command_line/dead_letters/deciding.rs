@@ -16,7 +16,7 @@ use super::{order_advice, shown};
 use crate::dead_letter::{self, Decided, PageLimits};
 use crate::generation::{Generation, RunState, is_active};
 use crate::readable;
-use crate::target::Target;
+use crate::storage::Storage;
 
 /// Skips that are read in one go.
 const PAGE: usize = 500;
@@ -95,30 +95,33 @@ impl Skip {
     pub(super) async fn run(
         self,
         context: &Context,
-        target: &dyn Target,
+        storage: &Storage,
     ) -> anyhow::Result<ExitCode> {
         let name = &self.name;
-        let own = Own::read(target, name).await?;
-        let known = known(target, shown(&own, name)?, self.position).await?;
+        let own = Own::read(&*storage.registry, name).await?;
+        let known = known(storage, shown(&own, name)?, self.position).await?;
         let skip = match known {
             Some(known) => known,
             None => {
-                let event = find(context, target, &own, self.position).await?;
+                let event = find(context, storage, &own, self.position).await?;
                 decision(&event, self.reason)
             }
         };
-        decide(context, target, &own, name, &skip).await
+        decide(context, storage, &own, name, &skip).await
     }
 }
 
 /// The decision to skip the event at a position, if there is one already.
 async fn known(
-    target: &dyn Target,
+    storage: &Storage,
     generation: &Generation,
     position: Position,
 ) -> anyhow::Result<Option<dead_letter::Skip>> {
     let before = before(position);
-    let page = target.skips(decided_by(generation), before, 1).await?;
+    let page = storage
+        .registry
+        .skips(decided_by(generation), before, 1)
+        .await?;
     Ok(page.into_iter().find(|skip| skip.position == position))
 }
 
@@ -147,14 +150,14 @@ fn applies(generation: &Generation) -> bool {
 /// The event at a position that a projection may skip.
 async fn find(
     context: &Context,
-    target: &dyn Target,
+    storage: &Storage,
     own: &Own,
     position: Position,
 ) -> anyhow::Result<Event> {
     let mut passed = own.all.iter().filter(|generation| applies(generation));
     let name = own.all.first().map_or("", |first| &first.projection);
     for generation in &own.all {
-        if let Some(event) = waiting(target, generation, position).await? {
+        if let Some(event) = waiting(storage, generation, position).await? {
             return Ok(event);
         }
     }
@@ -198,7 +201,7 @@ async fn find(
 
 /// The event at a position, if it waits among the dead letters.
 async fn waiting(
-    target: &dyn Target,
+    storage: &Storage,
     generation: &Generation,
     position: Position,
 ) -> anyhow::Result<Option<Event>> {
@@ -209,7 +212,8 @@ async fn waiting(
         events: 1,
         bytes: 1,
     };
-    let page = target
+    let page = storage
+        .read_models
         .dead_letters(generation.id, before(position), limits)
         .await?;
     let found = page.into_iter().map(|letter| letter.event);
@@ -219,14 +223,14 @@ async fn waiting(
 /// Records a decision, and waits until it is carried out.
 async fn decide(
     context: &Context,
-    target: &dyn Target,
+    storage: &Storage,
     own: &Own,
     name: &str,
     skip: &dead_letter::Skip,
 ) -> anyhow::Result<ExitCode> {
     let before = shown(own, name)?;
     let position = skip.position;
-    let is_new = target.skip(decided_by(before), skip).await?;
+    let is_new = storage.registry.skip(decided_by(before), skip).await?;
     let has_passed = |generation: &Generation| generation.position >= position;
     let is_ahead = own
         .all
@@ -234,9 +238,9 @@ async fn decide(
         .filter(|generation| applies(generation))
         .all(|generation| !has_passed(generation) && !is_halted(generation));
     let is_done = !is_ahead
-        && wait_until(target, name, async |now| {
+        && wait_until(storage, name, async |now| {
             for generation in now.all.iter().filter(|generation| generation.is_active()) {
-                if waiting(target, generation, position).await?.is_some()
+                if waiting(storage, generation, position).await?.is_some()
                     || (!has_passed(generation) && is_halted(generation))
                 {
                     return Ok(false);
@@ -245,7 +249,7 @@ async fn decide(
             Ok(true)
         })
         .await?;
-    let own = Own::read(target, name).await?;
+    let own = Own::read(&*storage.registry, name).await?;
     let after = shown(&own, name)?;
     let late = late_since(before, after);
     let mut stdout = output::stdout();
@@ -297,20 +301,20 @@ impl Discard {
     pub(super) async fn run(
         self,
         context: &Context,
-        target: &dyn Target,
+        storage: &Storage,
     ) -> anyhow::Result<ExitCode> {
         let name = &self.name;
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         let before = shown(&own, name)?;
         if let Some(position) = self.position {
-            let event = waiting(target, before, position).await?.with_context(|| {
+            let event = waiting(storage, before, position).await?.with_context(|| {
                 format!(
                     "event {position} does not wait among the dead letters of {name}; `gnomon \
                      dead-letters skip {name} --position {position}` skips one that does not"
                 )
             })?;
             let skip = decision(&event, self.reason);
-            return decide(context, target, &own, name, &skip).await;
+            return decide(context, storage, &own, name, &skip).await;
         }
         if self.all && !self.yes {
             ask(name, before.dead_letters)?;
@@ -319,7 +323,8 @@ impl Discard {
             actor: &actor(),
             reason: self.reason.as_deref(),
         };
-        let count = target
+        let count = storage
+            .registry
             .skip_dead_letters(before.id, self.stream.as_deref(), decided)
             .await?;
         if let Some(stream) = &self.stream {
@@ -331,13 +336,13 @@ impl Discard {
             );
         }
         // Others may come to wait meanwhile, behind these.
-        let is_done = wait_until(target, name, async |now| {
+        let is_done = wait_until(storage, name, async |now| {
             let now = shown(now, name)?;
             let last = before.position;
-            Ok(!waits_up_to(target, now, self.stream.as_deref(), last).await?)
+            Ok(!waits_up_to(storage, now, self.stream.as_deref(), last).await?)
         })
         .await?;
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         let after = shown(&own, name)?;
         let mut stdout = output::stdout();
         if context.json {
@@ -369,14 +374,15 @@ impl Discard {
 
 /// Whether an event of a stream, or of any, waits up to a position.
 async fn waits_up_to(
-    target: &dyn Target,
+    storage: &Storage,
     generation: &Generation,
     stream: Option<&str>,
     last: Position,
 ) -> anyhow::Result<bool> {
     let mut after = Position::START;
     loop {
-        let page = target
+        let page = storage
+            .read_models
             .dead_letters(generation.id, after, PageLimits::USUAL)
             .await?;
         let Some(end) = page.last() else {
@@ -419,15 +425,15 @@ impl Skips {
     pub(super) async fn run(
         self,
         context: &Context,
-        target: &dyn Target,
+        storage: &Storage,
     ) -> anyhow::Result<ExitCode> {
-        let own = Own::read(target, &self.name).await?;
+        let own = Own::read(&*storage.registry, &self.name).await?;
         let decided_by = decided_by(shown(&own, &self.name)?);
         let mut stdout = output::stdout();
         let mut table = style::table(&["position", "stream", "event", "when", "who", "why"]);
         let mut after = Position::START;
         loop {
-            let page = target.skips(decided_by, after, PAGE).await?;
+            let page = storage.registry.skips(decided_by, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.position;
             for skip in &page {
@@ -459,13 +465,13 @@ impl Unskip {
     pub(super) async fn run(
         self,
         context: &Context,
-        target: &dyn Target,
+        storage: &Storage,
     ) -> anyhow::Result<ExitCode> {
         let name = &self.name;
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         let shown = shown(&own, name)?;
         let position = self.position;
-        let was_there = target.unskip(decided_by(shown), position).await?;
+        let was_there = storage.registry.unskip(decided_by(shown), position).await?;
         anyhow::ensure!(
             was_there,
             "{name} does not skip event {position}; `gnomon dead-letters skips {name}` shows what it \

@@ -10,7 +10,7 @@ use super::super::waiting::{Own, POLL, has_host};
 use super::super::{Context, output};
 use super::{order_advice, shown};
 use crate::generation::Generation;
-use crate::target::Target;
+use crate::storage::Storage;
 
 /// How long a command waits for its request to be carried out.
 const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -37,23 +37,24 @@ impl Retry {
     pub(super) async fn run(
         self,
         context: &Context,
-        target: &dyn Target,
+        storage: &Storage,
     ) -> anyhow::Result<ExitCode> {
         let name = &self.name;
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         let before = shown(&own, name)?;
-        target
+        storage
+            .registry
             .request_retry(before.id, self.stream.as_deref())
             .await?;
-        let is_done = wait_until(target, name, async |_| {
-            let controls = target.controls().await?;
+        let is_done = wait_until(storage, name, async |_| {
+            let controls = storage.registry.controls().await?;
             let waits = controls
                 .iter()
                 .any(|control| control.projection == *name && control.requests > 0);
             Ok(!waits)
         })
         .await?;
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         let after = shown(&own, name)?;
         let late = late_since(before, after);
         let mut stdout = output::stdout();
@@ -100,14 +101,14 @@ pub(super) fn late_since(before: &Generation, after: &Generation) -> u64 {
 /// Waits until the hosts of a projection have done something; says whether they
 /// have. Where it has no host there is nobody to wait for.
 pub(super) async fn wait_until(
-    target: &dyn Target,
+    storage: &Storage,
     name: &str,
     is_done: impl AsyncFn(&Own) -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
     let mut without_lease: Option<Instant> = None;
     loop {
-        let own = Own::read(target, name).await?;
+        let own = Own::read(&*storage.registry, name).await?;
         if is_done(&own).await? {
             return Ok(true);
         }
@@ -115,7 +116,7 @@ pub(super) async fn wait_until(
             without_lease = None;
         } else {
             let since = *without_lease.get_or_insert_with(Instant::now);
-            if since.elapsed() >= BETWEEN_LEASES || !has_host(target).await? {
+            if since.elapsed() >= BETWEEN_LEASES || !has_host(&*storage.registry).await? {
                 return Ok(false);
             }
         }
@@ -136,14 +137,15 @@ mod tests {
 
     use super::*;
     use crate::generation::{Goal, Module, ModuleHash};
-    use crate::target::{self, HostNotes, NewGeneration};
+    use crate::registry::{HostNotes, NewGeneration};
+    use crate::storage;
 
     const NAME: &str = "customers";
 
     /// A projection that no host has a lease for.
-    async fn without_lease(directory: &tempfile::TempDir) -> std::sync::Arc<dyn Target> {
+    async fn without_lease(directory: &tempfile::TempDir) -> Storage {
         let url = DatabaseUrl::Sqlite(directory.path().join("read-models.db"));
-        let target = target::open(&url).await.unwrap();
+        let storage = storage::open(&url).await.unwrap();
         let column = Column {
             name: "id".to_owned(),
             column_type: ColumnType::Integer,
@@ -162,7 +164,7 @@ mod tests {
             bytes: b"module".to_vec(),
             description: description.unwrap(),
         };
-        target.add_module(&module).await.unwrap();
+        storage.registry.add_module(&module).await.unwrap();
         let generation = NewGeneration {
             projection: NAME,
             module: &module.hash,
@@ -172,17 +174,21 @@ mod tests {
             newest: None,
             start: &Checkpoint::behind(Position::START),
         };
-        target.create_generation(generation).await.unwrap();
-        target
+        storage
+            .registry
+            .create_generation(generation)
+            .await
+            .unwrap();
+        storage
     }
 
     #[tokio::test]
     async fn a_host_between_two_leases_is_waited_for_and_nobody_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let target = without_lease(&directory).await;
+        let storage = without_lease(&directory).await;
         let looks = async || {
             let looks = Cell::new(0);
-            let is_done = wait_until(&*target, NAME, async |_| {
+            let is_done = wait_until(&storage, NAME, async |_| {
                 looks.set(looks.get() + 1);
                 Ok(looks.get() > 3)
             });
@@ -191,10 +197,14 @@ mod tests {
         assert_eq!(looks().await, (false, 1));
         let notes = HostNotes::default();
         let long = Duration::from_secs(600);
-        target.announce("host", &notes, long).await.unwrap();
+        storage
+            .registry
+            .announce("host", &notes, long)
+            .await
+            .unwrap();
         assert_eq!(looks().await, (true, 4));
         // Not one that has nothing to do with the projection.
-        let never = wait_until(&*target, NAME, async |_| Ok(false));
+        let never = wait_until(&storage, NAME, async |_| Ok(false));
         assert!(!never.await.unwrap());
     }
 }

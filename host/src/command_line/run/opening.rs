@@ -13,7 +13,9 @@ use gnomon_model::Position;
 use super::super::chain;
 use crate::configuration::Configuration;
 use crate::shutdown::Shutdown;
-use crate::target::{self, Target, TargetError, TargetErrorKind};
+use crate::storage::Storage;
+use crate::storage::{self};
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// The first and the longest wait between two attempts, before jitter, which
 /// makes it up to twice as long.
@@ -28,7 +30,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Both databases.
 pub(super) struct Opened {
     pub(super) source: Arc<dyn Source>,
-    pub(super) target: Arc<dyn Target>,
+    pub(super) storage: Storage,
     /// The last event at this moment.
     pub(super) head: Position,
 }
@@ -63,16 +65,16 @@ pub(super) async fn open(
     let Some((source, head)) = source.await? else {
         return Ok(None);
     };
-    let target = until_there(
+    let storage = until_there(
         shutdown,
-        async || target::open(&configuration.read_models).await,
-        |error: &TargetError| {
-            error.kind() == TargetErrorKind::Retry && (waits || is_briefly_locked(error))
+        async || storage::open(&configuration.read_models).await,
+        |error: &StorageError| {
+            error.kind() == StorageErrorKind::Retry && (waits || is_briefly_locked(error))
         },
     );
-    Ok(target.await?.map(|target| Opened {
+    Ok(storage.await?.map(|storage| Opened {
         source,
-        target,
+        storage,
         head,
     }))
 }

@@ -1,5 +1,6 @@
 //! A guest does the same as a core module and as a component, whatever it does.
 
+use gnomon_contract::from_core_module;
 use gnomon_model::{Event, Payload, Value};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
@@ -7,7 +8,6 @@ use rand::rngs::StdRng;
 
 use super::super::GuestEngine;
 use super::{core_of, recognition};
-use gnomon_contract::from_core_module;
 
 mod image;
 mod plays;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::generation::{Goal, ModuleHash, is_active};
-use crate::target::SeenLease;
+use crate::registry::SeenLease;
 
 /// The registry as hosts find it, without its clock: what time does is done by
 /// hand.

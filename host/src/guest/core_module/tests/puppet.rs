@@ -4,13 +4,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use gnomon_contract::from_core_module;
 use gnomon_model::{Event, EventList, Floats, Payload, Position, TableWrites, Value, WriteLimits};
 
 use super::super::super::{Guest, GuestEngine, GuestLimits, Written};
 use super::super::core_of;
 use super::image::{COLUMNS, description};
 use crate::trial::SharedTables;
-use gnomon_contract::from_core_module;
 
 /// The puppet as a component, with or without a function of its own that
 /// allocates the texts of events.

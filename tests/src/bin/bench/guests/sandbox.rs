@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use gnomon::configuration::Limits;
 use gnomon::guest::{Guest, GuestEngine};
+use gnomon::storage_error::StorageError;
 use gnomon::supervisor::limits_of_guest;
-use gnomon::target::TargetError;
 use gnomon_model::{
     CommittedRows, Description, Event, EventList, Floats, FoundRows, Key, MemoryTables, Row,
     TableWrites, Value,
@@ -91,9 +91,9 @@ impl Tables {
 }
 
 impl CommittedRows for Tables {
-    type Error = TargetError;
+    type Error = StorageError;
 
-    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, TargetError> {
+    fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StorageError> {
         let rows = self.lock().get_many(table, keys);
         rows.map_err(|never| match never {})
     }
@@ -105,7 +105,7 @@ impl CommittedRows for Tables {
         values: &[Value],
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<FoundRows, TargetError> {
+    ) -> Result<FoundRows, StorageError> {
         let rows = self.lock().find(table, index, values, after, limit);
         rows.map_err(|never| match never {})
     }

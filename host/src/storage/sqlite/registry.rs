@@ -1,0 +1,300 @@
+//! The registry, in tables named `gnomon_…`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gnomon_event_store::source::LateEvent;
+use gnomon_model::Position;
+
+use super::SqliteStorage;
+use super::read_models::{dead_letters, skips as kept_skips};
+use crate::dead_letter::{Decided, Skip};
+use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::registry::{
+    Acquired, HostNotes, HostRegistry, NewGeneration, Overview, PresentHost, Promotion, Registry,
+};
+use crate::storage_error::StorageError;
+
+mod control;
+mod files;
+mod generations;
+mod history;
+mod hosts;
+mod lease;
+mod modules;
+mod promotion;
+mod removal;
+mod skips;
+
+#[async_trait]
+impl Registry for SqliteStorage {
+    async fn add_module(&self, module: &Module) -> Result<(), StorageError> {
+        let module = module.clone();
+        self.with(move |database| modules::add(database, &module))
+            .await
+    }
+
+    async fn module(&self, hash: &ModuleHash) -> Result<Option<Module>, StorageError> {
+        let hash = hash.clone();
+        self.with(move |database| modules::one(database, &hash))
+            .await
+    }
+
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError> {
+        let projection = new.projection.to_owned();
+        let module = new.module.clone();
+        let description = new.description.clone();
+        let start = new.start.clone();
+        let (goal, until, newest) = (new.goal, new.until, new.newest);
+        self.with(move |database| {
+            let new = NewGeneration {
+                projection: &projection,
+                module: &module,
+                description: &description,
+                goal,
+                until,
+                newest,
+                start: &start,
+            };
+            generations::create(database, new)
+        })
+        .await
+    }
+
+    async fn generations(&self) -> Result<Vec<Generation>, StorageError> {
+        self.with(generations::all).await
+    }
+
+    async fn set_module(
+        &self,
+        generations: &[GenerationId],
+        module: &ModuleHash,
+    ) -> Result<(), StorageError> {
+        let generations = generations.to_vec();
+        let module = module.clone();
+        self.with(move |database| control::set_module(database, &generations, &module))
+            .await
+    }
+
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
+        self.with(move |database| control::set_goal(database, generation, goal))
+            .await
+    }
+
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
+        self.with(move |database| promotion::promote(database, generation))
+            .await
+    }
+
+    async fn attend(
+        &self,
+        generation: GenerationId,
+        stop_at: Option<Position>,
+        duration: Duration,
+    ) -> Result<(), StorageError> {
+        self.with(move |database| control::attend(database, generation, stop_at, duration))
+            .await
+    }
+
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
+        self.with(move |database| removal::drop_generation(database, generation))
+            .await
+    }
+
+    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| control::remove(database, &projection))
+            .await
+    }
+
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| removal::drop_projection(database, &projection, cascade))
+            .await
+    }
+
+    async fn last_notes(&self) -> Result<Vec<HostNotes>, StorageError> {
+        self.with(hosts::last_notes).await
+    }
+
+    async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| removal::dropped_at(database, &projection))
+            .await
+    }
+
+    async fn hosts(&self) -> Result<Vec<PresentHost>, StorageError> {
+        self.with(hosts::all).await
+    }
+
+    async fn noted_files(&self) -> Result<Vec<(String, ModuleHash)>, StorageError> {
+        self.with(files::all).await
+    }
+
+    async fn overview(&self) -> Result<Overview, StorageError> {
+        self.with(control::overview).await
+    }
+
+    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| control::pause(database, &projection))
+            .await
+    }
+
+    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| control::resume(database, &projection))
+            .await
+    }
+
+    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| history::accept(database, &projection))
+            .await
+    }
+
+    async fn request_retry(
+        &self,
+        generation: GenerationId,
+        stream: Option<&str>,
+    ) -> Result<(), StorageError> {
+        let stream = stream.map(str::to_owned);
+        self.with(move |database| {
+            database.write("store a request in", |transaction| {
+                let stream = stream.as_deref();
+                Ok(dead_letters::request_retry(
+                    transaction,
+                    generation,
+                    stream,
+                )?)
+            })
+        })
+        .await
+    }
+
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
+        let (projection, skip) = (projection.to_owned(), skip.clone());
+        self.with(move |database| skips::add(database, &projection, &skip))
+            .await
+    }
+
+    async fn skip_dead_letters(
+        &self,
+        generation: GenerationId,
+        stream: Option<&str>,
+        decided: Decided<'_>,
+    ) -> Result<u64, StorageError> {
+        let stream = stream.map(str::to_owned);
+        let (actor, reason) = (decided.actor.to_owned(), decided.reason.map(str::to_owned));
+        self.with(move |database| {
+            let decided = Decided {
+                actor: &actor,
+                reason: reason.as_deref(),
+            };
+            skips::add_dead_letters(database, generation, stream.as_deref(), decided)
+        })
+        .await
+    }
+
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| skips::remove(database, &projection, position))
+            .await
+    }
+
+    async fn skips(
+        &self,
+        projection: &str,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Skip>, StorageError> {
+        let projection = projection.to_owned();
+        self.with(move |database| {
+            database.read("read the skips in", |connection| {
+                kept_skips::page(connection, &projection, after, limit)
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl HostRegistry for SqliteStorage {
+    async fn claim(&self, host: &str) -> Result<(), StorageError> {
+        let host = host.to_owned();
+        self.with(move |database| lease::claim(database, &host))
+            .await
+    }
+
+    async fn set_ready(&self, lease: Lease) -> Result<(), StorageError> {
+        self.with(move |database| generations::set_ready(database, lease))
+            .await
+    }
+
+    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, StorageError> {
+        self.with(move |database| removal::tidy(database, keep))
+            .await
+    }
+
+    async fn announce(
+        &self,
+        host: &str,
+        notes: &HostNotes,
+        duration: Duration,
+    ) -> Result<(), StorageError> {
+        let host = host.to_owned();
+        let notes = notes.clone();
+        self.with(move |database| hosts::announce(database, &host, &notes, duration))
+            .await
+    }
+
+    async fn note_file(&self, file: &str, module: &ModuleHash) -> Result<(), StorageError> {
+        let file = file.to_owned();
+        let module = module.clone();
+        self.with(move |database| files::note(database, &file, &module))
+            .await
+    }
+
+    async fn acquire(
+        &self,
+        generation: GenerationId,
+        host: &str,
+        duration: Duration,
+    ) -> Result<Acquired, StorageError> {
+        let host = host.to_owned();
+        self.with(move |database| lease::acquire(database, generation, &host, duration))
+            .await
+    }
+
+    async fn renew(&self, leases: &[(Lease, Duration)]) -> Result<Vec<Lease>, StorageError> {
+        let leases = leases.to_vec();
+        self.with(move |database| lease::renew(database, &leases))
+            .await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StorageError> {
+        self.with(move |database| lease::release(database, lease))
+            .await
+    }
+
+    async fn report(&self, lease: Lease, report: &RunReport) -> Result<(), StorageError> {
+        let report = report.clone();
+        self.with(move |database| lease::report(database, lease, &report))
+            .await
+    }
+
+    /// A file has one host, so there is nobody to ask.
+    async fn request_leases(
+        &self,
+        _generations: &[GenerationId],
+        _host: &str,
+        _duration: Duration,
+    ) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn note_late(&self, late: LateEvent) -> Result<(), StorageError> {
+        self.with(move |database| history::note_late(database, late))
+            .await
+    }
+}
