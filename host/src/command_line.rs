@@ -29,8 +29,6 @@ mod inspect;
 mod new;
 mod output;
 mod overtaken;
-mod patience;
-mod patient;
 mod progress;
 mod promote;
 mod rebuild;
@@ -43,7 +41,7 @@ mod status;
 mod style;
 mod test;
 mod wait;
-mod waiting;
+mod watching;
 
 /// Hosts event-sourced projections: WebAssembly components in, SQL read models
 /// out, exactly once.

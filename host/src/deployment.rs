@@ -3,7 +3,7 @@
 
 use gnomon_event_store::source::Checkpoint;
 
-use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module};
+use crate::generation::{Generation, GenerationId, Goal, Module};
 use crate::registry::{NewGeneration, Registry};
 use crate::storage_error::{StorageError, StorageErrorKind};
 
@@ -121,8 +121,7 @@ fn say_what_ended<'a>(own: impl Iterator<Item = &'a Generation>, created: &Gener
                 created.id
             );
         }
-        let is_rollback = before.state == GenerationState::Retired && before.goal.is_promotion();
-        if is_rollback && created.goal.is_promotion() {
+        if before.is_rollback() && created.goal.is_promotion() {
             tracing::info!(projection, "the rollback to generation {id} is cancelled");
         }
     }

@@ -8,6 +8,10 @@ use gnomon_model::{Description, Position};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod generations;
+
+pub use generations::Generations;
+
 /// The SHA-256 of a module's bytes, as 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -340,16 +344,6 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Whether it is built beside the live generation, or before there is one,
-    /// to take its place.
-    #[must_use]
-    pub const fn is_candidate(&self) -> bool {
-        matches!(
-            self.state,
-            GenerationState::Building | GenerationState::Ready
-        ) && !matches!(self.goal, Goal::Compare)
-    }
-
     /// Whether nothing but what users want keeps it from being promoted: no
     /// promotion was refused.
     #[must_use]

@@ -23,9 +23,9 @@
 //! * [`operations`]: what users ask of projections, and why something does not move.
 //! * [`configuration`], [`telemetry`], [`command_line`]: the edges.
 //!
-//! Imports run one way: edges, runner, seams, nouns. The runner knows no
-//! database, a database file knows no WebAssembly, and the guest layer knows no
-//! SQL.
+//! Imports run one way: edges, operations, runner, seams, nouns. The runner knows
+//! no database, a database file knows no WebAssembly, the guest layer knows no
+//! SQL, and operations know no terminal.
 
 #![cfg_attr(
     test,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
-use gnomon_event_store::source::{BatchLimits, Source, SourceError};
+use gnomon_event_store::source::{BatchLimits, SourceError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,14 +27,13 @@ use self::leftovers::Leftovers;
 use self::loading::LoadedGuests;
 use self::refusal::Refusals;
 use self::runners::Runners;
-use crate::configuration::{Configuration, Limits};
+use crate::configuration::Limits;
 use crate::generation::GenerationId;
-use crate::guest::{GuestEngine, GuestLimits};
+use crate::guest::GuestLimits;
 use crate::reader::Convoy;
 use crate::registry::{HostRegistry, Overview, RefusedFile};
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
-use crate::storage::Storage;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 mod directory;
@@ -42,12 +41,14 @@ mod files;
 mod late;
 mod leftovers;
 mod loading;
+mod parts;
 mod presence;
 mod refusal;
 mod runners;
 mod sharing;
 
 pub use loading::load_module;
+pub use parts::{Parts, engine};
 pub use refusal::Refusal;
 pub use runners::{Standing, registry_place};
 
@@ -64,6 +65,8 @@ const CONTROL_RHYTHM: Rhythm = Rhythm {
     busy_for: Duration::from_secs(5),
     idle: Duration::from_millis(600),
 };
+/// The longest time between two looks of a host for what users want.
+pub(crate) const CONTROL_LOOK_MAX: Duration = CONTROL_RHYTHM.idle;
 /// How long a host that starts waits for commands that hold the read-model
 /// file, and how often it looks.
 const CLAIM_TIME: Duration = Duration::from_secs(30);
@@ -86,6 +89,9 @@ pub enum StartError {
     /// The read-model database cannot be opened.
     #[error(transparent)]
     Target(#[from] StorageError),
+    /// The WebAssembly engine does not start.
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
     /// The directory of projections cannot be read.
     #[error(
         "the directory of projections, {}, cannot be read; make it, or set projections.directory",
@@ -98,20 +104,6 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-}
-
-/// What a host works with.
-pub struct Parts {
-    /// The configuration.
-    pub configuration: Configuration,
-    /// Where events come from.
-    pub source: Arc<dyn Source>,
-    /// Where read models live.
-    pub storage: Storage,
-    /// Loads modules.
-    pub engine: Arc<GuestEngine>,
-    /// This host's name, unique among hosts.
-    pub host: String,
 }
 
 /// What a host works on.

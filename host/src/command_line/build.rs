@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Context, host, output, style};
 use crate::module_file;
-use crate::supervisor::load_module;
+use crate::supervisor::{self, load_module};
 
 /// Builds a projection's source to a component
 ///
@@ -34,7 +34,7 @@ impl Build {
         let file = built.path.display();
         let module = module_file::read(&built.path)?;
         let limits = host::loading_limits(context)?;
-        let guest = load_module(&host::engine()?, &module, &limits)
+        let guest = load_module(&supervisor::engine()?, &module, &limits)
             .with_context(|| format!("{file} is built, but a host would refuse it"))?;
         let description = guest.description();
         let mut stdout = output::stdout();

@@ -3,10 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use serde_json::json;
-
-use super::waiting::Own;
 use super::{Context, host, output};
+use crate::operations::{self, DesiredState};
 
 /// Pauses a projection
 ///
@@ -40,54 +38,42 @@ pub(super) struct Resume {
 
 impl Pause {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let registry = host::storage(context).await?.registry;
-        let name = &self.name;
-        let own = Own::read(&*registry, name).await?;
-        anyhow::ensure!(
-            !own.all.iter().any(|generation| generation.is_removed),
-            "{name} was removed, so it stands still already; `gnomon resume {name}` brings it back"
-        );
-        registry.pause(name).await?;
-        say(context, name, "paused")
+        let operations = host::operations(context).await?;
+        let pause = operations::Pause { name: self.name };
+        show(context, &pause.run(&operations).await?)
     }
 }
 
 impl Resume {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let registry = host::storage(context).await?.registry;
-        let name = &self.name;
-        let own = Own::read(&*registry, name).await?;
-        if self.accept_history {
-            registry.accept_history(name).await?;
-            let waiting: u64 = own
-                .all
-                .iter()
-                .map(|generation| generation.dead_letters)
-                .sum();
-            if waiting > 0 {
-                output::say(&format!(
-                    "{name}: {waiting} dead letters are events of the store as it was; look at them \
-                     with `gnomon dead-letters list {name}`, and leave out those that are not in the \
-                     store any more"
-                ));
-            }
-        } else {
-            registry.resume(&self.name).await?;
+        let operations = host::operations(context).await?;
+        let resume = operations::Resume {
+            name: self.name,
+            accept_history: self.accept_history,
+        };
+        let desired = resume.run(&operations).await?;
+        if desired.stale_dead_letters > 0 {
+            let DesiredState {
+                name,
+                stale_dead_letters: waiting,
+                ..
+            } = &desired;
+            output::say(&format!(
+                "{name}: {waiting} dead letters are events of the store as it was; look at them with \
+                 `gnomon dead-letters list {name}`, and leave out those that are not in the store \
+                 any more"
+            ));
         }
-        say(context, &self.name, "running")
+        show(context, &desired)
     }
 }
 
-fn say(context: &Context, name: &str, desired: &str) -> anyhow::Result<ExitCode> {
+fn show(context: &Context, desired: &DesiredState) -> anyhow::Result<ExitCode> {
     let mut stdout = output::stdout();
     if context.json {
-        writeln!(
-            stdout,
-            "{}",
-            json!({ "name": name, "desired_state": desired })
-        )?;
+        output::write_json(&mut stdout, desired)?;
     } else {
-        writeln!(stdout, "{name} will be {desired}")?;
+        writeln!(stdout, "{} will be {}", desired.name, desired.desired_state)?;
     }
     Ok(ExitCode::SUCCESS)
 }

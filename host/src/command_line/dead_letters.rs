@@ -5,14 +5,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use gnomon_event_store::write_dead_letter;
-use gnomon_model::Position;
 
-use super::waiting::Own;
 use super::{Context, host, output, style};
-use crate::dead_letter::PageLimits;
-use crate::generation::Generation;
+use crate::operations::{self, Operations};
 use crate::readable;
-use crate::storage::Storage;
 
 mod deciding;
 mod retrying;
@@ -54,44 +50,32 @@ enum Action {
 
 impl DeadLetters {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let storage = host::storage(context).await?;
+        let operations = host::operations(context).await?;
         match self.action {
-            Action::List { name, candidate } => list(context, &storage, &name, candidate).await,
-            Action::Retry(retry) => retry.run(context, &storage).await,
-            Action::Skip(skip) => skip.run(context, &storage).await,
-            Action::Discard(discard) => discard.run(context, &storage).await,
-            Action::Skips(skips) => skips.run(context, &storage).await,
-            Action::Unskip(unskip) => unskip.run(context, &storage).await,
+            Action::List { name, candidate } => list(context, &operations, &name, candidate).await,
+            Action::Retry(retry) => retry.run(context, &operations).await,
+            Action::Skip(skip) => skip.run(context, &operations).await,
+            Action::Discard(discard) => discard.run(context, &operations).await,
+            Action::Skips(skips) => skips.run(context, &operations).await,
+            Action::Unskip(unskip) => unskip.run(context, &operations).await,
         }
     }
 }
 
 async fn list(
     context: &Context,
-    storage: &Storage,
+    operations: &Operations,
     name: &str,
-    candidate: bool,
+    of_candidate: bool,
 ) -> anyhow::Result<ExitCode> {
-    let own = Own::read(&*storage.registry, name).await?;
-    let generation = match candidate {
-        true => own
-            .candidate()
-            .ok_or_else(|| anyhow::anyhow!("{name} has no candidate"))?,
-        false => shown(&own, name)?,
-    };
+    let mut letters = operations::DeadLetters::of(operations, name, of_candidate).await?;
     let mut stdout = output::stdout();
     let mut table = style::table(&["position", "stream", "event", "why it waits"]);
-    let mut after = Position::START;
     loop {
-        let page = storage
-            .read_models
-            .dead_letters(generation.id, after, PageLimits::USUAL)
-            .await?;
-        let Some(last) = page.last() else { break };
-        if stdout.is_closed() {
+        let page = letters.next(operations).await?;
+        if page.is_empty() || stdout.is_closed() {
             break;
         }
-        after = last.event.position;
         for letter in &page {
             if context.json {
                 write_dead_letter(&mut stdout, &letter.event, &letter.error)?;
@@ -113,12 +97,6 @@ async fn list(
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The generation that stands for a projection.
-fn shown<'a>(own: &'a Own, name: &str) -> anyhow::Result<&'a Generation> {
-    own.shown()
-        .ok_or_else(|| anyhow::anyhow!("{name} has no generation; deploy a module for it first"))
 }
 
 /// How many rows are out of the global order, and how to mend that.

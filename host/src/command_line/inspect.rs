@@ -11,7 +11,7 @@ use super::{Context, host, output, style};
 use crate::guest::GuestEngine;
 use crate::module_file;
 use crate::readable::name;
-use crate::supervisor::load_module;
+use crate::supervisor::{self, load_module};
 
 /// Shows what a module declares and imports
 ///
@@ -30,7 +30,7 @@ impl Inspect {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let file = self.file.display();
         let bytes = module_file::read(&self.file)?;
-        let engine = host::engine()?;
+        let engine = supervisor::engine()?;
         let refused = || format!("{file} is refused");
         let imports = GuestEngine::imports(&bytes).with_context(refused)?;
         let limits = host::loading_limits(context)?;

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use anstream::adapter::strip_str;
+use serde::Serialize;
 
 use super::progress::LogWriter;
 use super::style;
@@ -44,6 +45,12 @@ pub(super) fn say(text: &str) {
     } else {
         writeln!(LogWriter, "{}", strip_str(text))
     };
+}
+
+/// Writes a result as JSON in one line, its keys in alphabetical order.
+pub(super) fn write_json(output: &mut impl Write, result: &impl Serialize) -> anyhow::Result<()> {
+    writeln!(output, "{}", serde_json::to_value(result)?)?;
+    Ok(())
 }
 
 impl<W: Write> Output<W> {

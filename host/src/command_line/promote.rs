@@ -4,16 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::json;
-
-use super::overtaken::{Overtaken, rollbacks};
-use super::patience::Patience;
-use super::patient::Patient;
-use super::waiting::{Own, Verdict, Waiting, ensure_it_moves, has_host};
-use super::{Context, host, output, wait};
-use crate::generation::{Generation, GenerationId, GenerationState, Goal};
-use crate::registry::{Promotion, Registry};
+use super::{Context, host, output, overtaken, wait};
+use crate::operations::{
+    CancelRollback, Operations, Patience, Promote as Promotion, Rollback as GoBack, SwitchRequest,
+    Switched,
+};
 
 /// Promotes the candidate: readers see the generation that was built
 ///
@@ -64,70 +59,48 @@ struct How {
 
 impl How {
     fn patience(&self) -> Patience {
-        Patience::new(Some(self.timeout))
-    }
-
-    const fn goal(&self) -> Goal {
-        if self.cascade {
-            Goal::PromoteCascade
-        } else {
-            Goal::Promote
-        }
+        host::patience(Some(self.timeout))
     }
 }
 
 impl Promote {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let registry = host::patient_registry(context, self.how.patience()).await?;
-        let own = Own::read(&*registry, &self.name).await?;
-        let candidate = own.candidate().with_context(|| {
-            format!(
-                "{0} has no candidate; `gnomon rebuild {0}` or `gnomon deploy` creates one",
-                self.name
-            )
-        })?;
-        switch(context, &registry, &own, candidate, self.how.goal()).await
+        let operations = host::patient_operations(context, self.how.patience()).await?;
+        let promotion = Promotion {
+            name: self.name,
+            cascade: self.how.cascade,
+        };
+        let request = promotion.request(&operations).await?;
+        carry_out(context, &operations, request).await
     }
 }
 
 impl Rollback {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let registry = host::patient_registry(context, self.how.patience()).await?;
-        let own = Own::read(&*registry, &self.name).await?;
+        let operations = host::patient_operations(context, self.how.patience()).await?;
+        let name = self.name;
         if self.cancel {
-            return cancel(context, &*registry, &self.name, &own).await;
+            return cancel(context, &operations, name).await;
         }
-        let retired = own.retired().with_context(|| {
-            format!(
-                "{} has no retired generation to go back to; projections.keep-generations says how \
-                 many are kept",
-                self.name
-            )
-        })?;
-        switch(context, &registry, &own, retired, self.how.goal()).await
+        let cascade = self.how.cascade;
+        let request = GoBack { name, cascade }.request(&operations).await?;
+        carry_out(context, &operations, request).await
     }
 }
 
 async fn cancel(
     context: &Context,
-    registry: &dyn Registry,
-    name: &str,
-    own: &Own,
+    operations: &Operations,
+    name: String,
 ) -> anyhow::Result<ExitCode> {
-    let wanted = rollbacks(own.all.iter());
-    anyhow::ensure!(
-        !wanted.is_empty(),
-        "{name}: there is no rollback to cancel; `gnomon status {name}` shows what was asked for"
-    );
-    for generation in &wanted {
-        registry.set_goal(*generation, Goal::Rest).await?;
-    }
+    let cancelled = CancelRollback { name }.run(operations).await?;
     let mut stdout = output::stdout();
     if context.json {
-        writeln!(stdout, "{}", json!({"name": name, "cancelled": wanted}))?;
+        output::write_json(&mut stdout, &cancelled)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for generation in wanted {
+    let name = &cancelled.name;
+    for generation in &cancelled.cancelled {
         writeln!(
             stdout,
             "{name}: the rollback to generation {generation} is cancelled"
@@ -136,127 +109,37 @@ async fn cancel(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn switch(
+async fn carry_out(
     context: &Context,
-    registry: &Patient,
-    own: &Own,
-    generation: &Generation,
-    goal: Goal,
+    operations: &Operations,
+    request: SwitchRequest,
 ) -> anyhow::Result<ExitCode> {
-    let name = &generation.projection;
-    registry.set_goal(generation.id, goal).await?;
-    let overtaken = Overtaken::by_promotion(&own.all, generation.id);
     if !context.json {
         let mut stdout = output::stdout();
-        for sentence in overtaken.sentences(name) {
+        for sentence in overtaken::sentences(&request.name, &request.overtaken) {
             writeln!(stdout, "{sentence}")?;
         }
     }
-    if has_host(registry).await? {
-        wait_until_live(context, registry, name, generation.id).await?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    // Nobody moves it, so this process may switch as well as a host.
-    let is_complete = generation.state != GenerationState::Building;
-    let promotion = if is_complete {
-        registry.promote(generation.id).await?
-    } else {
-        Promotion::Behind
-    };
-    match promotion {
-        Promotion::Done => {
-            say(context, generation, "live", "readers see it now")?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Promotion::Refused(reason) => anyhow::bail!(refused(name, &reason)),
-        Promotion::NotWanted => anyhow::bail!(
-            "{name}: generation {} will not be promoted, because a newer request came first; \
-             `gnomon status {name}` shows it",
-            generation.id
-        ),
-        // It stays wanted, but readers do not see it.
-        Promotion::Behind => {
-            say(
-                context,
-                generation,
-                generation.state.name(),
-                "it has to catch up first, and no host is running; start one with `gnomon run`",
-            )?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let switched = request.carry_out(operations).await?;
+    show(context, &switched)?;
+    Ok(ExitCode::from(u8::from(!switched.is_live())))
 }
 
-/// Waits until readers see a generation, and says so.
-pub(super) async fn wait_until_live(
-    context: &Context,
-    registry: &Patient,
-    name: &str,
-    generation: GenerationId,
-) -> anyhow::Result<()> {
-    let goal = registry
-        .generations()
-        .await?
-        .iter()
-        .filter(|known| known.projection == name)
-        .map(|known| known.position.get())
-        .max();
-    let waiting = Waiting {
-        registry,
-        generation,
-        projection: name,
-        goal: goal.unwrap_or_default(),
-        needs_host: true,
-    };
-    let live = waiting
-        .wait(|found| {
-            let found = found.with_context(|| {
-                format!("{name}: generation {generation} was dropped before readers saw it")
-            })?;
-            if found.state == GenerationState::Live {
-                return Ok(Verdict::Over(found.clone()));
-            }
-            if let Some(obstacle) = &found.obstacle {
-                anyhow::bail!(refused(name, &obstacle.reason));
-            }
-            anyhow::ensure!(
-                found.goal.is_promotion(),
-                "{name}: generation {generation} will not be promoted, because a newer request \
-                 came first; `gnomon status {name}` shows it"
-            );
-            ensure_it_moves(found)?;
-            Ok(Verdict::NotYet)
-        })
-        .await?;
-    say(context, &live, "live", "readers see it now")
-}
-
-fn refused(name: &str, reason: &str) -> String {
-    format!("{name}: it is not promoted: {reason}")
-}
-
-fn say(context: &Context, generation: &Generation, state: &str, words: &str) -> anyhow::Result<()> {
-    let Generation {
-        id,
-        projection,
-        description,
-        ..
-    } = generation;
-    let version = description.version;
+/// Shows which generation readers see.
+pub(super) fn show(context: &Context, switched: &Switched) -> anyhow::Result<()> {
     let mut stdout = output::stdout();
     if context.json {
-        let shown = json!({
-            "name": projection,
-            "generation": id,
-            "version": version,
-            "state": state,
-        });
-        writeln!(stdout, "{shown}")?;
-    } else {
-        writeln!(
-            stdout,
-            "{projection}: generation {id} (version {version}): {words}"
-        )?;
+        return output::write_json(&mut stdout, switched);
     }
+    let words = if switched.is_live() {
+        "readers see it now"
+    } else {
+        "it has to catch up first, and no host is running; start one with `gnomon run`"
+    };
+    writeln!(
+        stdout,
+        "{}: generation {} (version {}): {words}",
+        switched.name, switched.generation, switched.version
+    )?;
     Ok(())
 }

@@ -3,11 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use serde_json::json;
-
-use super::waiting::Own;
 use super::{Context, host, output};
+use crate::operations::{self, RemovedPart};
 
 /// Stops a projection, or its candidate
 ///
@@ -37,31 +34,26 @@ pub(super) struct Remove {
 
 impl Remove {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let registry = host::storage(context).await?.registry;
-        let name = &self.name;
-        let own = Own::read(&*registry, name).await?;
-        let mut generation = None;
-        let done = if self.candidate {
-            let candidate = own
-                .candidate()
-                .with_context(|| format!("{name} has no candidate"))?;
-            registry.drop_generation(candidate.id).await?;
-            generation = Some(candidate.id);
-            "candidate dropped"
-        } else if self.drop {
-            registry.drop_projection(name, self.cascade).await?;
-            "dropped"
-        } else {
-            registry.remove(name).await?;
-            "removed"
+        let operations = host::operations(context).await?;
+        let part = match (self.candidate, self.drop) {
+            (true, _) => RemovedPart::Candidate,
+            (false, true) => RemovedPart::Everything {
+                cascade: self.cascade,
+            },
+            (false, false) => RemovedPart::Work,
         };
+        let remove = operations::Remove {
+            name: self.name,
+            part,
+        };
+        let removed = remove.run(&operations).await?;
         let mut stdout = output::stdout();
         if context.json {
-            let shown = json!({"name": name, "done": done, "generation": generation});
-            writeln!(stdout, "{shown}")?;
+            output::write_json(&mut stdout, &removed)?;
             return Ok(ExitCode::SUCCESS);
         }
-        match generation {
+        let name = &removed.name;
+        match removed.generation {
             Some(generation) => writeln!(stdout, "{name}: generation {generation} is dropped")?,
             None if self.drop => writeln!(
                 stdout,

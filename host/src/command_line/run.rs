@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use gnomon_model::Position;
 use indicatif::ProgressBar;
 
-use super::patience::Patience;
-use super::{Context, host, progress};
+use super::{Context, progress, watching};
 use crate::generation::{GenerationId, GenerationState, Goal, RunState};
+use crate::operations::Patience;
 use crate::registry::Registry;
 use crate::shutdown::Shutdown;
 use crate::storage_error::in_time;
@@ -84,13 +84,7 @@ impl Run {
         };
         let goal = opened.head;
         let registry = Arc::clone(&opened.storage.registry);
-        let parts = Parts {
-            configuration: configuration.clone(),
-            source: opened.source,
-            storage: opened.storage,
-            engine: Arc::new(host::engine()?),
-            host: host::name(),
-        };
+        let parts = Parts::new(configuration.clone(), opened.source, opened.storage)?;
         let started = Instant::now();
         let start = Supervisor::start(parts, Scope::Everything, shutdown.clone());
         let supervisor = match start.await {
@@ -248,6 +242,7 @@ async fn ended(
     watched: &Watched,
 ) -> anyhow::Result<Vec<Ended>> {
     let stored = Patience::new(Some(REPORT_TIME))
+        .watched_by(watching::watcher())
         .ask(async || in_time(registry.generations()).await)
         .await?;
     let refusals = supervisor.refusals();

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::style;
 use crate::json_text::JsonRow;
-use crate::read_models::{Comparison, Difference, RowDifference, TableComparison};
+use crate::operations::ComparedGenerations;
+use crate::read_models::{Difference, RowDifference, TableComparison};
 use crate::readable::indented;
 
 /// What the second side of a comparison is called.
@@ -22,19 +23,18 @@ impl Sides {
 /// Writes counts for each table, and the first differing rows.
 pub(super) fn write_comparison(
     output: &mut impl Write,
-    name: &str,
-    comparison: &Comparison,
+    comparison: &ComparedGenerations,
     sides: Sides,
 ) -> anyhow::Result<()> {
-    let verdict = if comparison.is_equal() {
+    let verdict = if comparison.equal {
         "all rows are the same"
     } else {
         "they differ"
     };
     writeln!(
         output,
-        "{name}: live and {} at position {}: {verdict}",
-        sides.name, comparison.position
+        "{}: live and {} at position {}: {verdict}",
+        comparison.name, sides.name, comparison.position
     )?;
     let mut table = style::table(&[
         "table",

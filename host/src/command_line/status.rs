@@ -5,14 +5,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gnomon_event_store::source;
-
-use super::waiting::unknown;
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
 use crate::operations::status::{
-    self, CandidateState, CandidateStatus, ProjectionStatus, RetiredStatus, Wish, WishStatus,
+    self, CandidateState, CandidateStatus, Problem, ProjectionStatus, RetiredStatus, Wish,
+    WishStatus,
 };
+use crate::operations::{Operations, Patience, unknown};
 use crate::readable::indented;
 use crate::storage;
 
@@ -43,15 +42,9 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = context.configuration()?;
-        let mut statuses = match storage::open_existing(&configuration.read_models).await? {
-            Some(storage) => {
-                // What the hosts said of themselves is worth showing without a source.
-                let source = source::open(&configuration.events)
-                    .await
-                    .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
-                    .ok();
-                status::projections(source.as_deref(), &*storage.registry).await?
-            }
+        let operations = Operations::find(configuration, Patience::none()).await?;
+        let mut statuses = match operations {
+            Some(operations) => status::all(&operations).await?,
             // As before the first `gnomon run`.
             None => {
                 output::say(&storage::no_registry(&configuration.read_models));
@@ -92,7 +85,8 @@ impl Status {
         }
         let mut code = ExitCode::SUCCESS;
         for status in statuses {
-            for problem in problems(status, self.max_lag) {
+            for problem in status.problems(self.max_lag) {
+                let problem = describe_problem(problem);
                 output::say(&match &status.name {
                     Some(name) => format!("{name}: {problem}"),
                     // Its reason names the file.
@@ -105,46 +99,16 @@ impl Status {
     }
 }
 
-/// What does not work.
-fn problems(status: &ProjectionStatus, max_lag: Option<Duration>) -> Vec<String> {
-    let mut problems = Vec::new();
-    let cause = status.cause.as_deref().unwrap_or("no reason was recorded");
-    let rests = status.complete || status.state == RunState::Paused;
-    let has_nobody = status.host.is_none() && !rests;
-    if status.state == RunState::Halted || has_nobody {
-        problems.push(cause.to_owned());
+fn describe_problem(problem: Problem) -> String {
+    match problem {
+        Problem::Stands(sentence) => sentence,
+        Problem::UnknownLag => "its lag is unknown: the event store cannot be read".to_owned(),
+        Problem::Behind { seconds, limit } => format!(
+            "it is {} behind, more than {}",
+            style::duration(seconds),
+            style::duration(limit.as_secs_f64())
+        ),
     }
-    for refused in &status.refused {
-        if !problems.contains(&refused.reason) {
-            problems.push(refused.reason.clone());
-        }
-    }
-    if let Some(candidate) = &status.candidate
-        && candidate.state == CandidateState::Failed
-    {
-        problems.push(format!(
-            "generation {} cannot be built: {}",
-            candidate.generation,
-            candidate
-                .cause
-                .as_deref()
-                .unwrap_or("no reason was recorded")
-        ));
-    }
-    if let Some(limit) = max_lag
-        && status.version.is_some()
-    {
-        match status.lag_seconds {
-            None => problems.push("its lag is unknown: the event store cannot be read".to_owned()),
-            Some(lag) if lag > limit.as_secs_f64() => problems.push(format!(
-                "it is {} behind, more than {}",
-                style::duration(lag),
-                style::duration(limit.as_secs_f64())
-            )),
-            Some(_) => {}
-        }
-    }
-    problems
 }
 
 /// What to do where there is no projection.

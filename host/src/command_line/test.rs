@@ -16,7 +16,7 @@ use crate::configuration::Limits;
 use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault, without_places};
 use crate::guest::GuestEngine;
 use crate::module_file;
-use crate::supervisor::{limits_of_guest, load_module};
+use crate::supervisor::{self, limits_of_guest, load_module};
 use crate::trial::{Bench, End, Finding, Trial};
 
 mod shown;
@@ -62,7 +62,7 @@ struct Tried {
 impl Test {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let subject = Subject::new(self.path.clone(), self.fixtures.clone());
-        let engine = Arc::new(host::engine()?);
+        let engine = Arc::new(supervisor::engine()?);
         let mut watch = if self.watch {
             Some(Watch::start(&subject)?)
         } else {

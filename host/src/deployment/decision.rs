@@ -3,7 +3,7 @@
 use gnomon_model::Description;
 
 use super::difference::difference;
-use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash};
+use crate::generation::{Generation, GenerationId, Generations, ModuleHash};
 
 /// What to do with a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,25 +27,16 @@ pub fn decide(
     generations: &[Generation],
 ) -> Decision {
     let name = &description.name;
-    let own: Vec<&Generation> = generations
-        .iter()
-        .filter(|generation| generation.projection == *name && generation.goal != Goal::Compare)
-        .collect();
-    if let Some(original) = own.iter().find_map(|copy| copy.copy_of.as_ref()) {
+    let own = Generations::of(name, generations);
+    if let Some(original) = own.copy_of() {
         return Decision::Refused(format!(
             "`{name}` is a copy of `{original}` that was made by `gnomon rebuild --as`; give the \
              module another name, or remove the copy with `gnomon remove {name} --drop`"
         ));
     }
-    let live = own
-        .iter()
-        .find(|generation| generation.state == GenerationState::Live);
-    let candidate = own
-        .iter()
-        .filter(|generation| generation.is_candidate())
-        .max_by_key(|generation| generation.id);
+    let (live, candidate) = (own.live(), own.candidate());
     let new = description.version;
-    let of_version: Vec<&&Generation> = candidate
+    let of_version: Vec<&Generation> = candidate
         .into_iter()
         .chain(live)
         .filter(|generation| generation.description.version == new)
@@ -88,10 +79,11 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use gnomon_event_store::source::Checkpoint;
     use gnomon_model::{Column, ColumnType, DeclaredTable, Position, Subscription};
 
     use super::*;
+    use crate::generation::{GenerationState, Goal};
+    use gnomon_event_store::source::Checkpoint;
 
     fn description(version: u32, columns: &[&str]) -> Description {
         let table = DeclaredTable {

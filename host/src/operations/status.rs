@@ -4,18 +4,22 @@ use gnomon_event_store::source::Source;
 use gnomon_model::Position;
 use serde::Serialize;
 
+use super::{OperationError, Operations};
 use crate::generation::{
-    Generation, GenerationId, GenerationState, Goal, ModuleHash, Rate, RunState,
+    Generation, GenerationId, GenerationState, Generations, Goal, ModuleHash, Rate, RunState,
 };
 use crate::registry::{PresentHost, RefusedFile, Registry};
 use crate::storage_error::StorageError;
 
+mod problem;
 mod wish;
 
+pub use problem::Problem;
 pub use wish::{Wish, WishStatus};
 
 /// The state of one projection.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct ProjectionStatus {
     /// The projection; null for a file that is refused before it said its name.
     pub name: Option<String>,
@@ -75,6 +79,7 @@ pub struct ProjectionStatus {
 
 /// The state of a candidate.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct CandidateStatus {
     /// The generation.
     pub generation: GenerationId,
@@ -115,6 +120,7 @@ pub enum CandidateState {
 
 /// The generation that was live before.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct RetiredStatus {
     /// The generation.
     pub generation: GenerationId,
@@ -137,6 +143,20 @@ pub struct RefusedStatus {
     pub reason: String,
 }
 
+/// The state of every projection, by name. The lag is unknown if the event store
+/// cannot be opened.
+///
+/// # Errors
+/// When the read-model database cannot be read.
+pub async fn all(operations: &Operations) -> Result<Vec<ProjectionStatus>, OperationError> {
+    // What the hosts said of themselves is worth showing without a source.
+    let source = operations.source_once().await;
+    let source = source
+        .inspect_err(|error| tracing::warn!("the lag is unknown: {error}"))
+        .ok();
+    Ok(projections(source.as_deref(), operations.registry()).await?)
+}
+
 /// The state of every projection, by name. Without a source, or where it
 /// cannot be read, the head and the lag are unknown.
 ///
@@ -154,23 +174,14 @@ pub async fn projections(
         .into_iter()
         .flat_map(|notes| notes.refused)
         .collect();
-    let mut names: Vec<&str> = generations
-        .iter()
-        .map(|generation| generation.projection.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let projections = Generations::by_projection(generations);
     let head = match source {
         Some(source) => source.look().await.ok().map(|frontier| frontier.head),
         None => None,
     };
     let mut statuses: Vec<ProjectionStatus> = Vec::new();
-    for name in &names {
-        let own: Vec<&Generation> = generations
-            .iter()
-            .filter(|generation| generation.projection == *name)
-            .collect();
-        let Some(shown) = shown(&own) else { continue };
+    for own in &projections {
+        let Some(shown) = own.shown() else { continue };
         let has_hosts = !hosts.is_empty();
         let mut status = status(shown, has_hosts);
         let head = match (head, shown.until) {
@@ -180,13 +191,15 @@ pub async fn projections(
         if let (Some(source), Some(head)) = (source, head) {
             status.add_lag(source, head).await;
         }
-        status.candidate =
-            candidate(&own, shown).map(|found| candidate_status(found, head, has_hosts));
-        status.retired = retired(&own).map(|found| retired_status(found, has_hosts));
-        status.wishes = wish::wishes(&own, has_hosts);
-        status.add_hosts(name, &hosts, &refused);
+        let candidate = own.beside_live();
+        status.candidate = candidate.map(|found| candidate_status(found, head, has_hosts));
+        let retired = own.retired();
+        status.retired = retired.map(|found| retired_status(found, has_hosts));
+        status.wishes = wish::wishes(own, has_hosts);
+        status.add_hosts(own.projection(), &hosts, &refused);
         statuses.push(status);
     }
+    let names: Vec<&str> = projections.iter().map(Generations::projection).collect();
     statuses.extend(unknown_files(&refused, &names));
     Ok(statuses)
 }
@@ -280,41 +293,6 @@ fn unknown_files(refused: &[RefusedFile], known: &[&str]) -> Vec<ProjectionStatu
             refused: vec![refused.into()],
         })
         .collect()
-}
-
-/// The generation that stands for a projection: the live one; before there is
-/// one, the newest that is built.
-#[must_use]
-pub fn shown<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
-    let newest_in = |states: &[GenerationState]| {
-        generations
-            .iter()
-            .copied()
-            .filter(|generation| states.contains(&generation.state))
-            .max_by_key(|generation| generation.id)
-    };
-    newest_in(&[GenerationState::Live])
-        .or_else(|| newest_in(&[GenerationState::Building, GenerationState::Ready]))
-}
-
-/// The generation that is built to take the place of the one that is shown.
-#[must_use]
-pub fn candidate<'a>(generations: &[&'a Generation], shown: &Generation) -> Option<&'a Generation> {
-    generations
-        .iter()
-        .copied()
-        .filter(|generation| generation.id != shown.id && generation.is_candidate())
-        .max_by_key(|generation| generation.id)
-}
-
-/// The generation that `rollback` goes back to: the one that was retired last.
-#[must_use]
-pub fn retired<'a>(generations: &[&'a Generation]) -> Option<&'a Generation> {
-    generations
-        .iter()
-        .copied()
-        .filter(|generation| generation.state == GenerationState::Retired)
-        .max_by_key(|generation| (generation.retired_at, generation.id))
 }
 
 /// Why it was not promoted when it was to be.

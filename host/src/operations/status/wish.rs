@@ -4,7 +4,7 @@ use gnomon_model::Position;
 use serde::Serialize;
 
 use super::state_of;
-use crate::generation::{Generation, GenerationId, GenerationState, Goal};
+use crate::generation::{GenerationId, GenerationState, Generations, Goal};
 
 /// What is wanted of a generation and has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,16 +55,10 @@ impl Wish {
             (_, Goal::Compare) => Some(Self::Compare),
         }
     }
-
-    /// Whether it is to go back to what was live before.
-    #[must_use]
-    pub const fn is_rollback(self) -> bool {
-        matches!(self, Self::Rollback | Self::RollbackCascade)
-    }
 }
 
 /// What is wanted of a projection's generations, oldest generation first.
-pub(super) fn wishes(own: &[&Generation], has_hosts: bool) -> Vec<WishStatus> {
+pub(super) fn wishes(own: &Generations, has_hosts: bool) -> Vec<WishStatus> {
     let own = own.iter().filter(|generation| !generation.is_removed);
     own.filter_map(|generation| {
         Some(WishStatus {

@@ -1,5 +1,5 @@
-//! A read-model database for commands that wait: while it is out of reach, every
-//! call waits until it is back, or until the command's time is up.
+//! A read-model database for operations that wait: while it is out of reach, every
+//! call waits until it is back, or until the operation's time is up.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -7,19 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gnomon_model::Position;
 
-use super::patience::{MayPass as _, Patience};
+use super::error::MayPass as _;
+use super::patience::Patience;
 use crate::dead_letter::{Decided, Skip};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module, ModuleHash};
 use crate::registry::{HostNotes, NewGeneration, Overview, PresentHost, Promotion, Registry};
 use crate::storage::Storage;
 use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
-/// A database and the patience that a command has with it.
+/// A database and the patience that an operation has with it.
 ///
 /// A call that was cut off may have been carried out. Those that are safe to
 /// make twice are made again; where they are not, it is looked first whether
-/// that has happened. What only commands that do
-/// not wait ask for is passed on as it is.
+/// that has happened. What only operations that do not
+/// wait ask for is passed on as it is.
 pub(super) struct Patient {
     storage: Storage,
     patience: Patience,

@@ -10,21 +10,11 @@ use gnomon_model::Position;
 
 use crate::generation::{Generation, GenerationId, RunState};
 use crate::operations::status::state_of;
+use crate::operations::times::{GLANCES, LOOK, MEETING_TIME, STANDS_AFTER, STANDS_FOR};
 use crate::read_models::{Compared, Comparison};
 use crate::storage::Storage;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
-/// How long the two are looked at before they are asked to stand still.
-const GLANCES: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(50);
-/// A generation that has not moved for this long has heard that it is to
-/// stand still: hosts look for what users want more often than that.
-const STANDS_AFTER: Duration = Duration::from_millis(1_200);
-/// For how long a generation is asked to stand still; it is asked again. If
-/// whoever asks is killed, it goes on after this time.
-const ATTENDED_FOR: Duration = Duration::from_secs(10);
-/// How long a generation may take for the way to the other one's position.
-const MEETING_TIME: Duration = Duration::from_secs(60);
 /// How often the meeting is tried.
 const MEETINGS: usize = 5;
 
@@ -55,7 +45,7 @@ pub enum ComparisonError {
 
 /// Two generations that are to be compared. If the comparison is cut off while
 /// they stand still for it, they go on by themselves after some seconds.
-pub struct Meeting {
+pub(super) struct Meeting {
     storage: Storage,
     left: GenerationId,
     right: GenerationId,
@@ -63,8 +53,7 @@ pub struct Meeting {
 
 impl Meeting {
     /// A meeting of two generations, which goes on without them for now.
-    #[must_use]
-    pub fn new(storage: Storage, left: GenerationId, right: GenerationId) -> Self {
+    pub(super) fn new(storage: Storage, left: GenerationId, right: GenerationId) -> Self {
         Self {
             storage,
             left,
@@ -76,13 +65,13 @@ impl Meeting {
     ///
     /// # Errors
     /// [`ComparisonError`]; they go on as before.
-    pub async fn compare(&self, samples: usize) -> Result<Comparison, ComparisonError> {
+    pub(super) async fn compare(&self, samples: usize) -> Result<Comparison, ComparisonError> {
         let started = Instant::now();
         while started.elapsed() < GLANCES {
             if let Some(comparison) = self.glance(samples).await? {
                 return Ok(comparison);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(LOOK).await;
         }
         let compared = self.compare_standing(samples).await;
         self.end().await;
@@ -128,7 +117,7 @@ impl Meeting {
         for generation in [self.left, self.right] {
             self.storage
                 .registry
-                .attend(generation, Some(position), ATTENDED_FOR)
+                .attend(generation, Some(position), STANDS_FOR)
                 .await?;
         }
         Ok(())
@@ -139,7 +128,7 @@ impl Meeting {
         let mut before = self.positions().await?;
         let mut since = Instant::now();
         while since.elapsed() < STANDS_AFTER {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(LOOK).await;
             let now = self.positions().await?;
             if now != before {
                 before = now;
@@ -175,11 +164,11 @@ impl Meeting {
                     },
                 });
             }
-            if asked.elapsed() > ATTENDED_FOR / 4 {
+            if asked.elapsed() > STANDS_FOR / 4 {
                 self.stop_at(place).await?;
                 asked = Instant::now();
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -5,84 +5,55 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
-use gnomon_event_store::source::{SourceError, SourceErrorKind};
 
-use super::output;
-use crate::operations::meeting::ComparisonError;
-use crate::storage_error::{StorageError, StorageErrorKind};
-use crate::supervisor::StartError;
+use super::error::{MayPass, OperationError};
+use super::progress::{Progress, Watcher};
+use super::times::ASK_AGAIN_AFTER;
 
-/// How long after a failure the database is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(250);
-
-/// An error that may be over by itself.
-pub(super) trait MayPass: Error + Send + Sync + 'static {
-    /// Whether a later try may succeed.
-    fn may_pass(&self) -> bool;
-}
-
-impl MayPass for StorageError {
-    fn may_pass(&self) -> bool {
-        self.kind() == StorageErrorKind::Retry
-    }
-}
-
-impl MayPass for SourceError {
-    fn may_pass(&self) -> bool {
-        self.kind() == SourceErrorKind::Retry
-    }
-}
-
-impl MayPass for ComparisonError {
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Target(error) if error.may_pass())
-    }
-}
-
-impl MayPass for StartError {
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Source(error) => error.may_pass(),
-            Self::Target(error) => error.may_pass(),
-            Self::Directory { .. } => false,
-        }
-    }
-}
-
-/// Whether a later try may succeed where a host did not start.
-pub(super) fn may_pass(error: &anyhow::Error) -> bool {
-    let target = error.downcast_ref().is_some_and(StorageError::may_pass);
-    let source = error.downcast_ref().is_some_and(SourceError::may_pass);
-    target || source || error.downcast_ref().is_some_and(StartError::may_pass)
-}
-
-/// How long a command puts up with databases that are out of reach.
-pub(super) struct Patience {
+/// How long an operation waits for databases that are out of reach, and for what
+/// it requested.
+pub struct Patience {
     /// `None` for as long as it takes.
     limit: Option<Duration>,
     started: Instant,
     /// Whether it was said that the database is out of reach, and it has not
     /// answered since.
     has_said: AtomicBool,
+    watcher: Watcher,
 }
 
 impl Patience {
-    /// From now on, for that long.
-    pub(super) fn new(limit: Option<Duration>) -> Self {
+    /// From now on, for that long; `None` is for as long as it takes.
+    #[must_use]
+    pub fn new(limit: Option<Duration>) -> Self {
         Self {
             limit,
             started: Instant::now(),
             has_said: AtomicBool::new(false),
+            watcher: Watcher::default(),
         }
     }
 
-    /// For a command that does not wait.
-    pub(super) fn none() -> Self {
+    /// For an operation that does not wait.
+    #[must_use]
+    pub fn none() -> Self {
         Self::new(Some(Duration::ZERO))
     }
 
+    /// The same, and `watcher` is told what happens meanwhile.
+    #[must_use]
+    pub fn watched_by(self, watcher: Watcher) -> Self {
+        Self { watcher, ..self }
+    }
+
+    /// Tells the caller what happens.
+    pub(super) fn tell(&self, progress: Progress) {
+        self.watcher.tell(progress);
+    }
+
     /// How long it has been.
-    pub(super) fn elapsed(&self) -> Duration {
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
@@ -105,10 +76,14 @@ impl Patience {
     }
 
     /// Asks until there is an answer, an error that stays, or no time left.
-    pub(super) async fn ask<T, E: MayPass>(
-        &self,
-        ask: impl AsyncFn() -> Result<T, E>,
-    ) -> anyhow::Result<T> {
+    ///
+    /// # Errors
+    /// The last one.
+    pub async fn ask<T, E>(&self, ask: impl AsyncFn() -> Result<T, E>) -> Result<T, OperationError>
+    where
+        E: MayPass,
+        OperationError: From<E>,
+    {
         loop {
             let error = match ask().await {
                 Ok(answer) => {
@@ -119,10 +94,12 @@ impl Patience {
             };
             if !error.may_pass() || !self.has_another_try(&error).await {
                 let late = error.may_pass().then(|| self.too_late()).flatten();
-                let error = anyhow::Error::new(error);
                 return Err(match late {
-                    Some(late) => error.context(late),
-                    None => error,
+                    Some(late) => OperationError::OutOfReach {
+                        late,
+                        error: Box::new(error),
+                    },
+                    None => error.into(),
                 });
             }
         }
@@ -143,15 +120,13 @@ impl Patience {
             return false;
         }
         if !self.has_said.swap(true, Ordering::Relaxed) {
-            output::say(&format!(
-                "the database is out of reach, trying again: {}",
-                chain(error)
-            ));
+            let cause = chain(error);
+            self.tell(Progress::OutOfReach { cause });
         }
-        let left = self
-            .limit
-            .map_or(AGAIN_AFTER, |limit| limit.saturating_sub(self.elapsed()));
-        tokio::time::sleep(left.min(AGAIN_AFTER)).await;
+        let left = self.limit.map_or(ASK_AGAIN_AFTER, |limit| {
+            limit.saturating_sub(self.elapsed())
+        });
+        tokio::time::sleep(left.min(ASK_AGAIN_AFTER)).await;
         true
     }
 
@@ -169,6 +144,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::storage_error::{StorageError, StorageErrorKind};
 
     fn failing(
         kind: StorageErrorKind,
@@ -202,21 +178,6 @@ mod tests {
         let late = tokio::time::timeout(Duration::from_secs(60), late).await;
         let late = late.expect("it goes on when the time is up").unwrap_err();
         assert!(late.to_string().contains("1ms"), "{late}");
-    }
-
-    #[test]
-    fn what_passes_for_a_database_passes_for_whoever_asks_it() {
-        for (kind, may_pass) in [
-            (StorageErrorKind::Retry, true),
-            (StorageErrorKind::Refused, false),
-            (StorageErrorKind::Fenced, false),
-        ] {
-            let error = StorageError::new(kind, "no");
-            assert_eq!(error.may_pass(), may_pass, "{kind:?}");
-            assert_eq!(ComparisonError::Target(error).may_pass(), may_pass);
-        }
-        assert!(SourceError::retry("no", "no").may_pass());
-        assert!(!SourceError::refused("no").may_pass());
     }
 
     #[tokio::test]
