@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// The directory of the repository.
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
@@ -13,7 +13,7 @@ fn repository() -> PathBuf {
 }
 
 /// Every file below a directory whose name ends in one of these.
-fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
+pub(super) fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

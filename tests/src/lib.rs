@@ -14,5 +14,7 @@
 )]
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod documentation;
 pub mod harness;
