@@ -10,6 +10,9 @@
 //! * [`store`]: appending and reading events.
 //! * [`source`]: following a table of events, each event once and in order.
 //!
+//! Both stand on `table`, which knows the names of the columns and how rows become
+//! events, and they know nothing of each other.
+//!
 //! ```
 //! use gnomon_event_store::{ExpectedVersion, NewEvent, StreamId};
 //!
@@ -45,13 +48,16 @@
 
 pub mod source;
 pub mod store;
+mod table;
 #[cfg(test)]
 mod test_database;
+mod timestamp;
 
 pub use store::{
-    Appended, CheckedFile, EVENT_BYTES_MAX, Envelope, EventStore, EventStoreError,
-    EventStoreErrorKind, ExpectedVersion, Imported, InvalidEnvelope, InvalidEvent,
-    InvalidTimestamp, LineLimit, NAME_BYTES_MAX, NewEvent, OnProgress, PartialEnvelope,
-    PostgresEventStore, Progress, Snapshot, SqliteEventStore, StreamId, format_timestamp, open,
-    open_to_read, parse_any_year, parse_timestamp, write_dead_letter, write_envelope,
+    Appended, CheckedFile, Envelope, EventStore, EventStoreError, EventStoreErrorKind,
+    ExpectedVersion, Imported, InvalidEnvelope, InvalidEvent, LineLimit, NewEvent, OnProgress,
+    PartialEnvelope, PostgresEventStore, Progress, Snapshot, SqliteEventStore, StreamId, open,
+    open_to_read, write_dead_letter, write_envelope,
 };
+pub use table::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
+pub use timestamp::{InvalidTimestamp, format_timestamp, parse_any_year, parse_timestamp};

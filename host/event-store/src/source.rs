@@ -15,11 +15,13 @@ use gnomon_model::{EventPage, Position, Subscription};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::store::{EventStoreError, EventStoreErrorKind};
+use crate::table::{TableError, TableErrorKind};
 
 mod batch;
 mod follow;
 mod history;
+#[cfg(test)]
+mod layouts;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
@@ -172,24 +174,16 @@ impl SourceError {
     }
 }
 
-impl From<EventStoreError> for SourceError {
-    fn from(error: EventStoreError) -> Self {
-        let kind = match error.kind() {
-            // The application may be about to make it.
-            EventStoreErrorKind::Retry | EventStoreErrorKind::Missing => SourceErrorKind::Retry,
-            _ => SourceErrorKind::Refused,
-        };
-        match error {
-            EventStoreError::Other { message, cause, .. } => Self {
-                kind,
-                message,
-                cause: cause.map(Arc::from),
+impl From<TableError> for SourceError {
+    fn from(error: TableError) -> Self {
+        Self {
+            kind: match error.kind {
+                // The application may be about to make it.
+                TableErrorKind::Retry | TableErrorKind::Missing => SourceErrorKind::Retry,
+                TableErrorKind::Refused => SourceErrorKind::Refused,
             },
-            other => Self {
-                kind,
-                message: other.to_string(),
-                cause: None,
-            },
+            message: error.message,
+            cause: error.cause,
         }
     }
 }

@@ -27,19 +27,17 @@ mod import;
 #[cfg(test)]
 mod json_tests;
 mod new_event;
-pub(crate) mod postgres;
-pub(crate) mod sqlite;
+mod postgres;
+mod sqlite;
 #[cfg(test)]
 mod tests;
-mod timestamp;
 
 pub use envelope::{Envelope, InvalidEnvelope, PartialEnvelope, write_dead_letter, write_envelope};
 pub use error::{EventStoreError, EventStoreErrorKind};
 pub use import::{CheckedFile, Imported, LineLimit, Progress};
-pub use new_event::{EVENT_BYTES_MAX, InvalidEvent, NAME_BYTES_MAX, NewEvent, StreamId};
+pub use new_event::{InvalidEvent, NewEvent, StreamId};
 pub use postgres::PostgresEventStore;
 pub use sqlite::SqliteEventStore;
-pub use timestamp::{InvalidTimestamp, format_timestamp, parse_any_year, parse_timestamp};
 
 /// How many events a stream must hold for an append to go ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

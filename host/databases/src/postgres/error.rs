@@ -105,6 +105,17 @@ fn of_state(state: &str, message: &str) -> (Nature, &'static str) {
     }
 }
 
+/// A value that a unique index already has.
+pub const UNIQUE_VIOLATION: &str = "23505";
+/// Two transactions that wait for each other.
+pub const DEADLOCK_DETECTED: &str = "40P01";
+/// A lock that was waited for too long.
+pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// A character that the server's encoding lacks.
+pub const UNTRANSLATABLE_CHARACTER: &str = "22P05";
+/// A server that starts or stops.
+pub const CANNOT_CONNECT_NOW: &str = "57P03";
+
 /// Whether the server answered with this SQLSTATE.
 pub fn has_state(error: &Error, state: &str) -> bool {
     error

@@ -16,7 +16,8 @@ use super::{
     Batch, BatchLimits, Checkpoint, Frontier, History, KnownEvent, Source, SourceError,
     SourceErrorKind,
 };
-use crate::store::postgres::{Attempts, connect, require, store_error};
+use crate::table::Layout;
+use crate::table::postgres::{Attempts, connect, require, table_error};
 
 mod blockers;
 mod checks;
@@ -29,6 +30,7 @@ mod reading;
 mod rolled_back;
 mod samples;
 mod session;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod tripwire;
@@ -70,13 +72,19 @@ impl PostgresSource {
     /// [`SourceError`] if the server cannot be reached, or with the reason why
     /// the table cannot be read without loss.
     pub async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
+        Self::open_table(url, Layout::built_in()).await
+    }
+
+    /// Opens a table of this layout.
+    pub(super) async fn open_table(url: &PostgresUrl, layout: Layout) -> Result<Self, SourceError> {
         let mut connection = connect(url).await?;
-        checks::refuse_standby(&mut connection, url).await?;
-        require(&mut connection, url).await?;
+        checks::refuse_standby(&mut connection, url, &layout.table).await?;
+        require(&mut connection, url, &layout.table).await?;
         let (looks, requests) = mpsc::channel(16);
         let (silence, history) = (Arc::default(), Arc::default());
         let (frontier, access) = frontier::watch(
             url.clone(),
+            Arc::new(layout),
             requests,
             Arc::clone(&silence),
             Arc::clone(&history),
@@ -130,7 +138,7 @@ impl PostgresSource {
     }
 
     fn error(&self, error: sqlx::Error) -> SourceError {
-        store_error(&format!("read events from {}", self.url), error).into()
+        table_error(&format!("read events from {}", self.url), error).into()
     }
 }
 
@@ -191,13 +199,10 @@ impl Source for PostgresSource {
 
     async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError> {
         let row = self.asked(|access| async move {
-            sqlx::query_as::<_, (i64, String)>(
-                "SELECT global_position::bigint, id::text FROM events \
-                 WHERE global_position <= $1 ORDER BY global_position DESC LIMIT 1",
-            )
-            .bind(up_to.to_sql())
-            .fetch_optional(&access.pool)
-            .await
+            sqlx::query_as::<_, (i64, String)>(access.statement(|all| &all.last_event))
+                .bind(up_to.to_sql())
+                .fetch_optional(&access.pool)
+                .await
         });
         Ok(row.await?.and_then(|(position, id)| {
             let position = Position::from_sql(position)?;
@@ -207,14 +212,10 @@ impl Source for PostgresSource {
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {
         let recorded_at = self.asked(|access| async move {
-            sqlx::query_scalar::<_, Option<i64>>(
-                "SELECT CASE WHEN isfinite(created_at) \
-                   THEN (extract(epoch FROM created_at) * 1000000)::bigint END FROM events \
-                 WHERE global_position > $1 ORDER BY global_position LIMIT 1",
-            )
-            .bind(position.to_sql())
-            .fetch_optional(&access.pool)
-            .await
+            sqlx::query_scalar::<_, Option<i64>>(access.statement(|all| &all.recorded_after))
+                .bind(position.to_sql())
+                .fetch_optional(&access.pool)
+                .await
         });
         Ok(recorded_at.await?.flatten())
     }
@@ -222,14 +223,10 @@ impl Source for PostgresSource {
     async fn position_at(&self, time: i64) -> Result<Position, SourceError> {
         let position: Option<i64> = self
             .asked(|access| async move {
-                sqlx::query_scalar(
-                    "SELECT global_position::bigint FROM events \
-                     WHERE created_at <= to_timestamp($1::numeric / 1000000) \
-                     ORDER BY global_position DESC LIMIT 1",
-                )
-                .bind(time)
-                .fetch_optional(&access.pool)
-                .await
+                sqlx::query_scalar(access.statement(|all| &all.position_at))
+                    .bind(time)
+                    .fetch_optional(&access.pool)
+                    .await
             })
             .await?;
         Ok(position

@@ -14,15 +14,16 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use tokio::sync::watch;
 
+use self::statements::{Reading, Watching};
 use self::watching::Watch;
 use super::batch::{Filling, empty_until, nothing_new, window_end};
 use super::{Batch, BatchLimits, Checkpoint, Frontier, History, KnownEvent, Source, SourceError};
-use crate::store::EventStoreError;
-use crate::store::sqlite::{
-    Layout, Scratch, blocking, event_columns, layout, open_to_read, read_event, refuse_unruly,
-    sql_limit, store_error,
+use crate::table::sqlite::{
+    Columns, Scratch, blocking, columns, open_to_read, read_event, refuse_unruly, table_error,
 };
+use crate::table::{Layout, TableError, sql_limit};
 
+mod statements;
 mod watching;
 
 /// A SQLite file as a source.
@@ -42,13 +43,20 @@ impl SqliteSource {
     /// [`SourceErrorKind::Retry`](super::SourceErrorKind::Retry) if there is none
     /// yet.
     pub async fn open(file: &Path) -> Result<Self, SourceError> {
-        let readers = Arc::new(Readers::new(file));
+        Self::open_table(file, Layout::built_in()).await
+    }
+
+    /// Opens a table of this layout.
+    pub(super) async fn open_table(file: &Path, layout: Layout) -> Result<Self, SourceError> {
+        let readers = Arc::new(Readers::new(file, layout));
         let opened = Arc::clone(&readers);
         let (watching, head) = blocking(move || {
-            let watching = open_to_read(&opened.file)?.0;
-            let head = head(&watching).map_err(|error| opened.error(error))?;
-            refuse_unruly(&watching, &opened.file)?;
-            Ok((watching, head))
+            let watching = opened.open()?.0;
+            let head = opened
+                .head(&watching)
+                .map_err(|error| opened.error(error))?;
+            refuse_unruly(&watching, &opened.file, &opened.layout)?;
+            Ok::<_, TableError>((watching, head))
         })
         .await?;
         let (sender, frontier) = watch::channel(frontier_at(head));
@@ -84,29 +92,6 @@ const fn frontier_at(head: Position) -> Frontier {
     }
 }
 
-fn head(connection: &Connection) -> rusqlite::Result<Position> {
-    let head: i64 = connection
-        .prepare_cached("SELECT coalesce(max(global_position), 0) FROM events")?
-        .query_row([], |row| row.get(0))?;
-    Ok(Position::from_sql(head).unwrap_or_default())
-}
-
-/// The last event at or below a position.
-fn last_event(connection: &Connection, up_to: Position) -> rusqlite::Result<Option<KnownEvent>> {
-    connection
-        .prepare_cached(
-            "SELECT global_position, substr(CAST(id AS TEXT), 1, 65536) FROM events WHERE global_position <= ?1 \
-             ORDER BY global_position DESC LIMIT 1",
-        )?
-        .query_row([up_to.to_sql()], |row| {
-            Ok(KnownEvent {
-                position: Position::from_sql(row.get(0)?).unwrap_or_default(),
-                id: row.get(1)?,
-            })
-        })
-        .optional()
-}
-
 /// Moves the frontier forward; two who look at the same time may come here in
 /// the wrong order.
 fn publish(sender: &watch::Sender<Frontier>, head: Position) {
@@ -121,13 +106,15 @@ fn publish(sender: &watch::Sender<Frontier>, head: Position) {
 /// Connections for reading; as many as read at the same time.
 struct Readers {
     file: PathBuf,
+    layout: Arc<Layout>,
+    statements: Watching,
     idle: Mutex<Idle>,
 }
 
 /// Connections that nobody uses.
 #[derive(Default)]
 struct Idle {
-    connections: Vec<Reading>,
+    connections: Vec<Reader>,
     /// Grows when the file at the path is no longer the one that they lead to.
     replaced: u64,
     /// Why there is nothing to read: the file is gone.
@@ -137,16 +124,33 @@ struct Idle {
 }
 
 /// A connection, and the columns that it found in a version of the schema.
-struct Reading {
+struct Reader {
     connection: Connection,
-    layout: Layout,
+    table: Table,
     schema: Option<i64>,
 }
 
+/// How a table with these columns is read.
+struct Table {
+    columns: Columns,
+    statements: Reading,
+}
+
+impl Table {
+    fn new(columns: Columns) -> Self {
+        Self {
+            statements: Reading::new(&columns),
+            columns,
+        }
+    }
+}
+
 impl Readers {
-    fn new(file: &Path) -> Self {
+    fn new(file: &Path, layout: Layout) -> Self {
         Self {
             file: file.to_owned(),
+            statements: Watching::new(&layout),
+            layout: Arc::new(layout),
             idle: Mutex::default(),
         }
     }
@@ -164,40 +168,68 @@ impl Readers {
         idle.gone = gone;
     }
 
-    fn error(&self, error: rusqlite::Error) -> EventStoreError {
-        store_error("read", &self.file, error)
+    fn error(&self, error: rusqlite::Error) -> TableError {
+        table_error("read", &self.file, error)
+    }
+
+    fn open(&self) -> Result<(Connection, Columns), TableError> {
+        open_to_read(&self.file, &self.layout)
+    }
+
+    fn head(&self, connection: &Connection) -> rusqlite::Result<Position> {
+        let head: i64 = connection
+            .prepare_cached(&self.statements.head)?
+            .query_row([], |row| row.get(0))?;
+        Ok(Position::from_sql(head).unwrap_or_default())
+    }
+
+    /// The last event at or below a position.
+    fn last_event(
+        &self,
+        connection: &Connection,
+        up_to: Position,
+    ) -> rusqlite::Result<Option<KnownEvent>> {
+        connection
+            .prepare_cached(&self.statements.last_event)?
+            .query_row([up_to.to_sql()], |row| {
+                Ok(KnownEvent {
+                    position: Position::from_sql(row.get(0)?).unwrap_or_default(),
+                    id: row.get(1)?,
+                })
+            })
+            .optional()
     }
 
     /// Reads on a connection that nobody else uses meanwhile, by the columns that
     /// the table has in the same snapshot.
     fn read<T>(
         &self,
-        work: impl FnOnce(&Connection, Layout) -> rusqlite::Result<T>,
-    ) -> Result<T, EventStoreError> {
+        work: impl FnOnce(&Connection, &Table) -> rusqlite::Result<T>,
+    ) -> Result<T, TableError> {
         let (parked, replaced, was_there) = {
             let mut idle = self.idle();
             if let Some(reason) = &idle.gone {
-                return Err(EventStoreError::retry(reason.clone()));
+                return Err(TableError::retry(reason.clone()));
             }
             (idle.connections.pop(), idle.replaced, idle.was_there)
         };
-        let mut reading = match parked {
-            Some(reading) => reading,
+        let mut reader = match parked {
+            Some(reader) => reader,
             None if was_there && !self.file.exists() => {
                 let file = self.file.display();
                 let reason = format!("the event store sqlite:{file} was deleted or moved");
-                return Err(EventStoreError::retry(reason));
+                return Err(TableError::retry(reason));
             }
             None => {
-                let (connection, layout) = open_to_read(&self.file)?;
-                Reading {
+                let (connection, columns) = self.open()?;
+                Reader {
                     connection,
-                    layout,
+                    table: Table::new(columns),
                     schema: None,
                 }
             }
         };
-        let connection = &reading.connection;
+        let connection = &reader.connection;
         let snapshot = || -> rusqlite::Result<_> {
             let transaction = connection.unchecked_transaction()?;
             let schema = connection
@@ -206,47 +238,22 @@ impl Readers {
             Ok((transaction, schema))
         };
         let (transaction, schema) = snapshot().map_err(|error| self.error(error))?;
-        if reading.schema != Some(schema) {
-            reading.layout = layout(connection, &self.file)?;
-            reading.schema = Some(schema);
+        if reader.schema != Some(schema) {
+            let found = columns(connection, &self.file, &self.layout)?;
+            if found != reader.table.columns {
+                reader.table = Table::new(found);
+            }
+            reader.schema = Some(schema);
         }
-        let result = work(connection, reading.layout).map_err(|error| self.error(error))?;
+        let result = work(connection, &reader.table).map_err(|error| self.error(error))?;
         transaction.finish().map_err(|error| self.error(error))?;
         // After an error the connection is dropped: the file may be another.
         let mut idle = self.idle();
         if idle.replaced == replaced {
-            idle.connections.push(reading);
+            idle.connections.push(reader);
         }
         Ok(result)
     }
-}
-
-/// The query for a subscription, and the texts that it compares with.
-fn query(layout: Layout, subscription: &Subscription) -> (String, Vec<String>) {
-    let mut query = format!(
-        "SELECT {} FROM events WHERE global_position > ? AND global_position <= ?",
-        event_columns(layout, subscription.metadata)
-    );
-    let mut texts = Vec::new();
-    let category = "CASE instr(stream_id, '-') WHEN 0 THEN stream_id \
-                    ELSE substr(stream_id, 1, instr(stream_id, '-') - 1) END";
-    for (column, wanted) in [
-        // The sign keeps SQLite from walking along the index by type, which
-        // would have to be sorted by position.
-        ("+event_type", &subscription.event_types),
-        (category, &subscription.categories),
-    ] {
-        if !wanted.is_empty() {
-            query.push_str(" AND ");
-            query.push_str(column);
-            query.push_str(" IN (");
-            query.push_str(&vec!["?"; wanted.len()].join(", "));
-            query.push(')');
-            texts.extend(wanted.iter().cloned());
-        }
-    }
-    query.push_str(" ORDER BY global_position LIMIT ?");
-    (query, texts)
 }
 
 #[async_trait]
@@ -269,11 +276,7 @@ impl Source for SqliteSource {
 
     async fn look(&self) -> Result<Frontier, SourceError> {
         let readers = Arc::clone(&self.readers);
-        let head = blocking(move || {
-            let head = readers.read(|connection, _| head(connection))?;
-            Ok(head)
-        })
-        .await?;
+        let head = blocking(move || readers.read(|connection, _| readers.head(connection))).await?;
         publish(&self.sender, head);
         Ok(self.frontier.borrow().clone())
     }
@@ -293,8 +296,8 @@ impl Source for SqliteSource {
         let readers = Arc::clone(&self.readers);
         let subscription = subscription.clone();
         let batch = blocking(move || {
-            readers.read(|connection, layout| {
-                let (query, texts) = query(layout, &subscription);
+            readers.read(|connection, table| {
+                let (query, texts) = table.statements.events(&subscription);
                 let mut scratch = Scratch::default();
                 let mut filling = Filling::new(limits);
                 let mut parameters: Vec<ToSqlOutput<'_>> =
@@ -306,7 +309,7 @@ impl Source for SqliteSource {
                 let mut statement = connection.prepare_cached(&query)?;
                 let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
                 while let Some(row) = rows.next()? {
-                    if !filling.add(read_event(row, layout, &mut scratch)?) {
+                    if !filling.add(read_event(row, &table.columns, &mut scratch)?) {
                         break;
                     }
                 }
@@ -314,10 +317,7 @@ impl Source for SqliteSource {
                     return Ok(filling.finish(end, safe));
                 }
                 let next: Option<i64> = connection
-                    .prepare_cached(
-                        "SELECT min(global_position) FROM events \
-                         WHERE global_position > ?1 AND global_position <= ?2",
-                    )?
+                    .prepare_cached(&table.statements.next_position)?
                     .query_row([end.to_sql(), safe.to_sql()], |row| row.get(0))?;
                 let end = empty_until(next.and_then(Position::from_sql), safe);
                 Ok(filling.finish(end, safe))
@@ -333,21 +333,17 @@ impl Source for SqliteSource {
 
     async fn last_event(&self, up_to: Position) -> Result<Option<KnownEvent>, SourceError> {
         let readers = Arc::clone(&self.readers);
-        let read = move || readers.read(|connection, _| last_event(connection, up_to));
+        let read = move || readers.read(|connection, _| readers.last_event(connection, up_to));
         Ok(blocking(read).await?)
     }
 
     async fn recorded_after(&self, position: Position) -> Result<Option<i64>, SourceError> {
         let readers = Arc::clone(&self.readers);
         let recorded_at = blocking(move || {
-            readers.read(|connection, layout| {
+            readers.read(|connection, table| {
                 connection
-                    .prepare_cached(&format!(
-                        "SELECT {} FROM events WHERE global_position > ?1 \
-                         ORDER BY global_position LIMIT 1",
-                        event_columns(layout, false)
-                    ))?
-                    .query_row([position.to_sql()], |row| time(row, layout))
+                    .prepare_cached(&table.statements.first_behind)?
+                    .query_row([position.to_sql()], |row| time(row, &table.columns))
                     .optional()
             })
         })
@@ -358,14 +354,11 @@ impl Source for SqliteSource {
     async fn position_at(&self, at: i64) -> Result<Position, SourceError> {
         let readers = Arc::clone(&self.readers);
         let position = blocking(move || {
-            readers.read(|connection, layout| {
-                let mut statement = connection.prepare_cached(&format!(
-                    "SELECT {} FROM events ORDER BY global_position DESC",
-                    event_columns(layout, false)
-                ))?;
+            readers.read(|connection, table| {
+                let mut statement = connection.prepare_cached(&table.statements.backwards)?;
                 let mut rows = statement.query([])?;
                 while let Some(row) = rows.next()? {
-                    if time(row, layout)?.is_some_and(|time| time <= at) {
+                    if time(row, &table.columns)?.is_some_and(|time| time <= at) {
                         return Ok(Position::from_sql(row.get(0)?).unwrap_or_default());
                     }
                 }
@@ -378,9 +371,9 @@ impl Source for SqliteSource {
 }
 
 /// When the event of a row was recorded, if it can be read.
-fn time(row: &Row<'_>, layout: Layout) -> rusqlite::Result<Option<i64>> {
+fn time(row: &Row<'_>, columns: &Columns) -> rusqlite::Result<Option<i64>> {
     let mut scratch = Scratch::default();
-    let event = read_event(row, layout, &mut scratch)?;
+    let event = read_event(row, columns, &mut scratch)?;
     let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
     Ok(is_readable.then_some(event.recorded_at))
 }

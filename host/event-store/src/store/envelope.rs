@@ -8,7 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{InvalidEvent, NewEvent, StreamId, format_timestamp, parse_timestamp};
+use super::{InvalidEvent, NewEvent, StreamId};
+use crate::timestamp::{format_timestamp, parse_timestamp};
 
 /// The fields of an envelope, in the order in which they are written.
 const FIELDS: [&str; 10] = [

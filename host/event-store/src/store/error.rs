@@ -1,9 +1,12 @@
 //! What can go wrong in an event store.
 
+use std::sync::Arc;
+
 use gnomon_model::Position;
 use uuid::Uuid;
 
 use super::{InvalidEvent, StreamId};
+use crate::table::{TableError, TableErrorKind};
 
 /// What to do about an [`EventStoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,7 @@ pub enum EventStoreError {
         message: String,
         /// What the driver says.
         #[source]
-        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+        cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
 }
 
@@ -144,25 +147,6 @@ impl EventStoreError {
         }
     }
 
-    pub(crate) fn missing(place: &str) -> Self {
-        Self::Other {
-            kind: EventStoreErrorKind::Missing,
-            message: format!(
-                "there is no event store at {place}; the first `gnomon append` creates it, and so does \
-                 `gnomon init --events`"
-            ),
-            cause: None,
-        }
-    }
-
-    pub(crate) fn retry(message: impl Into<String>) -> Self {
-        Self::Other {
-            kind: EventStoreErrorKind::Retry,
-            message: message.into(),
-            cause: None,
-        }
-    }
-
     pub(crate) fn caused(
         kind: EventStoreErrorKind,
         message: impl Into<String>,
@@ -171,7 +155,21 @@ impl EventStoreError {
         Self::Other {
             kind,
             message: message.into(),
-            cause: Some(cause.into()),
+            cause: Some(cause.into().into()),
+        }
+    }
+}
+
+impl From<TableError> for EventStoreError {
+    fn from(error: TableError) -> Self {
+        Self::Other {
+            kind: match error.kind {
+                TableErrorKind::Retry => EventStoreErrorKind::Retry,
+                TableErrorKind::Missing => EventStoreErrorKind::Missing,
+                TableErrorKind::Refused => EventStoreErrorKind::Refused,
+            },
+            message: error.message,
+            cause: error.cause,
         }
     }
 }

@@ -16,9 +16,8 @@ use gnomon_model::Position;
 use tokio::sync::mpsc;
 
 use super::new_event::Found;
-use super::{
-    EVENT_BYTES_MAX, Envelope, EventStoreError, EventStoreErrorKind, InvalidEnvelope, OnProgress,
-};
+use super::{Envelope, EventStoreError, EventStoreErrorKind, InvalidEnvelope, OnProgress};
+use crate::table::EVENT_BYTES_MAX;
 
 /// Events that are appended with one statement.
 const CHUNK_MAX_EVENTS: usize = 2_000;

@@ -7,16 +7,12 @@ use gnomon_model::json::{self, InvalidJson};
 use gnomon_model::{Event, Payload, Position, category};
 use uuid::Uuid;
 
-use super::{Appended, EventStoreError, format_timestamp};
+use super::{Appended, EventStoreError};
+use crate::table::EVENT_BYTES_MAX;
+use crate::timestamp::format_timestamp;
 
 /// Characters that a stream id or an event type may have.
 const NAME_MAX_CHARACTERS: usize = 255;
-/// Bytes that the data of an event may have, its metadata, and a snapshot.
-/// Several copies of one event are in memory on its way to a projection.
-pub const EVENT_BYTES_MAX: usize = 16 << 20;
-/// How long the id, the stream's id and the type of an event may be in a table of
-/// somebody else. The store's own takes less.
-pub const NAME_BYTES_MAX: usize = 64 << 10;
 
 /// An event, or the stream it should go to, is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

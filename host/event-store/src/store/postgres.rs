@@ -18,28 +18,22 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, ExpectedVersion, Imported,
-    InvalidEvent, NewEvent, OnProgress, Page, Snapshot, StreamId,
+    Appended, CheckedFile, EventStore, EventStoreError, ExpectedVersion, Imported, InvalidEvent,
+    NewEvent, OnProgress, Page, Snapshot, StreamId,
 };
 
+use crate::table::postgres::{
+    Attempts, Care, Caution, Columns, Length, Scratch, columns, connect, event_columns, pool,
+    position_column, read_event, read_keys, refuse_unruly, require, table_error, withheld,
+};
+use crate::table::{EVENT_BYTES_MAX, Layout, sql_limit};
+
 mod append;
-mod care;
-mod connection;
 mod import;
-mod positions;
-mod rows;
 mod schema;
 mod waking;
 
-pub(crate) use care::{Attempts, Care, Caution, withheld};
-pub(crate) use connection::{connect, listener, pool, store_error};
-pub(crate) use positions::{PositionColumn, position_column, refuse_unruly};
-pub(crate) use rows::{Cells, Length, Scratch, event_columns, read_event, read_keys};
 use schema::ensure;
-pub(crate) use schema::{Layout, layout, require};
-pub(crate) use waking::CHANNEL;
-#[cfg(test)]
-pub(crate) use waking::QUIET;
 use waking::Waking;
 
 /// Connections that appends and reads may use at the same time.
@@ -58,8 +52,8 @@ enum Part<'a> {
 impl Part<'_> {
     const fn condition(&self) -> &'static str {
         match self {
-            Self::Stream(..) => "stream_id = $1 AND version > $2 ORDER BY version LIMIT $3",
-            Self::All(_) => "global_position > $1 ORDER BY global_position LIMIT $2",
+            Self::Stream(..) => "e.stream_id = $1 AND e.version > $2 ORDER BY e.version LIMIT $3",
+            Self::All(_) => "e.global_position > $1 ORDER BY e.global_position LIMIT $2",
         }
     }
 
@@ -76,7 +70,7 @@ impl Part<'_> {
 /// An event store in PostgreSQL.
 pub struct PostgresEventStore {
     pool: Connections,
-    layout: Layout,
+    columns: Columns,
     url: PostgresUrl,
     waking: Waking,
     caution: Arc<Caution>,
@@ -103,18 +97,19 @@ impl PostgresEventStore {
     /// there is no table `events`; else as [`Self::open`].
     pub async fn open_to_read(url: &PostgresUrl) -> Result<Self, EventStoreError> {
         let mut connection = connect(url).await?;
-        require(&mut connection, url).await?;
+        require(&mut connection, url, &Layout::built_in().table).await?;
         Self::on(connection, url).await
     }
 
     async fn on(mut connection: Connection, url: &PostgresUrl) -> Result<Self, EventStoreError> {
-        let layout = layout(&mut connection, url).await?;
+        let layout = Arc::new(Layout::built_in());
+        let columns = columns(&mut connection, url, &layout).await?;
         let connections_max = url.connections_max.unwrap_or(CONNECTIONS_MAX);
-        let pool = pool(url, &layout, connections_max, &[], &Arc::default())?;
+        let pool = pool(url, &columns, connections_max, &[], &Arc::default())?;
         let _ = connection.close().await;
         Ok(Self {
             pool,
-            layout,
+            columns,
             url: url.clone(),
             waking: Waking::default(),
             caution: Arc::default(),
@@ -155,24 +150,27 @@ impl PostgresEventStore {
         care: Care,
         reason: &str,
     ) -> sqlx::Result<(Vec<Event>, bool)> {
-        let columns = event_columns(&self.layout, true, care);
+        let columns = event_columns(&self.columns, true, care);
         let limit = sql_limit(care.limit(limit));
         let mut lent = self.pool.lend().await?;
-        let statement = format!("SELECT {columns} FROM events WHERE {}", part.condition());
+        let statement = format!(
+            "SELECT {columns} FROM events AS e WHERE {}",
+            part.condition()
+        );
         let query = part.bind(sqlx::query(AssertSqlSafe(statement))).bind(limit);
         let mut rows = query.fetch(&mut *lent);
         let (mut page, mut scratch) = (Page::default(), Scratch::default());
         let (mut is_whole, mut has_too_long) = (true, false);
         while is_whole && let Some(row) = rows.try_next().await? {
             let event = match care {
-                Care::Keys => read_keys(&row, &self.layout, &mut scratch, reason.to_owned())?,
-                _ => read_event(&row, &self.layout, &mut scratch)?,
+                Care::Keys => read_keys(&row, &self.columns, &mut scratch, reason.to_owned())?,
+                _ => read_event(&row, &self.columns, &mut scratch)?,
             };
             let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
             is_whole = page.add(event);
             let length = match is_readable {
                 true => Length::Fits,
-                false => Length::of(&row, &self.layout)?,
+                false => Length::of(&row, &self.columns)?,
             };
             has_too_long |= length != Length::Fits;
             // What is behind it may be as long, and is sent as well.
@@ -190,9 +188,9 @@ impl PostgresEventStore {
     }
 }
 
-/// A limit as SQL takes it.
-pub(crate) fn sql_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// An error of the driver, with what was being done and where.
+fn store_error(doing: &str, error: sqlx::Error) -> EventStoreError {
+    table_error(doing, error).into()
 }
 
 #[async_trait]
@@ -204,7 +202,9 @@ impl EventStore for PostgresEventStore {
         events: &[NewEvent],
     ) -> Result<Vec<Appended>, EventStoreError> {
         let appended = append::append(self, stream, expected, events).await?;
-        self.waking.appended(&self.pool).await;
+        self.waking
+            .appended(&self.pool, self.columns.layout.channel)
+            .await;
         Ok(appended)
     }
 
@@ -224,8 +224,9 @@ impl EventStore for PostgresEventStore {
     async fn check_positions(&self) -> Result<(), EventStoreError> {
         let checking = |error| self.error("look at the table `events` of", error);
         let mut lent = self.pool.lend().await.map_err(checking)?;
-        let column = position_column(&mut lent, &self.url).await?;
-        refuse_unruly(&mut lent, &self.url, column.unruly()).await?;
+        let layout = &self.columns.layout;
+        let column = position_column(&mut lent, &self.url, layout).await?;
+        refuse_unruly(&mut lent, &self.url, layout, &column.unruly(layout)).await?;
         lent.end();
         Ok(())
     }
@@ -236,7 +237,9 @@ impl EventStore for PostgresEventStore {
         on_progress: OnProgress,
     ) -> Result<Imported, EventStoreError> {
         let imported = import::import(self, file, on_progress).await?;
-        self.waking.appended(&self.pool).await;
+        self.waking
+            .appended(&self.pool, self.columns.layout.channel)
+            .await;
         Ok(imported)
     }
 

@@ -12,30 +12,27 @@ use gnomon_model::{Event, Position, json};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use shared::Shared;
 
-use gnomon_databases::sqlite_file;
-
 use super::{
-    Appended, CheckedFile, EVENT_BYTES_MAX, EventStore, EventStoreError, EventStoreErrorKind,
-    ExpectedVersion, Imported, InvalidEvent, NewEvent, OnProgress, Page, Snapshot, StreamId,
-    format_timestamp, timestamp::parse_stored,
+    Appended, CheckedFile, EventStore, EventStoreError, ExpectedVersion, Imported, InvalidEvent,
+    NewEvent, OnProgress, Page, Snapshot, StreamId,
 };
+use crate::table::sqlite::{
+    Columns, Scratch, blocking, event_columns, open_to_read, read_event, refuse_unruly, table_error,
+};
+use crate::table::{EVENT_BYTES_MAX, Layout, sql_limit};
+use crate::timestamp::{format_timestamp, parse_stored};
 
 mod append;
 mod import;
-mod positions;
-mod rows;
 mod schema;
 mod shared;
 
-pub(crate) use positions::refuse_unruly;
-pub(crate) use rows::{Scratch, event_columns, read_event};
 use schema::open_or_make;
-pub(crate) use schema::{Layout, layout, open_to_read};
 
 /// An event store in a SQLite file.
 pub struct SqliteEventStore {
     connection: Shared,
-    layout: Layout,
+    columns: Arc<Columns>,
     file: Arc<PathBuf>,
 }
 
@@ -48,10 +45,10 @@ impl SqliteEventStore {
     pub async fn open(file: &Path) -> Result<Self, EventStoreError> {
         let file = Arc::new(file.to_owned());
         let path = Arc::clone(&file);
-        let (connection, layout) = blocking(move || open_or_make(&path)).await?;
+        let (connection, columns) = blocking(move || open_or_make(&path)).await?;
         Ok(Self {
             connection: Shared::new(connection),
-            layout,
+            columns: Arc::new(columns),
             file,
         })
     }
@@ -64,10 +61,11 @@ impl SqliteEventStore {
     pub async fn open_to_read(file: &Path) -> Result<Self, EventStoreError> {
         let file = Arc::new(file.to_owned());
         let path = Arc::clone(&file);
-        let (connection, layout) = blocking(move || open_to_read(&path)).await?;
+        let layout = Arc::new(Layout::built_in());
+        let (connection, columns) = blocking(move || open_to_read(&path, &layout)).await?;
         Ok(Self {
             connection: Shared::new(connection),
-            layout,
+            columns: Arc::new(columns),
             file,
         })
     }
@@ -76,14 +74,14 @@ impl SqliteEventStore {
     async fn with<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&mut Connection, Layout) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&mut Connection, &Columns) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, EventStoreError> {
         let connection = self.connection.clone();
-        let layout = self.layout;
+        let columns = Arc::clone(&self.columns);
         let file = Arc::clone(&self.file);
         blocking(move || {
             connection
-                .with(|connection| work(connection, layout))
+                .with(|connection| work(connection, &columns))
                 .map_err(|failure| failure.in_file(doing, &file))
         })
         .await
@@ -112,60 +110,20 @@ impl Failure {
     fn in_file(self, doing: &str, file: &Path) -> EventStoreError {
         match self {
             Self::Store(error) => error,
-            Self::Sqlite(error) => store_error(doing, file, error),
+            Self::Sqlite(error) => table_error(doing, file, error).into(),
         }
-    }
-}
-
-/// An error of the driver, with what was being done and where.
-pub(crate) fn store_error(doing: &str, file: &Path, error: rusqlite::Error) -> EventStoreError {
-    use rusqlite::ErrorCode;
-    let kind = match error.sqlite_error_code() {
-        _ if sqlite_file::is_out_of_files(&error) => EventStoreErrorKind::Retry,
-        Some(
-            ErrorCode::CannotOpen
-            | ErrorCode::NotADatabase
-            | ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::AuthorizationForStatementDenied
-            | ErrorCode::ConstraintViolation
-            | ErrorCode::DatabaseCorrupt,
-        ) => EventStoreErrorKind::Refused,
-        _ => EventStoreErrorKind::Retry,
-    };
-    let advice = sqlite_file::advice(&error, file);
-    let message = format!("cannot {doing} sqlite:{}{advice}", file.display());
-    EventStoreError::caused(kind, message, error)
-}
-
-/// Runs blocking work on a thread for it.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EventStoreError> + Send + 'static,
-) -> Result<T, EventStoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(EventStoreError::caused(
-            EventStoreErrorKind::Retry,
-            "a database thread ended before its time",
-            error,
-        )),
     }
 }
 
 /// The events of a page.
-fn page(mut rows: rusqlite::Rows<'_>, layout: Layout) -> rusqlite::Result<Vec<Event>> {
+fn page(mut rows: rusqlite::Rows<'_>, columns: &Columns) -> rusqlite::Result<Vec<Event>> {
     let (mut page, mut scratch) = (Page::default(), Scratch::default());
     while let Some(row) = rows.next()? {
-        if !page.add(read_event(row, layout, &mut scratch)?) {
+        if !page.add(read_event(row, columns, &mut scratch)?) {
             break;
         }
     }
     Ok(page.into_events())
-}
-
-/// A limit as SQL takes it.
-pub(crate) fn sql_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
@@ -178,16 +136,16 @@ impl EventStore for SqliteEventStore {
     ) -> Result<Vec<Appended>, EventStoreError> {
         let stream = stream.clone();
         let events = events.to_vec();
-        self.with("append to", move |connection, layout| {
-            append::append(connection, layout, &stream, expected, &events)
+        self.with("append to", move |connection, columns| {
+            append::append(connection, columns, &stream, expected, &events)
         })
         .await
     }
 
     async fn check_positions(&self) -> Result<(), EventStoreError> {
         let file = Arc::clone(&self.file);
-        self.with("read", move |connection, _| {
-            Ok(refuse_unruly(connection, &file)?)
+        self.with("read", move |connection, columns| {
+            Ok(refuse_unruly(connection, &file, &columns.layout).map_err(EventStoreError::from)?)
         })
         .await
     }
@@ -199,31 +157,31 @@ impl EventStore for SqliteEventStore {
         limit: usize,
     ) -> Result<Vec<Event>, EventStoreError> {
         let stream = stream.clone();
-        self.with("read", move |connection, layout| {
+        self.with("read", move |connection, columns| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {} FROM events WHERE stream_id = ?1 AND version > ?2 \
-                 ORDER BY version LIMIT ?3",
-                event_columns(layout, true)
+                "SELECT {} FROM events AS e WHERE e.stream_id = ?1 AND e.version > ?2 \
+                 ORDER BY e.version LIMIT ?3",
+                event_columns(columns, true)
             ))?;
             let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
             Ok(page(
                 statement.query(params![stream.as_str(), after, sql_limit(limit)])?,
-                layout,
+                columns,
             )?)
         })
         .await
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Event>, EventStoreError> {
-        self.with("read", move |connection, layout| {
+        self.with("read", move |connection, columns| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {} FROM events WHERE global_position > ?1 \
-                 ORDER BY global_position LIMIT ?2",
-                event_columns(layout, true)
+                "SELECT {} FROM events AS e WHERE e.global_position > ?1 \
+                 ORDER BY e.global_position LIMIT ?2",
+                event_columns(columns, true)
             ))?;
             Ok(page(
                 statement.query(params![after.to_sql(), sql_limit(limit)])?,
-                layout,
+                columns,
             )?)
         })
         .await
@@ -234,8 +192,8 @@ impl EventStore for SqliteEventStore {
         file: CheckedFile,
         on_progress: OnProgress,
     ) -> Result<Imported, EventStoreError> {
-        self.with("import into", move |connection, layout| {
-            import::import(connection, layout, &file, &on_progress)
+        self.with("import into", move |connection, columns| {
+            import::import(connection, columns, &file, &on_progress)
         })
         .await
     }

@@ -8,10 +8,13 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::definition::Definition;
+use super::statements::Watching;
 use crate::source::SourceError;
-use crate::store::postgres::{
-    Layout, PositionColumn, layout, position_column, refuse_unruly, store_error,
+use crate::table::postgres::{
+    Columns, PositionColumn, columns, literal, position_column, refuse_unruly, regclass,
+    table_error,
 };
+use crate::table::{Layout, Relation};
 
 /// What the frontier task looks at.
 pub(super) struct Watched {
@@ -21,27 +24,27 @@ pub(super) struct Watched {
     /// The transaction that wrote the settings of the sequence.
     pub(super) sequence_written_by: String,
     pub(super) definition: Definition,
-    /// Whether the table has rows that would never be delivered, in SQL.
-    pub(super) unruly: &'static str,
     /// The columns of the table.
-    pub(super) layout: Layout,
+    pub(super) columns: Columns,
+    pub(super) statements: Watching,
     /// The object ids of the sequence, the table and its partitions.
     pub(super) relations: Vec<i64>,
 }
 
-fn failed(url: &PostgresUrl, error: sqlx::Error) -> SourceError {
-    store_error(&format!("look at the table `events` of {url}"), error).into()
+fn failed(url: &PostgresUrl, table: &Relation, error: sqlx::Error) -> SourceError {
+    table_error(&format!("look at the table `{table}` of {url}"), error).into()
 }
 
 /// A standby hands out no positions and shows no locks of the primary.
 pub(super) async fn refuse_standby(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    table: &Relation,
 ) -> Result<(), SourceError> {
     let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
         .fetch_one(connection)
         .await
-        .map_err(|error| failed(url, error))?;
+        .map_err(|error| failed(url, table, error))?;
     if standby {
         return Err(SourceError::refused(format!(
             "{url} is a standby, which does not show the open transactions of its primary, so \
@@ -55,68 +58,80 @@ pub(super) async fn refuse_standby(
 pub(super) async fn watched(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    layout: &Arc<Layout>,
 ) -> Result<Watched, SourceError> {
-    refuse_standby(connection, url).await?;
-    let definition = Definition::read(connection).await;
-    let Some(definition) = definition.map_err(|error| failed(url, error))? else {
-        return Err(no_table(url));
+    let table = &layout.table;
+    refuse_standby(connection, url, table).await?;
+    let definition = Definition::read(connection, layout).await;
+    let Some(definition) = definition.map_err(|error| failed(url, table, error))? else {
+        return Err(no_table(url, table));
     };
-    refuse_what_is_no_table(connection, url).await?;
-    refuse_hidden_rows(connection, url).await?;
-    let layout = layout(connection, url).await?;
-    let (sequence, sequence_id) = sequence(connection, url).await?;
-    let column = position_column(connection, url).await?;
-    refuse_what_may_repeat(&column, url)?;
+    refuse_what_is_no_table(connection, url, table).await?;
+    refuse_hidden_rows(connection, url, table).await?;
+    let columns = columns(connection, url, layout).await?;
+    let (sequence, sequence_id) = sequence(connection, url, layout).await?;
+    let column = position_column(connection, url, layout).await?;
+    refuse_what_may_repeat(&column, url, layout)?;
+    let unruly = column.unruly(layout);
     let watched = Watched {
-        unruly: column.unruly(),
-        relations: relations(connection, url, sequence_id).await?,
-        sequence_written_by: lawful_sequence(connection, url, &sequence, sequence_id).await?,
+        relations: relations(connection, url, table, sequence_id).await?,
+        sequence_written_by: lawful_sequence(connection, url, table, &sequence, sequence_id)
+            .await?,
+        statements: Watching::new(layout, &sequence, &unruly),
         sequence,
         sequence_id,
-        layout,
+        columns,
         definition,
     };
-    refuse_unruly_positions(connection, url, &watched).await?;
+    refuse_unruly(connection, url, layout, &unruly).await?;
+    refuse_positions_beyond(connection, url, &watched).await?;
     Ok(watched)
 }
 
 async fn refuse_what_is_no_table(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    table: &Relation,
 ) -> Result<(), SourceError> {
-    let kind: Option<String> =
-        sqlx::query_scalar("SELECT relkind::text FROM pg_class WHERE oid = to_regclass('events')")
-            .fetch_optional(connection)
-            .await
-            .map_err(|error| failed(url, error))?;
+    let query = format!(
+        "SELECT relkind::text FROM pg_class WHERE oid = {}",
+        regclass(table)
+    );
+    let kind: Option<String> = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed(url, table, error))?;
     match kind.as_deref() {
         // A table, or a partitioned one.
         Some("r" | "p") => Ok(()),
-        None => Err(no_table(url)),
+        None => Err(no_table(url, table)),
         Some(_) => Err(SourceError::refused(format!(
-            "`events` in {url} is not a table, so its open writers cannot be seen and events \
+            "`{table}` in {url} is not a table, so its open writers cannot be seen and events \
              could be skipped; let `search_path` in the URL's `options` lead to the table itself"
         ))),
     }
 }
 
-/// Whether the server hides rows of `events` from this role, in SQL.
-pub(super) const HIDES_ROWS: &str = "row_security_active(to_regclass('events')::oid)";
+/// Whether the server hides rows of the table from this role, in SQL.
+pub(super) fn hides_rows(table: &Relation) -> String {
+    format!("row_security_active({}::oid)", regclass(table))
+}
 
 /// Refuses a role from which rows are hidden: they look like positions that were
 /// rolled back.
 async fn refuse_hidden_rows(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    table: &Relation,
 ) -> Result<(), SourceError> {
-    let query = format!("SELECT {HIDES_ROWS}, quote_ident(current_user)");
+    let query = format!("SELECT {}, quote_ident(current_user)", hides_rows(table));
     let asked = sqlx::query_as(AssertSqlSafe(query))
         .fetch_one(connection)
         .await;
-    let (hides_rows, role): (bool, String) = asked.map_err(|error| failed(url, error))?;
+    let (hides_rows, role): (bool, String) = asked.map_err(|error| failed(url, table, error))?;
     if hides_rows {
         return Err(SourceError::refused(format!(
-            "row-level security may hide rows of the table `events` of {url} from the role {role}, \
+            "row-level security may hide rows of the table `{table}` of {url} from the role {role}, \
              and events would be skipped; let a superuser say `ALTER ROLE {role} BYPASSRLS`, or use \
              a role that sees all rows, as the table's owner does without FORCE ROW LEVEL SECURITY"
         )));
@@ -124,9 +139,9 @@ async fn refuse_hidden_rows(
     Ok(())
 }
 
-fn no_table(url: &PostgresUrl) -> SourceError {
+fn no_table(url: &PostgresUrl, table: &Relation) -> SourceError {
     SourceError::refused(format!(
-        "there is no table `events` in {url}; make it with `gnomon append`, or set \
+        "there is no table `{table}` in {url}; make it with `gnomon append`, or set \
          `search_path` in the URL's `options`"
     ))
 }
@@ -135,29 +150,35 @@ fn no_table(url: &PostgresUrl) -> SourceError {
 async fn sequence(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    layout: &Layout,
 ) -> Result<(String, i64), SourceError> {
-    let row = sqlx::query(
+    let (table, position) = (&layout.table, &layout.position);
+    let query = format!(
         "WITH position AS (SELECT attrelid, attnum FROM pg_attribute \
-           WHERE attrelid = to_regclass('events') AND attname = 'global_position'), \
+           WHERE attrelid = {regclass} AND attname = {column}), \
          drawn AS (SELECT s.oid FROM position AS p \
            JOIN pg_attrdef AS d ON d.adrelid = p.attrelid AND d.adnum = p.attnum \
            JOIN pg_depend AS u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid \
              AND u.refclassid = 'pg_class'::regclass \
            JOIN pg_class AS s ON s.oid = u.refobjid AND s.relkind = 'S'), \
          found AS (SELECT coalesce((SELECT oid FROM drawn LIMIT 1), \
-           pg_get_serial_sequence('events', 'global_position')::regclass::oid) AS oid) \
+           pg_get_serial_sequence({name}, {column})::regclass::oid) AS oid) \
          SELECT oid::regclass::text, oid::bigint FROM found WHERE oid IS NOT NULL",
-    )
-    .fetch_optional(connection)
-    .await
-    .map_err(|error| failed(url, error))?;
+        regclass = regclass(table),
+        column = literal(position.name()),
+        name = literal(&table.sql()),
+    );
+    let row = sqlx::query(AssertSqlSafe(query))
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed(url, table, error))?;
     match row {
         Some(row) => row
             .try_get(0)
             .and_then(|name| Ok((name, row.try_get(1)?)))
-            .map_err(|error| failed(url, error)),
+            .map_err(|error| failed(url, table, error)),
         None => Err(SourceError::refused(format!(
-            "the column `global_position` of `events` in {url} takes its numbers from no \
+            "the column `{position}` of `{table}` in {url} takes its numbers from no \
              sequence, so nobody can tell which are still to come and events could be skipped; \
              make it a BIGSERIAL or an identity column"
         ))),
@@ -167,15 +188,18 @@ async fn sequence(
 async fn relations(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    table: &Relation,
     sequence: i64,
 ) -> Result<Vec<i64>, SourceError> {
-    let mut relations: Vec<i64> = sqlx::query_scalar(
-        "SELECT to_regclass('events')::oid::bigint \
-         UNION SELECT relid::oid::bigint FROM pg_partition_tree(to_regclass('events'))",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(|error| failed(url, error))?;
+    let query = format!(
+        "SELECT {regclass}::oid::bigint \
+         UNION SELECT relid::oid::bigint FROM pg_partition_tree({regclass})",
+        regclass = regclass(table)
+    );
+    let mut relations: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed(url, table, error))?;
     relations.push(sequence);
     Ok(relations)
 }
@@ -185,6 +209,7 @@ async fn relations(
 async fn lawful_sequence(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    table: &Relation,
     sequence: &str,
     sequence_id: i64,
 ) -> Result<String, SourceError> {
@@ -204,7 +229,7 @@ async fn lawful_sequence(
         ))
     });
     let (cache, increment, cycles, written_by): (i64, i64, bool, String) =
-        settings.map_err(|error| failed(url, error))?;
+        settings.map_err(|error| failed(url, table, error))?;
     let (problem, setting, first) = if cache != 1 {
         let problem = format!("hands out {cache} numbers at a time to each session");
         (problem, "CACHE 1", "")
@@ -228,46 +253,56 @@ async fn lawful_sequence(
 /// Refuses a table in which two events may have the same position: one that
 /// comes later would be passed, and nothing would show it. Where an index
 /// cannot guard them all, those that are read are compared.
-fn refuse_what_may_repeat(column: &PositionColumn, url: &PostgresUrl) -> Result<(), SourceError> {
+fn refuse_what_may_repeat(
+    column: &PositionColumn,
+    url: &PostgresUrl,
+    layout: &Layout,
+) -> Result<(), SourceError> {
+    let (table, position) = (&layout.table, &layout.position);
     if column.has_parts {
         // A unique index would have to hold the partition key as well.
         if !column.is_indexed {
             tracing::warn!(
                 "no index leads along the positions in {url}, so every look reads the whole \
-                 table; make one with `CREATE INDEX ON events (global_position)`. Writers wait \
-                 while it is made; to let them go on, use `CREATE INDEX name ON ONLY events \
-                 (global_position)`, then `CREATE INDEX CONCURRENTLY` on each partition and \
+                 table; make one with `CREATE INDEX ON {table} ({position})`. Writers wait \
+                 while it is made; to let them go on, use `CREATE INDEX name ON ONLY {table} \
+                 ({position})`, then `CREATE INDEX CONCURRENTLY` on each partition and \
                  `ALTER INDEX name ATTACH PARTITION` for each of these"
             );
         }
     } else if !column.is_unique {
         return Err(SourceError::refused(format!(
-            "no unique index guards the positions of the table `events` of {url}, so an event \
+            "no unique index guards the positions of the table `{table}` of {url}, so an event \
              could be written at a position that was passed, and would never be delivered; make \
-             one with `CREATE UNIQUE INDEX CONCURRENTLY ON events (global_position)`"
+             one with `CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({position})`"
         )));
     }
     Ok(())
 }
 
-/// Positions where no event can stand, or that lie beyond the sequence.
-async fn refuse_unruly_positions(
+/// Refuses positions that lie beyond the sequence.
+async fn refuse_positions_beyond(
     connection: &mut PgConnection,
     url: &PostgresUrl,
     watched: &Watched,
 ) -> Result<(), SourceError> {
-    refuse_unruly(connection, url, watched.unruly).await?;
+    let layout = &watched.columns.layout;
+    let table = &layout.table;
+    let query = format!(
+        "SELECT coalesce(max({}), 0)::bigint FROM {}",
+        layout.position.sql(),
+        layout.from()
+    );
     // The highest row first: the sequence can only have moved on since.
-    let highest: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(global_position), 0)::bigint FROM events")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| failed(url, error))?;
+    let highest: i64 = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| failed(url, table, error))?;
     let drawn = last_drawn(connection, watched).await;
-    let drawn = drawn.map_err(|error| failed(url, error))?;
+    let drawn = drawn.map_err(|error| failed(url, table, error))?;
     if highest > drawn.to_sql() {
         return Err(SourceError::refused(format!(
-            "the table `events` of {url} holds position {highest}, but its sequence {sequence} \
+            "the table `{table}` of {url} holds position {highest}, but its sequence {sequence} \
              stands at {drawn}, so events could be skipped; bring it up with \
              `SELECT setval('{sequence}', {highest})`",
             sequence = watched.sequence
@@ -346,7 +381,9 @@ mod tests {
             panic!("{url} is not a PostgreSQL database");
         };
         let mut connection = connect(&url).await;
-        let watched = watched(&mut connection, shown).await.unwrap();
+        let watched = watched(&mut connection, shown, &Arc::new(Layout::built_in()))
+            .await
+            .unwrap();
         let first = last_drawn(&mut connection, &watched).await.unwrap();
         assert_eq!(first, Position::START, "it was never called");
         run(

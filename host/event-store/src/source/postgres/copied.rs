@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use sqlx::error::BoxDynError;
 
-use crate::store::postgres::Cells;
+use crate::table::postgres::Cells;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Flags, and the length of an extension that no server sends.

@@ -6,13 +6,13 @@
 //! time. Each is asked inside a statement that is sent anyway.
 //!
 //! - At each look: is it the same table, with the same row in the catalog
-//!   ([`IS_SAME_TABLE`])? The snapshot that shows an event shows what was done
+//!   ([`is_same_table`])? The snapshot that shows an event shows what was done
 //!   to the table before, so no event is read by the columns of yesterday.
 //! - Whenever a hole is passed: is the sequence as it was
 //!   ([`IS_SAME_SEQUENCE`])? It is asked after the head was read, so every
 //!   number up to that head was drawn by the rules that were checked. A session
 //!   that draws numbers in advance keeps no lock on them.
-//! - Once a second: is everything as it was ([`FINGERPRINT`], and the sequence)?
+//! - Once a second: is everything as it was ([`fingerprint`], and the sequence)?
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -21,15 +21,17 @@ use std::time::Duration;
 
 use gnomon_databases::connections::{Connections, Lent};
 use gnomon_databases::database_url::PostgresUrl;
+use gnomon_databases::postgres::error::{UNTRANSLATABLE_CHARACTER, has_state};
 use gnomon_databases::silence::Silence;
 use gnomon_model::Subscription;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::statements::Reading;
 use super::{ALONG_THE_INDEX, CONNECTIONS_MAX};
 use crate::source::{Alarm, History, SourceError};
-use crate::store::EventStoreError;
-use crate::store::postgres::{Caution, Layout, pool};
+use crate::table::postgres::{Caution, Columns, literal, pool, regclass};
+use crate::table::{Layout, Relation, TableError};
 
 #[cfg(test)]
 mod tests;
@@ -37,32 +39,47 @@ mod tests;
 /// How often everything is compared.
 pub(super) const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether `events` is the table with the id `$4`, and the transaction `$5` was
-/// the last to write its row in the catalog, as new columns, other types and
-/// another file do.
-pub(super) const IS_SAME_TABLE: &str = "coalesce((SELECT c.oid::bigint = $4 \
-     AND c.xmin = $5::text::xid FROM pg_class AS c WHERE c.oid = to_regclass('events')), false)";
+/// Whether this is the table with the id `$4`, and the transaction `$5` was the
+/// last to write its row in the catalog, as new columns, other types and another
+/// file do.
+pub(super) fn is_same_table(table: &Relation) -> String {
+    format!(
+        "coalesce((SELECT c.oid::bigint = $4 AND c.xmin = $5::text::xid \
+         FROM pg_class AS c WHERE c.oid = {}), false)",
+        regclass(table)
+    )
+}
 
 /// Whether there is a column without which events have the schema version 1. To
 /// rename one does not write the table's row, and would be seen a second later.
-pub(super) const HAS_SCHEMA_VERSION: &str = "EXISTS (SELECT 1 FROM pg_attribute \
-     WHERE attrelid = to_regclass('events') AND attname = 'schema_version')";
+pub(super) fn has_schema_version(layout: &Layout) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = {} AND attname = {})",
+        regclass(&layout.table),
+        literal(layout.schema_version.name())
+    )
+}
 
 /// Whether the transaction `$3` was the last to write the row `s` of
 /// `pg_sequence`.
 pub(super) const IS_SAME_SEQUENCE: &str = "s.xmin = $3::text::xid";
 
 /// Everything that reading depends on, but for the settings of the sequence.
-pub(super) const FINGERPRINT: &str = "(SELECT concat_ws(' ', to_regclass('events')::oid, \
-     (SELECT c.xmin FROM pg_class AS c WHERE c.oid = to_regclass('events')), \
-     (SELECT string_agg(a.attname || ' ' || a.xmin, ' ' ORDER BY a.attnum) \
-       FROM pg_attribute AS a WHERE a.attrelid = to_regclass('events') AND a.attnum > 0), \
-     (SELECT string_agg(d.oid || ' ' || d.xmin, ' ' ORDER BY d.oid) \
-       FROM pg_attrdef AS d WHERE d.adrelid = to_regclass('events')), \
-     (SELECT string_agg(i.indexrelid || ' ' || i.xmin, ' ' ORDER BY i.indexrelid) \
-       FROM pg_index AS i WHERE i.indrelid = to_regclass('events')), \
-     (SELECT string_agg(h.inhrelid || ' ' || h.xmin, ' ' ORDER BY h.inhrelid) \
-       FROM pg_inherits AS h WHERE h.inhparent = to_regclass('events'))))";
+pub(super) fn fingerprint(table: &Relation) -> String {
+    format!(
+        "(SELECT concat_ws(' ', {table}::oid, \
+         (SELECT c.xmin FROM pg_class AS c WHERE c.oid = {table}), \
+         (SELECT string_agg(a.attname || ' ' || a.xmin, ' ' ORDER BY a.attnum) \
+           FROM pg_attribute AS a WHERE a.attrelid = {table} AND a.attnum > 0), \
+         (SELECT string_agg(d.oid || ' ' || d.xmin, ' ' ORDER BY d.oid) \
+           FROM pg_attrdef AS d WHERE d.adrelid = {table}), \
+         (SELECT string_agg(i.indexrelid || ' ' || i.xmin, ' ' ORDER BY i.indexrelid) \
+           FROM pg_index AS i WHERE i.indrelid = {table}), \
+         (SELECT string_agg(h.inhrelid || ' ' || h.xmin, ' ' ORDER BY h.inhrelid) \
+           FROM pg_inherits AS h WHERE h.inhparent = {table})))",
+        table = regclass(table)
+    )
+}
 
 /// The table as it was when it was looked at.
 pub(super) struct Definition {
@@ -76,10 +93,15 @@ pub(super) struct Definition {
 impl Definition {
     /// Reads it. What is learnt of the table in later statements is never
     /// older.
-    pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Option<Self>> {
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        layout: &Layout,
+    ) -> sqlx::Result<Option<Self>> {
         let query = format!(
-            "SELECT c.oid::bigint, c.xmin::text, {FINGERPRINT}, {HAS_SCHEMA_VERSION} FROM pg_class AS c \
-             WHERE c.oid = to_regclass('events')"
+            "SELECT c.oid::bigint, c.xmin::text, {}, {} FROM pg_class AS c WHERE c.oid = {}",
+            fingerprint(&layout.table),
+            has_schema_version(layout),
+            regclass(&layout.table)
         );
         let row = sqlx::query(AssertSqlSafe(query))
             .fetch_optional(connection)
@@ -100,7 +122,8 @@ impl Definition {
 #[derive(Clone)]
 pub(super) struct Access {
     pub(super) pool: Connections,
-    pub(super) layout: Arc<Layout>,
+    pub(super) columns: Arc<Columns>,
+    pub(super) statements: Arc<Reading>,
     history: Arc<History>,
     /// Which names the server's encoding has, as far as somebody asked.
     names: Arc<Mutex<HashMap<String, bool>>>,
@@ -120,14 +143,14 @@ impl Newest {
         url: &PostgresUrl,
         silence: &Arc<Silence>,
         history: &Arc<History>,
-        layout: Layout,
-    ) -> Result<Arc<Self>, EventStoreError> {
+        columns: Columns,
+    ) -> Result<Arc<Self>, TableError> {
         Ok(Arc::new(Self {
             url: url.clone(),
             silence: Arc::clone(silence),
             history: Arc::clone(history),
             caution: Arc::default(),
-            access: RwLock::new(Access::new(url, silence, history, layout)?),
+            access: RwLock::new(Access::new(url, silence, history, columns)?),
         }))
     }
 
@@ -142,33 +165,39 @@ impl Newest {
 
     /// Takes note of the columns as they are now. Connections that were made
     /// before have prepared statements for others.
-    pub(super) fn set(&self, layout: Layout) -> Result<(), EventStoreError> {
-        let access = Access::new(&self.url, &self.silence, &self.history, layout)?;
+    pub(super) fn set(&self, columns: Columns) -> Result<(), TableError> {
+        let access = Access::new(&self.url, &self.silence, &self.history, columns)?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         Ok(())
     }
 }
-
-/// What the server says of a character that its encoding lacks.
-const UNTRANSLATABLE: &str = "22P05";
 
 impl Access {
     fn new(
         url: &PostgresUrl,
         silence: &Arc<Silence>,
         history: &Arc<History>,
-        layout: Layout,
-    ) -> Result<Self, EventStoreError> {
+        columns: Columns,
+    ) -> Result<Self, TableError> {
         // One watches, the others read.
         let readers = url
             .connections_max
             .map_or(CONNECTIONS_MAX, |connections| connections.saturating_sub(1));
         Ok(Self {
-            pool: pool(url, &layout, readers.max(1), &ALONG_THE_INDEX, silence)?,
-            layout: Arc::new(layout),
+            pool: pool(url, &columns, readers.max(1), &ALONG_THE_INDEX, silence)?,
+            statements: Arc::new(Reading::new(&columns)),
+            columns: Arc::new(columns),
             history: Arc::clone(history),
             names: Arc::default(),
         })
+    }
+
+    /// One of the statements, as a query takes it.
+    pub(super) fn statement(
+        &self,
+        one: impl FnOnce(&Reading) -> &Arc<str>,
+    ) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(Arc::clone(one(&self.statements)))
     }
 
     /// A connection to the store that was read before: a new one may lead
@@ -177,11 +206,10 @@ impl Access {
         let mut lent = self.pool.lend().await?;
         let known = self.history.newest().filter(|_| lent.is_new());
         if let Some(known) = known {
-            let id: Option<String> =
-                sqlx::query_scalar("SELECT id::text FROM events WHERE global_position = $1")
-                    .bind(known.position.to_sql())
-                    .fetch_optional(&mut *lent)
-                    .await?;
+            let id: Option<String> = sqlx::query_scalar(self.statement(|all| &all.id_at))
+                .bind(known.position.to_sql())
+                .fetch_optional(&mut *lent)
+                .await?;
             if id.as_ref() != Some(&known.id) {
                 self.history.raise(Alarm::Gone(known));
                 let reason = "a new connection leads to another event store";
@@ -198,7 +226,7 @@ impl Access {
         &self,
         subscription: &'a Subscription,
     ) -> sqlx::Result<Option<Cow<'a, Subscription>>> {
-        let takes_all = matches!(self.layout.encoding.as_str(), "UTF8" | "SQL_ASCII");
+        let takes_all = matches!(self.columns.encoding.as_str(), "UTF8" | "SQL_ASCII");
         let is_doubtful = |name: &String| name.contains('\0') || !(takes_all || name.is_ascii());
         let names = || (subscription.event_types.iter()).chain(&subscription.categories);
         if !names().any(is_doubtful) {
@@ -237,12 +265,10 @@ impl Access {
         let asked = sqlx::query("SELECT $1::text").bind(name);
         let is_possible = match asked.fetch_one(&self.pool).await {
             Ok(_) => true,
-            Err(sqlx::Error::Database(error))
-                if error.code().as_deref() == Some(UNTRANSLATABLE) =>
-            {
+            Err(error) if has_state(&error, UNTRANSLATABLE_CHARACTER) => {
                 tracing::warn!(
                     name,
-                    encoding = self.layout.encoding,
+                    encoding = self.columns.encoding,
                     "no event can have this type or category: the server's encoding lacks it"
                 );
                 false
@@ -256,9 +282,9 @@ impl Access {
 
 /// The error of a look that finds the table changed: the session ends, and the
 /// next one learns what is there now.
-pub(super) fn changed(url: &PostgresUrl) -> SourceError {
+pub(super) fn changed(url: &PostgresUrl, table: &Relation) -> SourceError {
     SourceError::retry(
-        format!("the table `events` of {url} is no longer what it was"),
+        format!("the table `{table}` of {url} is no longer what it was"),
         "its definition, or that of its sequence, has changed",
     )
 }

@@ -33,6 +33,7 @@ use super::pace::rest;
 use super::rolled_back::RolledBack;
 use super::session::{Patience, Session};
 use crate::source::{Alarm, Frontier, History, SourceError, SourceErrorKind};
+use crate::table::Layout;
 
 /// How long to wait before connecting again, at first and at most.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -48,24 +49,26 @@ pub(super) struct Request {
 /// Looks once, and goes on looking until the last receiver is gone.
 pub(super) async fn watch(
     url: PostgresUrl,
+    layout: Arc<Layout>,
     requests: mpsc::Receiver<Request>,
     silence: Arc<Silence>,
     history: Arc<History>,
 ) -> Result<(watch::Receiver<Frontier>, Arc<Newest>), SourceError> {
     let mut patience = Patience::new(Arc::clone(&silence));
     let (session, first) = loop {
-        let mut session = Session::open(&url).await?;
+        let mut session = Session::open(&url, &layout).await?;
         let looked = session.first_look(&mut patience).await;
         if looked.is_ok() || !(patience.is_growing() || session.is_outdated()) {
             break (session, looked?);
         }
     };
-    let newest = Newest::new(&url, &silence, &history, session.layout().clone())?;
+    let newest = Newest::new(&url, &silence, &history, session.columns().clone())?;
     let mut rolled_back = RolledBack::default();
     rolled_back.tripwire.begins_behind(first.safe);
     let (sender, receiver) = watch::channel(first);
     let task = Task {
         url,
+        layout,
         newest: Arc::clone(&newest),
         sender,
         requests,
@@ -82,6 +85,7 @@ pub(super) async fn watch(
 
 struct Task {
     url: PostgresUrl,
+    layout: Arc<Layout>,
     newest: Arc<Newest>,
     sender: watch::Sender<Frontier>,
     requests: mpsc::Receiver<Request>,
@@ -129,7 +133,7 @@ impl Task {
                 self.pending.push(request);
             }
             if self.pending.iter().any(|request| request.doubts) {
-                return Err(changed(&self.url));
+                return Err(changed(&self.url, &self.layout.table));
             }
             let frontier = match self.look(session).await? {
                 Some(frontier) => frontier,
@@ -293,14 +297,14 @@ impl Task {
     /// Connects, and takes note of the table's columns before anything is
     /// believed that was written into them.
     async fn open(&mut self) -> Result<Session, SourceError> {
-        let session = Session::open(&self.url).await?;
-        let layout = session.layout();
+        let session = Session::open(&self.url, &self.layout).await?;
+        let columns = session.columns();
         let mut is_doubted = false;
         for request in &mut self.pending {
             is_doubted |= std::mem::take(&mut request.doubts);
         }
-        if is_doubted || *layout != *self.newest.get().layout {
-            self.newest.set(layout.clone())?;
+        if is_doubted || *columns != *self.newest.get().columns {
+            self.newest.set(columns.clone())?;
         }
         Ok(session)
     }

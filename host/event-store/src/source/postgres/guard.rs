@@ -9,7 +9,7 @@ use gnomon_model::Position;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::checks::{DRAWN, Watched, drawn};
+use super::checks::{Watched, drawn};
 use crate::source::{Alarm, History, KnownEvent};
 
 /// How often it is looked at. Where nothing happens, this takes the place of a
@@ -110,16 +110,8 @@ async fn see(
     watched: &Watched,
     known: Option<&KnownEvent>,
 ) -> sqlx::Result<Seen> {
-    let query: Arc<str> = format!(
-        "SELECT {DRAWN}, n.position, n.id, \
-           (SELECT id::text FROM events WHERE global_position = $2 LIMIT 1) \
-         FROM {} LEFT JOIN (SELECT global_position::bigint AS position, id::text AS id FROM events \
-           WHERE global_position IS NOT NULL ORDER BY global_position DESC LIMIT 1) AS n ON true",
-        watched.sequence
-    )
-    .into();
     loop {
-        let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
+        let row = sqlx::query(AssertSqlSafe(Arc::clone(&watched.statements.guard)))
             .bind(watched.sequence_id)
             .bind(known.map(|known| known.position.to_sql()))
             .fetch_one(&mut *connection)
@@ -138,9 +130,10 @@ async fn see(
 
 /// Why the source stands still where rows lie beyond the sequence, and what
 /// helps.
-pub(super) fn beyond_sequence(sequence: &str, row: Position, drawn: Position) -> String {
+pub(super) fn beyond_sequence(watched: &Watched, row: Position, drawn: Position) -> String {
+    let (table, sequence) = (&watched.columns.layout.table, &watched.sequence);
     format!(
-        "the table `events` holds position {row}, but its sequence {sequence} stands at {drawn}: rows \
+        "the table `{table}` holds position {row}, but its sequence {sequence} stands at {drawn}: rows \
          were written with positions of their own (an INSERT that names them, COPY, logical \
          replication), and what is written so cannot be read without loss; once no open \
          transaction writes so, bring the sequence up with `SELECT setval('{sequence}', {row})`",

@@ -67,7 +67,7 @@ fn interval(quiet: Duration, behind_a_writer: bool) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::postgres::QUIET;
+    use crate::table::postgres::QUIET;
 
     #[test]
     fn the_longer_it_is_quiet_the_less_often_it_looks() {

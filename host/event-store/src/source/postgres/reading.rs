@@ -11,10 +11,10 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::copied::Copied;
 use super::definition::Access;
 use crate::source::batch::Filling;
-use crate::store::postgres::{
-    Attempts, Care, Cells, Length, Scratch, event_columns, read_event, read_keys, sql_limit,
-    withheld,
+use crate::table::postgres::{
+    Attempts, Care, Cells, Length, Scratch, read_event, read_keys, withheld,
 };
+use crate::table::{Layout, sql_limit};
 
 /// Up to so many positions are read by a prepared statement: to plan a `COPY`
 /// takes longer than they do.
@@ -33,9 +33,6 @@ const UNWANTED_BYTES_MAX: usize = 16 << 20;
 const SINGLE_EVENT_TIME: Duration = Duration::from_secs(6);
 /// The place of the data among the columns.
 const DATA: usize = 6;
-
-/// The part of a stream's id before its first `-`.
-const CATEGORY: &str = "split_part(stream_id, '-', 1)";
 
 /// What is asked for.
 struct Question<'a> {
@@ -100,7 +97,7 @@ pub(super) async fn read(
         } else {
             question.end = position;
             question.care = Care::Keys;
-            question.reason = repeated(position);
+            question.reason = repeated(position, &access.columns.layout);
         }
     }
     if question.care.is_single() && !filling.is_empty() {
@@ -116,18 +113,17 @@ impl Question<'_> {
         if let Some(position) = self.repeated.take() {
             return Ok(Some(position));
         }
-        if self.access.layout.has_unique_positions || self.care == Care::Keys {
+        if self.access.columns.has_unique_positions || self.care == Care::Keys {
             return Ok(None);
         }
         let is_full = filling.is_full() || self.care.is_single();
         let Some(last) = filling.last().filter(|_| is_full) else {
             return Ok(None);
         };
-        let count: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM events WHERE global_position = $1")
-                .bind(last.to_sql())
-                .fetch_one(&self.access.pool)
-                .await?;
+        let count: i64 = sqlx::query_scalar(self.access.statement(|all| &all.occurrences))
+            .bind(last.to_sql())
+            .fetch_one(&self.access.pool)
+            .await?;
         Ok((count > 1).then_some(last))
     }
 
@@ -137,10 +133,6 @@ impl Question<'_> {
             true => read_few(self, filling).await,
             false => read_many(self, filling).await,
         }
-    }
-
-    fn columns(&self) -> String {
-        event_columns(&self.access.layout, self.subscription.metadata, self.care)
     }
 
     fn limit(&self, filling: &Filling) -> i64 {
@@ -154,10 +146,10 @@ impl Question<'_> {
         row: &impl Cells,
         scratch: &mut Scratch,
     ) -> sqlx::Result<(bool, Length)> {
-        let layout = &self.access.layout;
+        let columns = &self.access.columns;
         let event = match self.care {
-            Care::Keys => read_keys(row, layout, scratch, self.reason.clone())?,
-            _ => read_event(row, layout, scratch)?,
+            Care::Keys => read_keys(row, columns, scratch, self.reason.clone())?,
+            _ => read_event(row, columns, scratch)?,
         };
         let is_readable = !matches!(event.data, PayloadRef::Unreadable(_));
         if filling.last() == Some(event.position) {
@@ -167,7 +159,7 @@ impl Question<'_> {
         let has_room = filling.add(event);
         let length = match is_readable {
             true => Length::Fits,
-            false => Length::of(row, layout)?,
+            false => Length::of(row, columns)?,
         };
         if length == Length::Sent {
             // What is behind it may be as long, and is sent as well.
@@ -178,11 +170,12 @@ impl Question<'_> {
 }
 
 /// Why an event at a position that others have too is one that cannot be read.
-fn repeated(position: Position) -> String {
+fn repeated(position: Position, layout: &Layout) -> String {
     format!(
-        "it cannot be read: position {position} occurs more than once in the table `events`, so \
+        "it cannot be read: position {position} occurs more than once in the table `{}`, so \
          nobody can tell the order of these events, or which of them were applied; give each a \
-         `global_position` of its own"
+         `{}` of its own",
+        layout.table, layout.position
     )
 }
 
@@ -192,34 +185,26 @@ pub(super) async fn next_position(
     after: Position,
     end: Position,
 ) -> sqlx::Result<Option<Position>> {
-    let next: Option<i64> = sqlx::query_scalar(
-        "SELECT global_position::bigint FROM events \
-         WHERE global_position > $1 AND global_position <= $2 ORDER BY global_position LIMIT 1",
-    )
-    .bind(after.to_sql())
-    .bind(end.to_sql())
-    .fetch_optional(&access.pool)
-    .await?;
+    let next: Option<i64> = sqlx::query_scalar(access.statement(|all| &all.next_position))
+        .bind(after.to_sql())
+        .bind(end.to_sql())
+        .fetch_optional(&access.pool)
+        .await?;
     Ok(next.and_then(Position::from_sql))
 }
 
 /// Reads what was prepared on this connection before: the best for few
 /// events, which come one by one.
 async fn read_few(question: &mut Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
-    let statement = format!(
-        "SELECT {} FROM events WHERE global_position > $1 AND global_position <= $2 \
-             AND (cardinality($3::text[]) = 0 OR event_type = ANY ($3)) \
-             AND (cardinality($4::text[]) = 0 OR {CATEGORY} = ANY ($4)) \
-             ORDER BY global_position LIMIT $5",
-        question.columns()
-    );
+    let (metadata, care) = (question.subscription.metadata, question.care);
+    let statement = question.access.statement(|all| all.few(metadata, care));
     let mut lent = question.access.lend().await?;
     let is_single = question.care.is_single();
     if is_single {
         let limit = format!("SET statement_timeout = {}", SINGLE_EVENT_TIME.as_millis());
         lent.execute(AssertSqlSafe(limit)).await?;
     }
-    let mut rows = sqlx::query(AssertSqlSafe(statement))
+    let mut rows = sqlx::query(statement)
         .bind(question.after.to_sql())
         .bind(question.end.to_sql())
         .bind(&question.subscription.event_types)
@@ -252,25 +237,26 @@ async fn read_few(question: &mut Question<'_>, filling: &mut Filling) -> sqlx::R
 /// Reads by a `COPY`, which sends rows with less ado than a query; it has no
 /// parameters and cannot be prepared.
 async fn read_many(question: &mut Question<'_>, filling: &mut Filling) -> sqlx::Result<Length> {
-    let mut conditions = format!(
-        "global_position > {} AND global_position <= {}",
+    let statements = &question.access.statements;
+    let position = &statements.position;
+    let mut statement = format!(
+        "COPY ({} WHERE {position} > {} AND {position} <= {}",
+        statements.many(question.subscription.metadata, question.care),
         question.after.to_sql(),
         question.end.to_sql()
     );
     for (column, names) in [
-        ("event_type", &question.subscription.event_types),
-        (CATEGORY, &question.subscription.categories),
+        (&statements.event_type, &question.subscription.event_types),
+        (&statements.category, &question.subscription.categories),
     ] {
         if !names.is_empty() {
             let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
-            conditions += &format!(" AND {column} = ANY (ARRAY[{}])", names.join(", "));
+            statement += &format!(" AND {column} = ANY (ARRAY[{}])", names.join(", "));
         }
     }
-    let statement = format!(
-        "COPY (SELECT {} FROM events WHERE {conditions} \
-         ORDER BY global_position LIMIT {}) TO STDOUT (FORMAT BINARY)",
-        question.columns(),
-        question.limit(filling),
+    statement += &format!(
+        " ORDER BY {position} LIMIT {}) TO STDOUT (FORMAT BINARY)",
+        question.limit(filling)
     );
     let mut lent = question.access.lend().await?;
     let mut messages = lent.copy_out_raw(&statement).await?;

@@ -3,11 +3,14 @@
 //! No event will ever stand there. Many of them mean that writers fail, or
 //! often lose a race for a stream's next version.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
+use super::statements::Watching;
 use super::tripwire::Tripwire;
 
 /// Events that one query counts: the next look must not wait for long. The holes
@@ -51,21 +54,18 @@ impl RolledBack {
     pub(super) async fn count_some(
         &mut self,
         connection: &mut PgConnection,
+        statements: &Watching,
     ) -> Result<(), sqlx::Error> {
         let Some((after, until)) = self.uncounted else {
             return Ok(());
         };
-        let (rows, last): (i64, Option<i64>) = sqlx::query_as(
-            "SELECT count(*), max(position) FROM (\
-               SELECT global_position::bigint AS position FROM events \
-               WHERE global_position > $1 AND global_position <= $2 \
-               ORDER BY global_position LIMIT $3) AS counted",
-        )
-        .bind(after.to_sql())
-        .bind(until.to_sql())
-        .bind(COUNT_MAX_ROWS)
-        .fetch_one(connection)
-        .await?;
+        let (rows, last): (i64, Option<i64>) =
+            sqlx::query_as(AssertSqlSafe(Arc::clone(&statements.count)))
+                .bind(after.to_sql())
+                .bind(until.to_sql())
+                .bind(COUNT_MAX_ROWS)
+                .fetch_one(connection)
+                .await?;
         // With fewer rows than that, it has seen everything.
         let last = last.filter(|_| rows == COUNT_MAX_ROWS);
         let end = last.and_then(Position::from_sql).unwrap_or(until);

@@ -13,17 +13,16 @@ use sqlx::{Acquire as _, AssertSqlSafe, Executor as _, Row as _};
 
 use super::ALONG_THE_INDEX;
 use super::blockers;
-use super::checks::{DRAWN, HIDES_ROWS, Watched, drawn, watched};
-use super::definition::{
-    COMPARE_EVERY, FINGERPRINT, HAS_SCHEMA_VERSION, IS_SAME_SEQUENCE, IS_SAME_TABLE, changed,
-};
+use super::checks::{Watched, drawn, watched};
+use super::definition::{COMPARE_EVERY, IS_SAME_SEQUENCE, changed};
 use super::guard::{Found, Guard, beyond_sequence};
 use super::pace::Pace;
 use super::rolled_back::RolledBack;
 use super::samples::{Holders, Samples};
 use super::tripwire::Tripwire;
 use crate::source::{Frontier, LateEvent, SourceError};
-use crate::store::postgres::{CHANNEL, Layout, listener, store_error};
+use crate::table::Layout;
+use crate::table::postgres::{Columns, listener, table_error};
 
 /// How long a wait lasts before its cause is looked up, and how old the answer
 /// may get.
@@ -35,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const PREFIX_MAX_ROWS: i64 = 500;
 
 fn failed(url: &PostgresUrl, error: sqlx::Error) -> SourceError {
-    store_error(&format!("watch the events of {url}"), error).into()
+    table_error(&format!("watch the events of {url}"), error).into()
 }
 
 /// One connection. What was learnt on it ends with it.
@@ -57,9 +56,10 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, and checks that the table can be read without loss.
-    pub(super) async fn open(url: &PostgresUrl) -> Result<Self, SourceError> {
+    pub(super) async fn open(url: &PostgresUrl, layout: &Arc<Layout>) -> Result<Self, SourceError> {
         let (session, mut listener) = listener(url, CONNECT_TIMEOUT).await?;
-        let listened = tokio::time::timeout(CONNECT_TIMEOUT, listener.listen(CHANNEL)).await;
+        let listening = listener.listen(layout.channel);
+        let listened = tokio::time::timeout(CONNECT_TIMEOUT, listening).await;
         listened
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| failed(url, error))?;
@@ -67,7 +67,7 @@ impl Session {
             .acquire()
             .await
             .map_err(|error| failed(url, error))?;
-        let watched = watched(connection, url).await?;
+        let watched = watched(connection, url, layout).await?;
         // After the checks, which may have to read the whole table.
         let settings = ALONG_THE_INDEX.map(|(name, value)| format!("SET {name} = {value}"));
         connection
@@ -90,8 +90,8 @@ impl Session {
     }
 
     /// The columns of the table.
-    pub(super) const fn layout(&self) -> &Layout {
-        &self.watched.layout
+    pub(super) const fn columns(&self) -> &Columns {
+        &self.watched.columns
     }
 
     /// Whether the last look found the table changed.
@@ -143,7 +143,7 @@ impl Session {
         let look = self.look_now(safe, rolled_back, explain);
         let looked = patience.wait(&url, look).await?;
         self.is_outdated = looked.is_none();
-        looked.ok_or_else(|| changed(&url))
+        looked.ok_or_else(|| changed(&url, &self.columns().layout.table))
     }
 
     /// Whether the store is still the one that it was.
@@ -178,7 +178,7 @@ impl Session {
         };
         self.is_outdated = patience.wait(&url, compare).await?;
         if self.is_outdated {
-            return Err(changed(&url));
+            return Err(changed(&url, &self.columns().layout.table));
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Session {
     pub(super) fn stopped(&self, frontier: &Frontier, row: Position, drawn: Position) -> Frontier {
         Frontier {
             head: row.max(frontier.head),
-            waiting_for: Some(beyond_sequence(&self.watched.sequence, row, drawn)),
+            waiting_for: Some(beyond_sequence(&self.watched, row, drawn)),
             out_of_reach: None,
             ..frontier.clone()
         }
@@ -211,8 +211,9 @@ impl Session {
         let url = self.url.clone();
         let look = async {
             let connection = self.listener.acquire().await?;
-            tripwire.find_holes(connection).await?;
-            tripwire.look(connection).await
+            let statements = &self.watched.statements;
+            tripwire.find_holes(connection, statements).await?;
+            tripwire.look(connection, statements).await
         };
         patience.wait(&url, look).await
     }
@@ -227,7 +228,12 @@ impl Session {
             return Ok(());
         }
         let url = self.url.clone();
-        let count = async { rolled_back.count_some(self.listener.acquire().await?).await };
+        let count = async {
+            let connection = self.listener.acquire().await?;
+            rolled_back
+                .count_some(connection, &self.watched.statements)
+                .await
+        };
         patience.wait(&url, count).await
     }
 
@@ -271,7 +277,11 @@ impl Session {
                     rolled_back.passed(frontier.safe, free);
                     // Before anybody may pass them: a hole that is filled a
                     // moment later is one that was passed.
-                    rolled_back.tripwire.find_holes(connection).await?;
+                    let statements = &self.watched.statements;
+                    rolled_back
+                        .tripwire
+                        .find_holes(connection, statements)
+                        .await?;
                     let looked =
                         head_and_prefix_end(connection, &self.watched, free, false).await?;
                     let Some((_, end)) = looked else {
@@ -408,23 +418,9 @@ async fn head_and_prefix_end(
     safe: Position,
     compares: bool,
 ) -> Result<Option<(Position, Position)>, sqlx::Error> {
-    let query: Arc<str> = format!(
-        "SELECT {DRAWN}, (SELECT max(position) FROM (\
-           SELECT global_position::bigint AS position, \
-             row_number() OVER (ORDER BY global_position) AS place FROM events \
-           WHERE global_position > $2 \
-             AND EXISTS (SELECT 1 FROM events WHERE global_position = $2 + 1) \
-           ORDER BY global_position LIMIT $3) AS r WHERE position = $2 + place), \
-           {IS_SAME_TABLE} AND {HAS_SCHEMA_VERSION} = $7 AND ($6::text IS NULL OR ({FINGERPRINT} = $6 AND NOT {} AND NOT {HIDES_ROWS} \
-             AND (SELECT s.xmin FROM pg_sequence AS s WHERE s.seqrelid = $1::bigint::oid) \
-               = $8::text::xid)) \
-         FROM {}",
-        watched.unruly, watched.sequence
-    )
-    .into();
     let definition = &watched.definition;
     loop {
-        let row = sqlx::query(AssertSqlSafe(Arc::clone(&query)))
+        let row = sqlx::query(AssertSqlSafe(Arc::clone(&watched.statements.look)))
             .bind(watched.sequence_id)
             .bind(safe.to_sql())
             .bind(PREFIX_MAX_ROWS)

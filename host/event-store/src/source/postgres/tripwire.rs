@@ -7,12 +7,14 @@
 //! database shows that beforehand, so holes are looked at again for a while.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_model::Position;
-use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
 
+use super::statements::Watching;
 use crate::source::LateEvent;
 
 /// How long a hole is looked at after it was passed.
@@ -90,7 +92,11 @@ impl Tripwire {
     }
 
     /// Looks for the holes of a stretch that was passed.
-    pub(super) async fn find_holes(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
+    pub(super) async fn find_holes(
+        &mut self,
+        connection: &mut PgConnection,
+        statements: &Watching,
+    ) -> sqlx::Result<()> {
         let Some(Stretch {
             after,
             until,
@@ -100,20 +106,12 @@ impl Tripwire {
             return Ok(());
         };
         // The last row says how far the query has come.
-        let rows = sqlx::query(
-            "SELECT before, position FROM (\
-               SELECT position, lag(position, 1, $1) OVER w AS before, \
-                 lead(position) OVER w AS following \
-               FROM (SELECT global_position::bigint AS position FROM events \
-                 WHERE global_position > $1 AND global_position <= $2 \
-                 ORDER BY global_position LIMIT $3) AS r WINDOW w AS (ORDER BY position)) AS r \
-             WHERE position > before + 1 OR following IS NULL ORDER BY position",
-        )
-        .bind(after.to_sql())
-        .bind(until.to_sql())
-        .bind(ROWS_MAX)
-        .fetch_all(connection)
-        .await?;
+        let rows = sqlx::query(AssertSqlSafe(Arc::clone(&statements.holes)))
+            .bind(after.to_sql())
+            .bind(until.to_sql())
+            .bind(ROWS_MAX)
+            .fetch_all(connection)
+            .await?;
         let mut end = None;
         for row in rows {
             let (before, position): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -153,6 +151,7 @@ impl Tripwire {
     pub(super) async fn look(
         &mut self,
         connection: &mut PgConnection,
+        statements: &Watching,
     ) -> sqlx::Result<Option<LateEvent>> {
         self.holes.retain(|hole| hole.passed.elapsed() < WATCH_TIME);
         if self.holes.is_empty() || self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
@@ -161,16 +160,12 @@ impl Tripwire {
         self.looked = Some(Instant::now());
         let firsts: Vec<i64> = self.holes.iter().map(|hole| hole.first).collect();
         let lasts: Vec<i64> = self.holes.iter().map(|hole| hole.last).collect();
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT min(e.position) FROM unnest($1::bigint[], $2::bigint[]) AS h (first, last) \
-             CROSS JOIN LATERAL (SELECT global_position::bigint AS position FROM events \
-               WHERE global_position >= h.first AND global_position <= h.last \
-               ORDER BY global_position LIMIT 1) AS e",
-        )
-        .bind(firsts)
-        .bind(lasts)
-        .fetch_one(&mut *connection)
-        .await?;
+        let found: Option<i64> =
+            sqlx::query_scalar(AssertSqlSafe(Arc::clone(&statements.first_filled)))
+                .bind(firsts)
+                .bind(lasts)
+                .fetch_one(&mut *connection)
+                .await?;
         let Some(found) = found else {
             return Ok(None);
         };
@@ -178,16 +173,12 @@ impl Tripwire {
         let Some(hole) = self.holes.iter().copied().find(is_in) else {
             return Ok(None);
         };
-        let filled: Vec<i64> = sqlx::query_scalar(
-            "SELECT global_position::bigint FROM events \
-             WHERE global_position >= $1 AND global_position <= $2 \
-             ORDER BY global_position LIMIT $3",
-        )
-        .bind(hole.first)
-        .bind(hole.last)
-        .bind(ROWS_MAX)
-        .fetch_all(connection)
-        .await?;
+        let filled: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(Arc::clone(&statements.filled)))
+            .bind(hole.first)
+            .bind(hole.last)
+            .bind(ROWS_MAX)
+            .fetch_all(connection)
+            .await?;
         self.fill(hole, &filled);
         let position = filled.first().copied().and_then(Position::from_sql);
         let late = position.zip(Position::from_sql(hole.last));
@@ -211,6 +202,7 @@ mod tests {
     use super::*;
     use crate::source::{self, Alarm, Source};
     use crate::store;
+    use crate::table::Layout;
     use crate::test_database::{connect, postgres, run};
 
     const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -278,11 +270,15 @@ mod tests {
             ),
         )
         .await;
+        let statements = Watching::new(&Layout::built_in(), "events_global_position_seq", "false");
         let mut tripwire = Tripwire::default();
         let at = |number: i64| Position::from_sql(number).unwrap();
         tripwire.passed(at(1), at(END));
         while !tripwire.stretches.is_empty() {
-            tripwire.find_holes(&mut connection).await.unwrap();
+            tripwire
+                .find_holes(&mut connection, &statements)
+                .await
+                .unwrap();
         }
         let mut found: Vec<i64> = Vec::new();
         for hole in &tripwire.holes {
@@ -321,7 +317,10 @@ mod tests {
             run(&mut connection, &format!("{INSERT} unnest({fill}) AS n")).await;
             for expected in expected {
                 tripwire.looked = None;
-                assert_eq!(tripwire.look(&mut connection).await.unwrap(), expected);
+                assert_eq!(
+                    tripwire.look(&mut connection, &statements).await.unwrap(),
+                    expected
+                );
             }
         }
     }

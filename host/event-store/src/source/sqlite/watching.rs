@@ -10,10 +10,10 @@ use gnomon_model::Position;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::{Readers, frontier_at, last_event, publish};
+use super::{Readers, frontier_at, publish};
 use crate::source::{Alarm, Frontier, History};
-use crate::store::EventStoreError;
-use crate::store::sqlite::{open_to_read, refuse_unruly};
+use crate::table::TableError;
+use crate::table::sqlite::refuse_unruly;
 
 /// How often the file is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -103,7 +103,7 @@ impl Watch {
         if self.connection.take().is_some() {
             tracing::warn!("another file took the place of the event store sqlite:{file}");
         }
-        match open_to_read(&self.readers.file) {
+        match self.readers.open() {
             Ok((connection, _)) => {
                 self.readers.give_up(None);
                 self.identity = found;
@@ -120,7 +120,7 @@ impl Watch {
 
     /// Whether something was committed, by the version of the file's data, and
     /// whether the store still has the last event that it showed.
-    fn look(&mut self) -> Result<(), EventStoreError> {
+    fn look(&mut self) -> Result<(), TableError> {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
@@ -131,7 +131,10 @@ impl Watch {
             return Ok(());
         }
         if let Some(known) = self.history.newest() {
-            let found = last_event(connection, known.position).map_err(failed)?;
+            let found = self
+                .readers
+                .last_event(connection, known.position)
+                .map_err(failed)?;
             if found.as_ref() != Some(&known) {
                 tracing::error!(
                     "the event store is not what it was: event {} is no longer at position {}; it was \
@@ -145,9 +148,12 @@ impl Watch {
                 self.history.raise(Alarm::Gone(known));
             }
         }
-        let last = last_event(connection, Position::MAX).map_err(failed)?;
+        let last = self
+            .readers
+            .last_event(connection, Position::MAX)
+            .map_err(failed)?;
         let head = (last.as_ref()).map_or(Position::START, |event| event.position);
-        refuse_unruly(connection, &self.readers.file)?;
+        refuse_unruly(connection, &self.readers.file, &self.readers.layout)?;
         if head < self.sender.borrow().safe {
             self.sender
                 .send_modify(|frontier| *frontier = frontier_at(Position::START));

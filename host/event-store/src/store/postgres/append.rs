@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use gnomon_databases::postgres::error::{UNIQUE_VIOLATION, has_state};
 use gnomon_model::{Event, Position};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::connection::sql_state;
-use super::{Care, Cells as _, Layout, PostgresEventStore, Scratch, event_columns, read_event};
+use super::PostgresEventStore;
 use crate::store::new_event::{Found, already_there, difference};
 use crate::store::{
     Appended, EventStoreError, EventStoreErrorKind, ExpectedVersion, NewEvent, StreamId,
-    format_timestamp,
 };
+use crate::table::postgres::{Care, Cells as _, Columns, Scratch, event_columns, read_event};
+use crate::timestamp::format_timestamp;
 
 /// How often an append that any version suits looks again, after others were
 /// faster.
@@ -29,8 +30,8 @@ pub(super) async fn append(
     expected: ExpectedVersion,
     events: &[NewEvent],
 ) -> Result<Vec<Appended>, EventStoreError> {
-    store.layout.refuse_unguarded_streams(&store.url)?;
-    store.layout.can_hold(events.iter())?;
+    store.refuse_unguarded_streams()?;
+    store.can_hold(events.iter())?;
     let mut races = 0;
     let mut reconnects = 0;
     loop {
@@ -40,7 +41,7 @@ pub(super) async fn append(
         };
         // Unique violation: somebody else took the version, or this very
         // append was committed on a connection that was then lost.
-        if sql_state(&error).as_deref() == Some("23505") && races < MAX_RACES {
+        if has_state(&error, UNIQUE_VIOLATION) && races < MAX_RACES {
             races += 1;
             tokio::time::sleep(Duration::from_micros(rand::random_range(0..2_000))).await;
             continue;
@@ -62,18 +63,18 @@ async fn attempt(
     events: &[NewEvent],
 ) -> Result<Result<Vec<Appended>, EventStoreError>, sqlx::Error> {
     let mut lent = store.pool.lend().await?;
-    let appended = attempt_on(&mut lent, &store.layout, stream, expected, events).await;
+    let appended = attempt_on(&mut lent, &store.columns, stream, expected, events).await;
     lent.end_with(appended)
 }
 
 async fn attempt_on(
     connection: &mut PgConnection,
-    layout: &Layout,
+    columns: &Columns,
     stream: &StreamId,
     expected: ExpectedVersion,
     events: &[NewEvent],
 ) -> Result<Result<Vec<Appended>, EventStoreError>, sqlx::Error> {
-    let (actual, found) = look(connection, layout, stream, events).await?;
+    let (actual, found) = look(connection, columns, stream, events).await?;
     match already_there(stream, events, &found) {
         Ok(None) => {}
         Ok(Some(appended)) => return Ok(Ok(appended)),
@@ -93,7 +94,7 @@ async fn attempt_on(
     for (event, version) in events.iter().zip(actual.last + 1..) {
         rows.push(stream, version, event);
     }
-    rows.insert(connection, layout).await.map(Ok)
+    rows.insert(connection, columns).await.map(Ok)
 }
 
 /// How far a stream has got.
@@ -107,7 +108,7 @@ struct StreamVersion {
 /// The version of a stream, and the events that have one of the new ids.
 async fn look(
     connection: &mut PgConnection,
-    layout: &Layout,
+    columns: &Columns,
     stream: &StreamId,
     events: &[NewEvent],
 ) -> Result<(StreamVersion, Vec<Found>), sqlx::Error> {
@@ -116,8 +117,8 @@ async fn look(
          FROM (SELECT coalesce(max(version), 0) AS last, coalesce(min(version), 1) AS first \
            FROM events WHERE stream_id = $1) AS s \
          LEFT JOIN events AS e ON e.id = ANY ($2::text[]::{}[])",
-        event_columns(layout, true, Care::None),
-        layout.id_type
+        event_columns(columns, true, Care::None),
+        columns.id_type
     );
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(stream.as_str())
@@ -133,7 +134,7 @@ async fn look(
         events: if first == 0 { last + 1 } else { last },
     };
     let is_found = |row: &&PgRow| row.cell(0).is_ok_and(|position| position.is_some());
-    let found = read_found(rows.iter().filter(is_found), layout, events.iter())?;
+    let found = read_found(rows.iter().filter(is_found), columns, events.iter())?;
     Ok((version, found))
 }
 
@@ -147,25 +148,25 @@ fn ids<'a>(events: impl Iterator<Item = &'a NewEvent>) -> Vec<String> {
 /// The events of the store that have one of the new ones' ids.
 pub(super) async fn found_events<'a>(
     connection: &mut PgConnection,
-    layout: &Layout,
+    columns: &Columns,
     events: impl Iterator<Item = &'a NewEvent> + Clone,
 ) -> Result<Vec<Found>, sqlx::Error> {
     let query = format!(
-        "SELECT {} FROM events WHERE id = ANY ($1::text[]::{}[])",
-        event_columns(layout, true, Care::None),
-        layout.id_type
+        "SELECT {} FROM events AS e WHERE e.id = ANY ($1::text[]::{}[])",
+        event_columns(columns, true, Care::None),
+        columns.id_type
     );
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(ids(events.clone()))
         .fetch_all(connection)
         .await?;
-    read_found(rows.iter(), layout, events)
+    read_found(rows.iter(), columns, events)
 }
 
 /// Reads events, and compares each with the new one that has its id.
 fn read_found<'r, 'e>(
     rows: impl Iterator<Item = &'r PgRow>,
-    layout: &Layout,
+    columns: &Columns,
     events: impl Iterator<Item = &'e NewEvent>,
 ) -> Result<Vec<Found>, sqlx::Error> {
     let mut rows = rows.peekable();
@@ -175,7 +176,7 @@ fn read_found<'r, 'e>(
     let new: HashMap<Uuid, &NewEvent> = events.map(|event| (event.id(), event)).collect();
     let mut scratch = Scratch::default();
     rows.map(|row| {
-        let stored = Event::from(read_event(row, layout, &mut scratch)?);
+        let stored = Event::from(read_event(row, columns, &mut scratch)?);
         let id = Uuid::try_parse(&stored.id).unwrap_or_default();
         Ok(Found {
             id,
@@ -223,7 +224,7 @@ impl Rows {
     pub(super) async fn insert(
         self,
         connection: &mut PgConnection,
-        layout: &Layout,
+        columns: &Columns,
     ) -> Result<Vec<Appended>, sqlx::Error> {
         let optional = |there: bool, text: &'static str| if there { text } else { "" };
         let query = format!(
@@ -236,14 +237,14 @@ impl Rows {
                AS r (id, stream_id, event_type, data, metadata, version, time, schema_version, \
                  stream_type, place) \
              ORDER BY r.place RETURNING global_position::bigint",
-            optional(layout.schema_version, ", schema_version"),
-            optional(layout.stream_type, ", stream_type"),
-            layout.id_type,
-            layout.data_type,
-            layout.metadata_type,
-            layout.created_at_type,
-            optional(layout.schema_version, ", r.schema_version"),
-            optional(layout.stream_type, ", r.stream_type"),
+            optional(columns.schema_version, ", schema_version"),
+            optional(columns.category, ", stream_type"),
+            columns.id_type,
+            columns.data_type,
+            columns.metadata_type,
+            columns.recorded_at_type,
+            optional(columns.schema_version, ", r.schema_version"),
+            optional(columns.category, ", r.stream_type"),
         );
         let ids: Vec<String> = self.ids.iter().map(Uuid::to_string).collect();
         let mut positions: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(query))

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use gnomon_databases::postgres::error::{DEADLOCK_DETECTED, UNIQUE_VIOLATION, has_state};
 use gnomon_model::{Event, Payload, Position};
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::append::{Rows, found_events};
-use super::connection::sql_state;
 use super::{PostgresEventStore, store_error};
 use crate::store::import::{Chunk, Counter, Line};
 use crate::store::new_event::{Found, difference};
@@ -22,7 +22,7 @@ pub(super) async fn import(
     on_progress: OnProgress,
 ) -> Result<Imported, EventStoreError> {
     let importing = |error| error_of(store, error);
-    store.layout.refuse_unguarded_streams(&store.url)?;
+    store.refuse_unguarded_streams()?;
     let mut counter = Counter::new(&file, &on_progress);
     let mut chunks = file.read_ahead();
     let mut transaction = store.pool.begin().await.map_err(importing)?;
@@ -35,7 +35,7 @@ pub(super) async fn import(
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk?;
         let events = chunk.lines.iter().map(|line| &line.envelope.event);
-        store.layout.can_hold(events)?;
+        store.can_hold(events)?;
         let found = found(store, &mut transaction, &chunk)
             .await
             .map_err(importing)?;
@@ -76,7 +76,7 @@ pub(super) async fn import(
             counter.imported();
         }
         if !rows.is_empty() {
-            let appended = rows.insert(&mut transaction, &store.layout).await;
+            let appended = rows.insert(&mut transaction, &store.columns).await;
             if let Some(last) = appended.map_err(importing)?.last() {
                 counter.stands_at(last.position);
             }
@@ -121,7 +121,7 @@ async fn found(
     chunk: &Chunk,
 ) -> Result<HashMap<Uuid, Found>, sqlx::Error> {
     let events = chunk.lines.iter().map(|line| &line.envelope.event);
-    let found = found_events(connection, &store.layout, events).await?;
+    let found = found_events(connection, &store.columns, events).await?;
     Ok(found.into_iter().map(|found| (found.id, found)).collect())
 }
 
@@ -156,9 +156,9 @@ async fn versions<'a>(
 }
 
 fn error_of(store: &PostgresEventStore, error: sqlx::Error) -> EventStoreError {
-    match sql_state(&error).as_deref() {
-        // Somebody appended to one of the streams, or imported the same file.
-        Some("23505" | "40P01") => EventStoreError::caused(
+    // Somebody appended to one of the streams, or imported the same file.
+    if has_state(&error, UNIQUE_VIOLATION) || has_state(&error, DEADLOCK_DETECTED) {
+        return EventStoreError::caused(
             EventStoreErrorKind::Retry,
             format!(
                 "cannot import into {}: somebody else appended to the same streams; nothing was \
@@ -166,7 +166,7 @@ fn error_of(store: &PostgresEventStore, error: sqlx::Error) -> EventStoreError {
                 store.url
             ),
             error,
-        ),
-        _ => store_error(&format!("import into {}", store.url), error),
+        );
     }
+    store_error(&format!("import into {}", store.url), error)
 }

@@ -7,16 +7,11 @@
 //! woken, after the commit, by a statement that waits for no disk.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gnomon_databases::connections::Connections;
 
-/// The channel on which readers are woken.
-pub(crate) const CHANNEL: &str = "gnomon_events";
-
-/// After this time without an append, readers may look less often than every
-/// five milliseconds.
-pub(crate) const QUIET: Duration = Duration::from_millis(200);
+use crate::table::postgres::QUIET;
 
 /// Decides which appends of this process wake readers.
 #[derive(Default)]
@@ -27,12 +22,12 @@ pub(super) struct Waking {
 impl Waking {
     /// Something was appended: wakes readers where it has been quiet. Only a
     /// hint, so a failure does not matter.
-    pub(super) async fn appended(&self, pool: &Connections) {
+    pub(super) async fn appended(&self, pool: &Connections, channel: &str) {
         if self.ends_the_quiet(Instant::now()) {
             let woken = sqlx::query(
                 "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')",
             )
-            .bind(CHANNEL)
+            .bind(channel)
             .execute(pool)
             .await;
             if let Err(error) = woken {
@@ -50,11 +45,14 @@ impl Waking {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use gnomon_databases::database_url::DatabaseUrl;
     use sqlx::postgres::PgListener;
 
     use super::*;
     use crate::store::{self, ExpectedVersion, NewEvent, StreamId};
+    use crate::table::Layout;
     use crate::test_database::postgres;
 
     #[test]
@@ -75,7 +73,7 @@ mod tests {
             panic!("{url} is not a PostgreSQL database");
         };
         let mut listener = PgListener::connect(server.reveal()).await.unwrap();
-        listener.listen(CHANNEL).await.unwrap();
+        listener.listen(Layout::built_in().channel).await.unwrap();
         store
             .append(
                 &StreamId::new("S-1").unwrap(),

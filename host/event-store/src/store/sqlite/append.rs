@@ -4,27 +4,28 @@ use gnomon_model::{Event, Position};
 use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, TransactionBehavior};
 use uuid::Uuid;
 
-use super::{Failure, Layout, Scratch, event_columns, now, read_event};
+use super::schema::can_hold;
+use super::{Failure, now};
 use crate::store::new_event::{Found, already_there, difference};
-use crate::store::{
-    Appended, EventStoreError, ExpectedVersion, NewEvent, StreamId, format_timestamp,
-};
+use crate::store::{Appended, EventStoreError, ExpectedVersion, NewEvent, StreamId};
+use crate::table::sqlite::{Columns, Scratch, event_columns, read_event};
+use crate::timestamp::format_timestamp;
 
 pub(super) fn append(
     connection: &mut Connection,
-    layout: Layout,
+    columns: &Columns,
     stream: &StreamId,
     expected: ExpectedVersion,
     events: &[NewEvent],
 ) -> Result<Vec<Appended>, Failure> {
-    layout.can_hold(events)?;
+    can_hold(columns, events)?;
     // Immediate: the version that is read here stays the newest until the end.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut found = Vec::new();
     {
-        let mut statement = transaction.prepare_cached(&by_id(layout))?;
+        let mut statement = transaction.prepare_cached(&by_id(columns))?;
         for event in events {
-            found.extend(find(&mut statement, layout, event)?);
+            found.extend(find(&mut statement, columns, event)?);
         }
     }
     if let Some(appended) = already_there(stream, events, &found)? {
@@ -46,7 +47,7 @@ pub(super) fn append(
     }
     let mut appended = Vec::with_capacity(events.len());
     {
-        let mut statement = transaction.prepare_cached(&insert(layout))?;
+        let mut statement = transaction.prepare_cached(&insert(columns))?;
         let mut version = actual.last;
         for event in events {
             version += 1;
@@ -58,10 +59,10 @@ pub(super) fn append(
 }
 
 /// The event with an id.
-pub(super) fn by_id(layout: Layout) -> String {
+pub(super) fn by_id(columns: &Columns) -> String {
     format!(
-        "SELECT {} FROM events WHERE id = ?1",
-        event_columns(layout, true)
+        "SELECT {} FROM events AS e WHERE e.id = ?1",
+        event_columns(columns, true)
     )
 }
 
@@ -71,14 +72,14 @@ pub(super) const VERSION: &str =
 /// The event that has a new one's id, if there is one.
 pub(super) fn find(
     statement: &mut Statement<'_>,
-    layout: Layout,
+    columns: &Columns,
     event: &NewEvent,
 ) -> rusqlite::Result<Option<Found>> {
     let id = event.id();
     statement
         .query_row([text(&id, &mut Uuid::encode_buffer())], |row| {
             let mut scratch = Scratch::default();
-            let stored = read_event(row, layout, &mut scratch)?;
+            let stored = read_event(row, columns, &mut scratch)?;
             Ok(Found {
                 id,
                 stream: stored.stream_id.to_owned(),
@@ -115,19 +116,19 @@ pub(super) fn version(
 }
 
 /// The statement that [`write`] runs.
-pub(super) fn insert(layout: Layout) -> String {
-    let mut columns =
+pub(super) fn insert(columns: &Columns) -> String {
+    let mut names =
         "id, stream_id, event_type, event_data, metadata, version, created_at".to_owned();
     let mut values = "?1, ?2, ?3, ?4, ?5, ?6, ?7".to_owned();
-    if layout.schema_version {
-        columns.push_str(", schema_version");
+    if columns.schema_version {
+        names.push_str(", schema_version");
         values.push_str(", ?8");
     }
-    if layout.stream_type {
-        columns.push_str(", stream_type");
+    if columns.category {
+        names.push_str(", stream_type");
         values.push_str(", ?9");
     }
-    format!("INSERT INTO events ({columns}) VALUES ({values}) RETURNING global_position")
+    format!("INSERT INTO events ({names}) VALUES ({values}) RETURNING global_position")
 }
 
 /// Inserts one event.

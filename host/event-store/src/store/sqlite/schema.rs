@@ -1,19 +1,15 @@
 //! The tables of the event store in SQLite, and how to open them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_databases::sqlite_file;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::store_error;
 use crate::store::{EventStoreError, NewEvent};
-
-/// How long to wait for another writer of the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Statements that a connection keeps prepared.
-const PREPARED_STATEMENTS_MAX: usize = 64;
+use crate::table::sqlite::{BUSY_TIMEOUT, Columns, columns, prepare, table_error};
+use crate::table::{Layout, TableError};
 
 /// `REPLACE` removes rows without firing a `DELETE` trigger, so inserting over
 /// an event that is there has to be refused by a trigger of its own.
@@ -76,57 +72,31 @@ CREATE TABLE IF NOT EXISTS snapshots (
 );
 ";
 
-/// Columns without which a table cannot be an `events` table.
-const REQUIRED: [&str; 8] = [
-    "id",
-    "stream_id",
-    "event_type",
-    "event_data",
-    "metadata",
-    "version",
-    "global_position",
-    "created_at",
-];
-
-/// What the `events` table of a file has beyond the required columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// Whether there is a column `schema_version`; without it, it is 1.
-    pub(crate) schema_version: bool,
-    /// Whether there is a column `stream_type`.
-    pub(crate) stream_type: bool,
-    /// Whether the table takes no data that is not JSON.
-    pub(crate) checks_json: bool,
-    /// Whether it takes no metadata that is not JSON.
-    pub(crate) checks_metadata: bool,
-}
-
-impl Layout {
-    /// Refuses events that need a column that is not there.
-    pub(super) fn can_hold(self, events: &[NewEvent]) -> Result<(), EventStoreError> {
-        if !self.schema_version && events.iter().any(|event| event.schema_version() != 1) {
-            return Err(EventStoreError::refused(
-                "the table `events` has no column `schema_version`, so it can hold events of \
-                 schema version 1 only; add the column (an integer, 1 by default)",
-            ));
-        }
-        Ok(())
+/// Refuses events that need a column that is not there.
+pub(super) fn can_hold(columns: &Columns, events: &[NewEvent]) -> Result<(), EventStoreError> {
+    if !columns.schema_version && events.iter().any(|event| event.schema_version() != 1) {
+        return Err(EventStoreError::refused(
+            "the table `events` has no column `schema_version`, so it can hold events of \
+             schema version 1 only; add the column (an integer, 1 by default)",
+        ));
     }
+    Ok(())
 }
 
 /// Opens a file in WAL mode, and makes it and its tables if they are missing.
-pub(super) fn open_or_make(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
+pub(super) fn open_or_make(file: &Path) -> Result<(Connection, Columns), TableError> {
+    let layout = Arc::new(Layout::built_in());
+    let table = layout.table.name();
     let open = || -> rusqlite::Result<Connection> {
         let mut connection = sqlite_file::open_or_make(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
+        prepare(&connection)?;
         // Readers do not block the writer in this mode, nor the writer them.
         use_write_ahead_log(&connection)?;
-        if !sqlite_file::has_table(&connection, "events")? {
+        if !sqlite_file::has_table(&connection, table)? {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been faster.
-            if !sqlite_file::has_table(&transaction, "events")? {
+            if !sqlite_file::has_table(&transaction, table)? {
                 transaction.execute_batch(EVENTS)?;
                 transaction.execute_batch(SNAPSHOTS)?;
             }
@@ -134,29 +104,9 @@ pub(super) fn open_or_make(file: &Path) -> Result<(Connection, Layout), EventSto
         }
         Ok(connection)
     };
-    let connection = open().map_err(|error| store_error("open", file, error))?;
-    let layout = layout(&connection, file)?;
-    Ok((connection, layout))
-}
-
-/// Opens a file that holds events, and changes nothing in it: it may be somebody
-/// else's.
-pub(crate) fn open_to_read(file: &Path) -> Result<(Connection, Layout), EventStoreError> {
-    let place = || format!("sqlite:{}", file.display());
-    if !file.exists() {
-        return Err(EventStoreError::missing(&place()));
-    }
-    let open = || -> rusqlite::Result<Option<Connection>> {
-        let connection = sqlite_file::open_to_read(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS_MAX);
-        let has_events = sqlite_file::has_table(&connection, "events")?;
-        Ok(has_events.then_some(connection))
-    };
-    let opened = open().map_err(|error| store_error("read", file, error))?;
-    let connection = opened.ok_or_else(|| EventStoreError::missing(&place()))?;
-    let layout = layout(&connection, file)?;
-    Ok((connection, layout))
+    let connection = open().map_err(|error| table_error("open", file, error))?;
+    let columns = columns(&connection, file, &layout)?;
+    Ok((connection, columns))
 }
 
 /// Two processes that switch a new file at once can meet a busy error that
@@ -175,65 +125,6 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
             result => return result,
         }
     }
-}
-
-/// Looks at the columns of `events`.
-pub(crate) fn layout(connection: &Connection, file: &Path) -> Result<Layout, EventStoreError> {
-    // First, so that the connection notices what other processes have changed.
-    let (checks_json, checks_metadata) = connection
-        .query_row(
-            "SELECT sql LIKE '%CHECK (json_valid(event_data))%', \
-               sql LIKE '%CASE WHEN json_valid(metadata) THEN%' FROM sqlite_master \
-             WHERE type = 'table' AND name = 'events'",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()
-        .map_err(|error| store_error("read", file, error))?
-        .unwrap_or_default();
-    let has = |column: &str| {
-        connection
-            .column_exists(None, "events", column)
-            .map_err(|error| store_error("read", file, error))
-    };
-    let mut missing = Vec::new();
-    for column in REQUIRED {
-        if !has(column)? {
-            missing.push(column);
-        }
-    }
-    if !missing.is_empty() {
-        return Err(EventStoreError::refused(format!(
-            "the table `events` of sqlite:{} is no event table, it has no column {}; \
-             use another file for the events",
-            file.display(),
-            missing.join(", ")
-        )));
-    }
-    let unique: bool = connection
-        .query_row(
-            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('events') \
-               WHERE name = 'global_position' AND pk = 1 AND upper(type) = 'INTEGER') \
-             OR EXISTS (SELECT 1 FROM pragma_index_list('events') AS i \
-               WHERE i.\"unique\" = 1 AND i.partial = 0 AND (SELECT group_concat(name) \
-                 FROM pragma_index_info(i.name)) = 'global_position')",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(|error| store_error("read", file, error))?;
-    if !unique {
-        return Err(EventStoreError::refused(format!(
-            "the positions in the table `events` of sqlite:{} need not be unique, so events could \
-             be skipped; make `global_position` its INTEGER PRIMARY KEY or give it a unique index",
-            file.display()
-        )));
-    }
-    Ok(Layout {
-        schema_version: has("schema_version")?,
-        stream_type: has("stream_type")?,
-        checks_json,
-        checks_metadata,
-    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
 
-use super::super::rows::{Scratch, event_columns, read_event};
-use super::{EVENTS, Layout, SNAPSHOTS, open_or_make};
+use super::{EVENTS, SNAPSHOTS, open_or_make};
+use crate::table::sqlite::{Columns, Scratch, event_columns, read_event};
 
 /// A row that the table takes.
 const ROW: [(&str, &str); 7] = [
@@ -19,10 +19,10 @@ const ROW: [(&str, &str); 7] = [
     ("created_at", "2025-01-15T10:30:00Z"),
 ];
 
-fn store() -> (TempDir, Connection, Layout) {
+fn store() -> (TempDir, Connection, Columns) {
     let directory = tempfile::tempdir().unwrap();
-    let (connection, layout) = open_or_make(&directory.path().join("events.db")).unwrap();
-    (directory, connection, layout)
+    let (connection, columns) = open_or_make(&directory.path().join("events.db")).unwrap();
+    (directory, connection, columns)
 }
 
 /// Writes the row with another value in one column; says whether the table took
@@ -56,12 +56,12 @@ fn takes(connection: &Connection, column: &str, value: Value) -> bool {
 }
 
 /// Why the only event cannot be read, if it cannot.
-fn unreadable(connection: &Connection, layout: Layout) -> Option<String> {
-    let select = format!("SELECT {} FROM events", event_columns(layout, true));
+fn unreadable(connection: &Connection, columns: &Columns) -> Option<String> {
+    let select = format!("SELECT {} FROM events AS e", event_columns(columns, true));
     connection
         .query_row(&select, [], |row| {
             let mut scratch = Scratch::default();
-            let event = read_event(row, layout, &mut scratch)?;
+            let event = read_event(row, columns, &mut scratch)?;
             Ok(match event.data {
                 PayloadRef::Unreadable(reason) => Some(reason.to_owned()),
                 _ => None,
@@ -94,12 +94,16 @@ fn what_the_table_takes_can_be_read() {
         ("version", text("7")),
     ];
     for (column, value) in taken {
-        let (_directory, connection, layout) = store();
+        let (_directory, connection, columns) = store();
         assert!(
             takes(&connection, column, value.clone()),
             "{column}: {value:?}"
         );
-        assert_eq!(unreadable(&connection, layout), None, "{column}: {value:?}");
+        assert_eq!(
+            unreadable(&connection, &columns),
+            None,
+            "{column}: {value:?}"
+        );
     }
 }
 

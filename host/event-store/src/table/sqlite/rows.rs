@@ -4,25 +4,30 @@ use gnomon_model::{EventRef, PayloadRef, Position, json};
 use rusqlite::Row;
 use rusqlite::types::{Type, ValueRef};
 
-use super::Layout;
-use crate::store::timestamp::parse_stored;
-use crate::store::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
+use super::Columns;
+use crate::table::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::timestamp::parse_stored;
 
 /// The columns that [`read_event`] reads.
-pub(crate) fn event_columns(layout: Layout, metadata: bool) -> String {
+pub(crate) fn event_columns(columns: &Columns, metadata: bool) -> String {
+    let layout = &columns.layout;
     format!(
-        "global_position, id, stream_id, event_type, version, {}, {}, {}, created_at",
-        if layout.schema_version {
-            "schema_version"
-        } else {
-            "1"
+        "{}, {}, {}, {}, {}, {}, {}, {}, {}",
+        layout.position.sql(),
+        layout.id.sql(),
+        layout.stream.sql(),
+        layout.event_type.sql(),
+        layout.version.sql(),
+        match columns.schema_version {
+            true => layout.schema_version.sql(),
+            false => "1",
         },
-        bounded("event_data"),
-        if metadata {
-            bounded("coalesce(metadata, '{}')")
-        } else {
-            "''".to_owned()
+        bounded(layout.data.sql()),
+        match metadata {
+            true => bounded(&format!("coalesce({}, '{{}}')", layout.metadata.sql())),
+            false => "''".to_owned(),
         },
+        layout.recorded_at.sql(),
     )
 }
 
@@ -34,19 +39,6 @@ fn bounded(value: &str) -> String {
          ELSE {value} END"
     )
 }
-
-/// The columns, as people know them.
-const COLUMNS: [&str; 9] = [
-    "global_position",
-    "id",
-    "stream_id",
-    "event_type",
-    "version",
-    "schema_version",
-    "event_data",
-    "metadata",
-    "created_at",
-];
 
 /// What is written of an event that cannot be read: its id, stream, type,
 /// metadata and the reason.
@@ -70,37 +62,41 @@ impl From<rusqlite::Error> for Fault {
 /// that cannot be read, and says why.
 pub(crate) fn read_event<'a>(
     row: &'a Row<'_>,
-    layout: Layout,
+    columns: &Columns,
     scratch: &'a mut Scratch,
 ) -> rusqlite::Result<EventRef<'a>> {
     let position = Position::from_sql(row.get(0)?).ok_or_else(|| {
         rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, "it is negative".into())
     })?;
-    match read(row, layout, position) {
+    match read(row, columns, position) {
         Ok(event) => Ok(event),
         Err(Fault::Row(error)) => Err(error),
         Err(Fault::Value(column, reason)) => {
-            let column = COLUMNS.get(column).copied().unwrap_or_default();
+            let column = columns.layout.name(column);
             let reason = format!("it cannot be read: its `{column}` {reason}");
             unreadable(row, position, scratch, reason)
         }
     }
 }
 
-fn read<'a>(row: &'a Row<'_>, layout: Layout, position: Position) -> Result<EventRef<'a>, Fault> {
+fn read<'a>(
+    row: &'a Row<'_>,
+    columns: &Columns,
+    position: Position,
+) -> Result<EventRef<'a>, Fault> {
     let data = match whole(row, 6)? {
         ValueRef::Blob(bytes) => PayloadRef::Binary(bytes),
         ValueRef::Null => PayloadRef::Json("null"),
         _ => {
             let data = text(row, 6)?;
-            if !layout.checks_json {
+            if !columns.checks_json {
                 json::check(data).map_err(|error| Fault::Value(6, format!("is {error}")))?;
             }
             PayloadRef::Json(data)
         }
     };
     let metadata = whole(row, 7).and_then(|_| text(row, 7))?;
-    if !layout.checks_metadata && !metadata.is_empty() {
+    if !columns.checks_metadata && !metadata.is_empty() {
         json::check(metadata).map_err(|error| Fault::Value(7, format!("is {error}")))?;
     }
     let time = text(row, 8)?;

@@ -6,9 +6,9 @@ use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use super::Layout;
 use super::care::Care;
-use crate::store::EVENT_BYTES_MAX;
+use super::columns::Columns;
+use crate::table::{EVENT_BYTES_MAX, Fact};
 
 /// From 1970, where our times begin, to 2000, where PostgreSQL's do.
 const MICROSECONDS_TO_2000: i64 = 946_684_800_000_000;
@@ -29,20 +29,64 @@ const WITHHELD: &[u8] = &[0];
 /// The columns that [`read_event`] reads. The server converts only what it
 /// must: to `extract` an epoch is arithmetic with decimals, for each row, and
 /// even an empty text is converted where a null is not.
-pub(crate) fn event_columns(layout: &Layout, metadata: bool, care: Care) -> String {
+pub(crate) fn event_columns(columns: &Columns, metadata: bool, care: Care) -> String {
     if care == Care::Keys {
-        return key_columns(layout);
+        return key_columns(columns);
     }
-    columns(layout, metadata, |column, bytes| {
-        let is_jsonb = match column {
-            "metadata" => layout.metadata_type == "jsonb",
-            _ => layout.has_jsonb(),
-        };
-        match is_jsonb && care != Care::None {
-            true => checked(column, bytes),
-            false => bounded(bytes),
-        }
-    })
+    let layout = &columns.layout;
+    let sent = |fact: &Fact, is_jsonb, bytes: &str| match is_jsonb && care != Care::None {
+        true => checked(fact.sql(), bytes),
+        false => bounded(bytes),
+    };
+    let data = layout.data.sql();
+    let data = match () {
+        () if columns.has_jsonb() => format!("jsonb_send({data})"),
+        () if columns.has_bytes() => data.to_owned(),
+        () => format!("textsend({data}::text)"),
+    };
+    let has_jsonb_metadata = columns.metadata_type == "jsonb";
+    let metadata = match metadata {
+        true => sent(
+            &layout.metadata,
+            has_jsonb_metadata,
+            &format!(
+                "textsend(coalesce({}::text, '{{}}'))",
+                layout.metadata.sql()
+            ),
+        ),
+        false => "NULL::text".to_owned(),
+    };
+    let id = layout.id.sql();
+    format!(
+        "{position}::bigint, {id}, {stream}::text, {event_type}::text, {version}::bigint, \
+         {schema_version}::int, {data}, {metadata}, {time}",
+        position = layout.position.sql(),
+        id = match columns.has_uuids() {
+            true => id.to_owned(),
+            false => format!("{id}::text"),
+        },
+        stream = layout.stream.sql(),
+        event_type = layout.event_type.sql(),
+        version = layout.version.sql(),
+        schema_version = match columns.schema_version {
+            true => layout.schema_version.sql(),
+            false => "1",
+        },
+        data = sent(&layout.data, columns.has_jsonb(), &data),
+        time = match columns.has_timestamps() {
+            true => layout.recorded_at.sql().to_owned(),
+            false => time(columns),
+        },
+    )
+}
+
+/// When an event was recorded, in microseconds; null where it is infinite.
+pub(crate) fn time(columns: &Columns) -> String {
+    let recorded_at = columns.layout.recorded_at.sql();
+    format!(
+        "CASE WHEN isfinite({recorded_at}) \
+         THEN (extract(epoch FROM {recorded_at}) * 1000000)::bigint END"
+    )
 }
 
 /// The same for a `jsonb` that is written out only if it is not too long. What it
@@ -62,23 +106,23 @@ fn checked(column: &str, bytes: &str) -> String {
 
 /// What tells people which event it is. Texts are sent as bytes in the server's
 /// own encoding: to convert them may be what fails.
-fn key_columns(layout: &Layout) -> String {
-    let text = |column| format!("convert_to(left({column}::text, 255), 'SQL_ASCII')");
-    let id = if layout.has_uuids() {
-        "id".to_owned()
-    } else {
-        text("id")
+fn key_columns(columns: &Columns) -> String {
+    let layout = &columns.layout;
+    let text = |fact: &Fact| format!("convert_to(left({}::text, 255), 'SQL_ASCII')", fact.sql());
+    let id = match columns.has_uuids() {
+        true => layout.id.sql().to_owned(),
+        false => text(&layout.id),
     };
-    let time = if layout.has_timestamps() {
-        "created_at"
-    } else {
-        "NULL::bigint"
+    let time = match columns.has_timestamps() {
+        true => layout.recorded_at.sql(),
+        false => "NULL::bigint",
     };
     format!(
-        "global_position::bigint, {id}, {}, {}, version::bigint, NULL::int, NULL::bytea, \
-         NULL::text, {time}",
-        text("stream_id"),
-        text("event_type")
+        "{}::bigint, {id}, {}, {}, {}::bigint, NULL::int, NULL::bytea, NULL::text, {time}",
+        layout.position.sql(),
+        text(&layout.stream),
+        text(&layout.event_type),
+        layout.version.sql(),
     )
 }
 
@@ -92,42 +136,6 @@ fn digits(column: &str) -> String {
            + get_byte(n, 6) * 256 + get_byte(n, 7)), 0) \
          FROM (SELECT numeric_send(v::numeric) AS n FROM jsonb_path_query({column}, \
            'strict $.** ? (@.type() == \"number\")') AS v) AS numbers)"
-    )
-}
-
-fn columns(
-    layout: &Layout,
-    metadata: bool,
-    sent: impl Fn(&'static str, &'static str) -> String,
-) -> String {
-    format!(
-        "global_position::bigint, {}, stream_id::text, event_type::text, version::bigint, \
-         {}::int, {}, {}, {}",
-        if layout.has_uuids() { "id" } else { "id::text" },
-        if layout.schema_version {
-            "schema_version"
-        } else {
-            "1"
-        },
-        sent(
-            "event_data",
-            match () {
-                () if layout.has_jsonb() => "jsonb_send(event_data)",
-                () if layout.has_bytes() => "event_data",
-                () => "textsend(event_data::text)",
-            }
-        ),
-        if metadata {
-            sent("metadata", "textsend(coalesce(metadata::text, '{}'))")
-        } else {
-            "NULL::text".to_owned()
-        },
-        if layout.has_timestamps() {
-            "created_at"
-        } else {
-            "CASE WHEN isfinite(created_at) \
-             THEN (extract(epoch FROM created_at) * 1000000)::bigint END"
-        },
     )
 }
 
@@ -154,19 +162,6 @@ impl Cells for PgRow {
         bytes.map(Some).map_err(|cause| malformed(column, cause))
     }
 }
-
-/// The columns, as people know them.
-const COLUMNS: [&str; 9] = [
-    "global_position",
-    "id",
-    "stream_id",
-    "event_type",
-    "version",
-    "schema_version",
-    "event_data",
-    "metadata",
-    "created_at",
-];
 
 /// Where texts are written that a row has in another form.
 #[derive(Debug)]
@@ -204,7 +199,7 @@ impl From<sqlx::Error> for Fault {
 /// that cannot be read, and says why.
 pub(crate) fn read_event<'a>(
     row: &'a impl Cells,
-    layout: &Layout,
+    columns: &Columns,
     scratch: &'a mut Scratch,
 ) -> Result<EventRef<'a>, sqlx::Error> {
     let position = fixed(row, 0).map(i64::from_be_bytes);
@@ -214,13 +209,13 @@ pub(crate) fn read_event<'a>(
         Err(Fault::Value(column, reason)) => return Err(malformed(column, reason)),
         Err(Fault::Row(error)) => return Err(error),
     };
-    match Fields::read(row, layout) {
+    match Fields::read(row, columns) {
         Ok(fields) => Ok(fields.event(position, &mut scratch.id)),
         Err(Fault::Row(error)) => Err(error),
         Err(Fault::Value(column, reason)) => {
-            let column = COLUMNS.get(column).copied().unwrap_or_default();
+            let column = columns.layout.name(column);
             let reason = format!("it cannot be read: its `{column}` {reason}");
-            unreadable(row, layout, position, scratch, reason)
+            unreadable(row, columns, position, scratch, reason)
         }
     }
 }
@@ -243,24 +238,24 @@ enum Id<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(row: &'a impl Cells, layout: &Layout) -> Result<Self, Fault> {
-        let data = match whole(row, layout, 6)? {
-            Some(bytes) if layout.has_jsonb() => PayloadRef::Json(utf8(6, jsonb_text(bytes)?)?),
-            Some(bytes) if layout.has_bytes() => PayloadRef::Binary(bytes),
+    fn read(row: &'a impl Cells, columns: &Columns) -> Result<Self, Fault> {
+        let data = match whole(row, columns, 6)? {
+            Some(bytes) if columns.has_jsonb() => PayloadRef::Json(utf8(6, jsonb_text(bytes)?)?),
+            Some(bytes) if columns.has_bytes() => PayloadRef::Binary(bytes),
             Some(bytes) => PayloadRef::Json(utf8(6, bytes)?),
             None => PayloadRef::Json("null"),
         };
         if let PayloadRef::Json(text) = data
-            && !layout.has_json()
+            && !columns.has_json()
         {
             json::check(text).map_err(|error| Fault::Value(6, format!("is {error}")))?;
         }
-        let metadata = whole(row, layout, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
-        if !metadata.is_empty() && !layout.has_json_metadata() {
+        let metadata = whole(row, columns, 7)?.map_or(Ok(""), |bytes| utf8(7, bytes))?;
+        if !metadata.is_empty() && !columns.has_json_metadata() {
             json::check(metadata).map_err(|error| Fault::Value(7, format!("is {error}")))?;
         }
         Ok(Self {
-            id: if layout.has_uuids() {
+            id: if columns.has_uuids() {
                 Id::Uuid(Uuid::from_bytes(fixed(row, 1)?))
             } else {
                 Id::Text(text(row, 1)?)
@@ -273,7 +268,7 @@ impl<'a> Fields<'a> {
                 .map_err(|_| negative(5))?,
             data,
             metadata,
-            recorded_at: if layout.has_timestamps() {
+            recorded_at: if columns.has_timestamps() {
                 timestamp(long(row, 8)?)?
             } else {
                 long(row, 8)?
@@ -302,7 +297,7 @@ impl<'a> Fields<'a> {
 /// What can be read of an event that cannot be read as a whole.
 fn unreadable<'a>(
     row: &impl Cells,
-    layout: &Layout,
+    columns: &Columns,
     position: Position,
     scratch: &'a mut Scratch,
     reason: String,
@@ -312,12 +307,12 @@ fn unreadable<'a>(
         Ok::<_, sqlx::Error>(String::from_utf8_lossy(bytes).into_owned())
     };
     let id = match fixed(row, 1) {
-        Ok(bytes) if layout.has_uuids() => Uuid::from_bytes(bytes).to_string(),
-        _ if layout.has_uuids() => String::new(),
+        Ok(bytes) if columns.has_uuids() => Uuid::from_bytes(bytes).to_string(),
+        _ if columns.has_uuids() => String::new(),
         _ => lossy(1)?,
     };
     let metadata = match row.cell(7)? {
-        Some(bytes) if is_cut(bytes, layout, 7) => String::new(),
+        Some(bytes) if is_cut(bytes, columns, 7) => String::new(),
         _ => lossy(7)?,
     };
     scratch.texts = [id, lossy(2)?, lossy(3)?, metadata, reason];
@@ -334,7 +329,7 @@ fn unreadable<'a>(
             .map_or(0, |version| version.try_into().unwrap_or(0)),
         data: PayloadRef::Unreadable(reason),
         metadata,
-        recorded_at: if layout.has_timestamps() {
+        recorded_at: if columns.has_timestamps() {
             time.and_then(|time| timestamp(time).ok())
         } else {
             time
@@ -380,11 +375,11 @@ fn utf8(column: usize, bytes: &[u8]) -> Result<&str, Fault> {
 /// A cell of which all was sent.
 fn whole<'a>(
     row: &'a impl Cells,
-    layout: &Layout,
+    columns: &Columns,
     column: usize,
 ) -> Result<Option<&'a [u8]>, Fault> {
     match row.cell(column)? {
-        Some(bytes) if is_cut(bytes, layout, column) => Err(Fault::Value(
+        Some(bytes) if is_cut(bytes, columns, column) => Err(Fault::Value(
             column,
             format!("has more than the {EVENT_BYTES_MAX} bytes that it may have, as text"),
         )),
@@ -393,8 +388,8 @@ fn whole<'a>(
 }
 
 /// Whether less was sent of a cell than there is.
-fn is_cut(bytes: &[u8], layout: &Layout, column: usize) -> bool {
-    let may_be_withheld = column != 6 || !layout.has_bytes();
+fn is_cut(bytes: &[u8], columns: &Columns, column: usize) -> bool {
+    let may_be_withheld = column != 6 || !columns.has_bytes();
     bytes.len() > SENT_BYTES_MAX || (may_be_withheld && bytes == WITHHELD)
 }
 
@@ -409,12 +404,12 @@ pub(crate) enum Length {
 }
 
 impl Length {
-    pub(crate) fn of(row: &impl Cells, layout: &Layout) -> Result<Self, sqlx::Error> {
+    pub(crate) fn of(row: &impl Cells, columns: &Columns) -> Result<Self, sqlx::Error> {
         let mut length = Self::Fits;
         for column in [6, 7] {
             match row.cell(column)? {
                 Some(bytes) if bytes.len() > SENT_BYTES_MAX => return Ok(Self::Sent),
-                Some(bytes) if is_cut(bytes, layout, column) => length = Self::Withheld,
+                Some(bytes) if is_cut(bytes, columns, column) => length = Self::Withheld,
                 _ => {}
             }
         }
@@ -425,13 +420,13 @@ impl Length {
 /// Reads a row of [`Care::Keys`] as the event that cannot be read.
 pub(crate) fn read_keys<'a>(
     row: &impl Cells,
-    layout: &Layout,
+    columns: &Columns,
     scratch: &'a mut Scratch,
     reason: String,
 ) -> Result<EventRef<'a>, sqlx::Error> {
     let position = fixed(row, 0).map(i64::from_be_bytes);
     match position.map(Position::from_sql) {
-        Ok(Some(position)) => unreadable(row, layout, position, scratch, reason),
+        Ok(Some(position)) => unreadable(row, columns, position, scratch, reason),
         _ => Err(malformed(0, "it is no position")),
     }
 }

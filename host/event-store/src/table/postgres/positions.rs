@@ -4,11 +4,14 @@ use gnomon_databases::database_url::PostgresUrl;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::store_error;
-use crate::store::EventStoreError;
+use super::{literal, regclass, table_error};
+use crate::table::{Layout, TableError};
 
-fn failed(url: &PostgresUrl, error: sqlx::Error) -> EventStoreError {
-    store_error(&format!("look at the table `events` of {url}"), error)
+fn failed(url: &PostgresUrl, layout: &Layout, error: sqlx::Error) -> TableError {
+    table_error(
+        &format!("look at the table `{}` of {url}", layout.table),
+        error,
+    )
 }
 
 /// What is known of it.
@@ -24,8 +27,9 @@ pub(crate) struct PositionColumn {
 pub(crate) async fn position_column(
     connection: &mut PgConnection,
     url: &PostgresUrl,
-) -> Result<PositionColumn, EventStoreError> {
-    let row = sqlx::query(
+    layout: &Layout,
+) -> Result<PositionColumn, TableError> {
+    let query = format!(
         "SELECT c.relkind = 'p' OR EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid), \
            NOT a.attnotnull, \
            EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisvalid \
@@ -34,10 +38,13 @@ pub(crate) async fn position_column(
              AND i.indpred IS NULL AND i.indisunique AND i.indnkeyatts = 1 \
              AND i.indkey[0] = a.attnum) \
          FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid \
-         WHERE c.oid = to_regclass('events') AND a.attname = 'global_position'",
-    )
-    .fetch_one(connection)
-    .await;
+         WHERE c.oid = {} AND a.attname = {}",
+        regclass(&layout.table),
+        literal(layout.position.name())
+    );
+    let row = sqlx::query(AssertSqlSafe(query))
+        .fetch_one(connection)
+        .await;
     row.and_then(|row| {
         Ok(PositionColumn {
             has_parts: row.try_get(0)?,
@@ -46,42 +53,43 @@ pub(crate) async fn position_column(
             is_unique: row.try_get(3)?,
         })
     })
-    .map_err(|error| failed(url, error))
+    .map_err(|error| failed(url, layout, error))
 }
 
 impl PositionColumn {
     /// Finds rows that would never be delivered; nothing where no index shows
     /// them, because to look for them would take a pass over the table.
-    pub(crate) fn unruly(&self) -> &'static str {
+    pub(crate) fn unruly(&self, layout: &Layout) -> String {
+        let (from, position) = (layout.from(), layout.position.sql());
+        let rows =
+            |condition| format!("EXISTS (SELECT 1 FROM {from} WHERE {position} {condition})");
         match (self.is_indexed, self.may_be_null) {
-            (false, _) => "false",
-            (true, false) => NOT_POSITIVE,
-            (true, true) => NOT_POSITIVE_OR_NULL,
+            (false, _) => "false".to_owned(),
+            (true, false) => rows("<= 0"),
+            (true, true) => format!("({} OR {})", rows("<= 0"), rows("IS NULL")),
         }
     }
 }
-
-const NOT_POSITIVE: &str = "EXISTS (SELECT 1 FROM events WHERE global_position <= 0)";
-const NOT_POSITIVE_OR_NULL: &str = "(EXISTS (SELECT 1 FROM events WHERE global_position <= 0) \
-     OR EXISTS (SELECT 1 FROM events WHERE global_position IS NULL))";
 
 /// Refuses a table with positions where no event can stand, as these statements
 /// find them.
 pub(crate) async fn refuse_unruly(
     connection: &mut PgConnection,
     url: &PostgresUrl,
+    layout: &Layout,
     unruly: &str,
-) -> Result<(), EventStoreError> {
+) -> Result<(), TableError> {
     let query = format!("SELECT {unruly}");
     let is_unruly: bool = sqlx::query_scalar(AssertSqlSafe(query))
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| failed(url, error))?;
+        .map_err(|error| failed(url, layout, error))?;
     if is_unruly {
-        return Err(EventStoreError::refused(format!(
-            "the table `events` of {url} has rows without a position (global_position IS NULL), or \
-             with one below 1, where no event can stand; they would never be delivered; give them \
-             numbers from 1 on, and the column NOT NULL"
+        return Err(TableError::refused(format!(
+            "the table `{}` of {url} has rows without a position ({} IS NULL), or with one below 1, \
+             where no event can stand; they would never be delivered; give them numbers from 1 on, \
+             and the column NOT NULL",
+            layout.table, layout.position
         )));
     }
     Ok(())

@@ -12,8 +12,8 @@ use gnomon_databases::silence::Silence;
 use sqlx::Error;
 use sqlx::postgres::PgListener;
 
-use super::Layout;
-use crate::store::{EventStoreError, EventStoreErrorKind};
+use super::Columns;
+use crate::table::{TableError, TableErrorKind};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,10 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// one from end to end.
 const SETTINGS: &str = "SET plan_cache_mode = force_custom_plan";
 
-fn server(url: &PostgresUrl) -> Result<Server, EventStoreError> {
+fn server(url: &PostgresUrl) -> Result<Server, TableError> {
     let server = Server::at(url).map_err(|error| {
-        EventStoreError::caused(
-            EventStoreErrorKind::Refused,
+        TableError::caused(
+            TableErrorKind::Refused,
             format!("cannot connect to {url}"),
             error,
         )
@@ -34,12 +34,12 @@ fn server(url: &PostgresUrl) -> Result<Server, EventStoreError> {
 }
 
 /// Makes one connection.
-pub(crate) async fn connect(url: &PostgresUrl) -> Result<Connection, EventStoreError> {
+pub(crate) async fn connect(url: &PostgresUrl) -> Result<Connection, TableError> {
     let doing = format!("connect to {url}");
     match tokio::time::timeout(CONNECT_TIMEOUT, server(url)?.connect()).await {
-        Ok(connected) => connected.map_err(|error| store_error(&doing, error)),
-        Err(_) => Err(EventStoreError::caused(
-            EventStoreErrorKind::Retry,
+        Ok(connected) => connected.map_err(|error| table_error(&doing, error)),
+        Err(_) => Err(TableError::caused(
+            TableErrorKind::Retry,
             format!("cannot {doing}"),
             format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
         )),
@@ -51,16 +51,16 @@ pub(crate) async fn connect(url: &PostgresUrl) -> Result<Connection, EventStoreE
 /// too: otherwise it would refuse all events of a page for one that is no text.
 pub(crate) fn pool(
     url: &PostgresUrl,
-    layout: &Layout,
+    columns: &Columns,
     connections_max: usize,
     settings: &[(&str, &str)],
     silence: &Arc<Silence>,
-) -> Result<Connections, EventStoreError> {
+) -> Result<Connections, TableError> {
     let mut server = server(url)?;
     for (name, value) in settings {
         server = server.with_settings(&format!("SET {name} = {value}"));
     }
-    if layout.encoding == "SQL_ASCII" {
+    if columns.encoding == "SQL_ASCII" {
         server = server.with_settings("SET client_encoding = 'SQL_ASCII'");
     }
     Ok(Connections::new(server, connections_max, silence))
@@ -70,31 +70,23 @@ pub(crate) fn pool(
 pub(crate) async fn listener(
     url: &PostgresUrl,
     limit: Duration,
-) -> Result<(Session, PgListener), EventStoreError> {
+) -> Result<(Session, PgListener), TableError> {
     let server = server(url)?;
     let listening = match tokio::time::timeout(limit, server.listener()).await {
         Ok(listening) => listening,
         // The driver's pool tries again until then, and does not say why.
         Err(_) => Err(server.refusal().await.unwrap_or(Error::PoolTimedOut)),
     };
-    listening.map_err(|error| store_error(&format!("watch the events of {url}"), error))
-}
-
-/// The SQLSTATE of an error that the server sent.
-pub(super) fn sql_state(error: &Error) -> Option<String> {
-    match error {
-        Error::Database(error) => error.code().map(|code| code.into_owned()),
-        _ => None,
-    }
+    listening.map_err(|error| table_error(&format!("watch the events of {url}"), error))
 }
 
 /// An error of the driver, with what was being done and where.
-pub(crate) fn store_error(doing: &str, error: Error) -> EventStoreError {
+pub(crate) fn table_error(doing: &str, error: Error) -> TableError {
     let (nature, advice) = nature(&error);
     let kind = match nature {
-        Nature::Passing => EventStoreErrorKind::Retry,
+        Nature::Passing => TableErrorKind::Retry,
         // A constraint, a type, a name: what is asked for cannot be done.
-        Nature::Value | Nature::Standing | Nature::Statement => EventStoreErrorKind::Refused,
+        Nature::Value | Nature::Standing | Nature::Statement => TableErrorKind::Refused,
     };
-    EventStoreError::caused(kind, format!("cannot {doing}{advice}"), Cause::from(error))
+    TableError::caused(kind, format!("cannot {doing}{advice}"), Cause::from(error))
 }
