@@ -19,12 +19,12 @@ use super::Shared;
 use super::directory::DirectoryWatch;
 use super::loading::load;
 use super::refusal::Refusal;
-use crate::deployment::{DeployError, deploy};
-use crate::generation::{Goal, Module, ModuleHash};
+use crate::generation::ModuleHash;
 use crate::guest::Guest;
 use crate::module_file;
-use crate::registry::Registry;
-use crate::storage_error::{StorageError, StorageErrorKind, in_time};
+use crate::storage_error::in_time;
+
+mod deploying;
 
 /// A file that has not changed for this long is complete.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
@@ -247,139 +247,6 @@ impl Files {
         }
     }
 
-    /// Deploys what is loaded. Says whether something has to be looked at
-    /// again soon.
-    async fn deploy_loaded(&mut self) -> bool {
-        let others_are_coming = self
-            .files
-            .values()
-            .any(|watched| matches!(watched.stage, Stage::Settling | Stage::Loading));
-        let loaded: Vec<(String, Instant)> = self
-            .files
-            .iter()
-            .filter_map(|(name, watched)| match &watched.stage {
-                Stage::Loaded(loaded) => Some((name.clone(), loaded.since)),
-                _ => None,
-            })
-            .collect();
-        let mut is_waiting = false;
-        for (name, since) in loaded {
-            let waits = others_are_coming && since.elapsed() < PATIENCE_WITH_OTHERS;
-            is_waiting |= waits || !self.deploy(&name).await;
-        }
-        is_waiting
-    }
-
-    /// Deploys a loaded file; says whether that is settled, one way or the
-    /// other.
-    async fn deploy(&mut self, name: &str) -> bool {
-        let place = self.place(name);
-        let file = self.path(name);
-        let other = self.other_of_this_name(name);
-        let Some(watched) = self.files.get_mut(name) else {
-            return true;
-        };
-        let Stage::Loaded(loaded) = &watched.stage else {
-            return true;
-        };
-        let description = loaded.guest.description();
-        if loaded.is_known {
-            let written = Written {
-                at: watched.fingerprint.modified,
-                under_this_host: watched.is_rewritten,
-            };
-            match is_news(
-                &*self.shared.parts.storage.registry,
-                &description.name,
-                written,
-            )
-            .await
-            {
-                Ok(News::Deployed) => self.shared.leftovers.remove(&place),
-                Ok(News::Dropped) => {
-                    let sentence = format!(
-                        "{place} is not deployed, as `{}` was dropped after it was written; \
-                         `gnomon deploy {place}` builds it again, and so does writing the file \
-                         anew",
-                        description.name
-                    );
-                    self.shared.leftovers.add(place.clone(), sentence);
-                }
-                Ok(News::PutBack) => {
-                    self.shared.leftovers.remove(&place);
-                    watched.deployed = None;
-                    if let Stage::Loaded(loaded) = &mut watched.stage {
-                        loaded.is_known = false;
-                    }
-                    // It is news like any other.
-                    return false;
-                }
-                Err(error) => {
-                    tracing::debug!("{place} is looked at later: {error}");
-                    return false;
-                }
-            }
-            watched.stage = Stage::Done;
-            self.shared.refusals.remove(&place);
-            return true;
-        }
-        if let Some(other) = other {
-            let refusal = Refusal::SameName {
-                name: description.name.clone(),
-                first: self.directory.join(other),
-                second: file,
-            };
-            // It stays loaded: the other one may go.
-            self.shared.refusals.add(place, &refusal);
-            return true;
-        }
-        let module = Module {
-            hash: loaded.guest.hash().clone(),
-            bytes: loaded.bytes.clone(),
-            description: (**description).clone(),
-        };
-        let parts = &self.shared.parts;
-        let start = parts.source.start();
-        let refusal = match deploy(&*parts.storage.registry, &module, &start, Goal::Promote).await {
-            Ok(deployed) => {
-                tracing::debug!("{place}: {deployed:?}");
-                None
-            }
-            Err(DeployError::Refused(reason)) => Some(Refusal::Deployment {
-                file,
-                projection: module.description.name.clone(),
-                reason,
-            }),
-            Err(DeployError::Target(reason)) if reason.kind() == StorageErrorKind::Retry => {
-                tracing::debug!("{place} is deployed later: {reason}");
-                return false;
-            }
-            Err(DeployError::Target(reason)) => Some(Refusal::Target {
-                file,
-                projection: module.description.name.clone(),
-                reason,
-            }),
-        };
-        match refusal {
-            Some(refusal) => self.shared.refusals.add(place, &refusal),
-            None => {
-                self.shared.refusals.remove(&place);
-                if let Err(error) =
-                    in_time(parts.storage.registry.note_file(name, &module.hash)).await
-                {
-                    // It will be news after a restart, and do nothing then.
-                    tracing::debug!("{place} was not noted: {error}");
-                }
-                watched.deployed = Some(module.hash);
-                if let Err(error) = self.shared.controls.refresh().await {
-                    tracing::debug!("the controls were not read: {error}");
-                }
-            }
-        }
-        watched.stage = Stage::Done;
-        true
-    }
-
     /// Another file that holds a projection of the same name.
     fn other_of_this_name(&self, name: &str) -> Option<String> {
         let projection = self.files.get(name)?.projection.as_ref()?;
@@ -407,47 +274,6 @@ impl Files {
                 Stage::Settling | Stage::Loading => false,
             })
     }
-}
-
-/// When a file was written.
-struct Written {
-    at: SystemTime,
-    under_this_host: bool,
-}
-
-/// What a file tells whose bytes were deployed before.
-enum News {
-    /// Nothing: its projection is there.
-    Deployed,
-    /// Nothing: its projection was dropped, and the file has only stayed.
-    Dropped,
-    /// It was written after its projection was dropped.
-    PutBack,
-}
-
-async fn is_news(
-    registry: &dyn Registry,
-    projection: &str,
-    written: Written,
-) -> Result<News, StorageError> {
-    let generations = in_time(registry.generations()).await?;
-    let is_there = generations
-        .iter()
-        .any(|generation| generation.projection == projection);
-    if is_there {
-        return Ok(News::Deployed);
-    }
-    let dropped = in_time(registry.dropped_at(projection)).await?;
-    let at = written.at.duration_since(SystemTime::UNIX_EPOCH);
-    let at = at.unwrap_or_default().as_micros();
-    let is_later = dropped
-        .and_then(|dropped| u128::try_from(dropped).ok())
-        .is_some_and(|dropped| at > dropped);
-    Ok(if written.under_this_host || is_later {
-        News::PutBack
-    } else {
-        News::Dropped
-    })
 }
 
 /// Reads and loads a file.

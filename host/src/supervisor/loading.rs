@@ -13,8 +13,9 @@ use crate::guest::{Guest, GuestEngine, LoadError};
 /// How long `describe` may take. It only builds a value, and a module that
 /// hangs there must not hold up the others of its directory for long.
 const DESCRIBE_TIME: Duration = Duration::from_secs(2);
-/// Modules that are kept loaded, although nothing may run them any more.
-const LOADED_MAX: usize = 64;
+/// Modules that are kept loaded, although nothing may run them any more: those of
+/// a large directory are not to be loaded again when their runners start.
+const LOADED_MAX: usize = 256;
 
 /// Compiles and checks a module: the one way to load it, for hosts and commands.
 ///

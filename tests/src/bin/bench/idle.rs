@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
 pub(crate) struct Idle {
     projections: u32,
     hosts: u32,
+    /// From the start of the hosts until every projection is live, as found by
+    /// asking for one after another.
+    start_seconds: f64,
     events_per_second: f64,
     read_models_per_second: f64,
     /// For each event of 200 a second, both databases together, without what
@@ -60,6 +63,7 @@ impl Measured for Idle {
     const HEADINGS: &'static [&'static str] = &[
         "projections",
         "hosts",
+        "start",
         "event store",
         "read models",
         "per event",
@@ -70,7 +74,8 @@ impl Measured for Idle {
     fn title(&self) -> String {
         "What hosts that have caught up ask together: transactions a second, most of one statement, \
          and what each event adds at 200 a second (without autovacuum, which would count as well); \
-         processor and memory are those of the host with most"
+         processor and memory are those of the host with most. Before that: how long they take to \
+         deploy new modules and make them live"
             .to_owned()
     }
 
@@ -78,6 +83,7 @@ impl Measured for Idle {
         vec![
             self.projections.to_string(),
             self.hosts.to_string(),
+            format!("{:.1} s", self.start_seconds),
             format!("{:.1}", self.events_per_second),
             format!("{:.1}", self.read_models_per_second),
             format!("{:.1}", self.per_event),
@@ -121,6 +127,7 @@ fn measure_one(projections: u32, hosts: u32, arguments: &Arguments) -> Result<Id
         installation = installation.with_module(&format!("{name}.wasm"), &module);
     }
     installation.append_orders(EVENTS, 1);
+    let started = Instant::now();
     let running: Vec<Host> = (0..hosts).map(|_| installation.start_host()).collect();
     for name in &names {
         installation.wait_for_status(name, PATIENCE, |status| {
@@ -131,6 +138,7 @@ fn measure_one(projections: u32, hosts: u32, arguments: &Arguments) -> Result<Id
         let url = database.url();
         url.rsplit('/').next().unwrap_or_default().to_owned()
     });
+    let start = started.elapsed();
     let processes: Vec<Process> = running.iter().map(|host| Process(host.process())).collect();
     let runtime = runtime()?;
     let mut server = runtime.block_on(server())?;
@@ -161,6 +169,7 @@ fn measure_one(projections: u32, hosts: u32, arguments: &Arguments) -> Result<Id
     Ok(Idle {
         projections,
         hosts,
+        start_seconds: start.as_secs_f64(),
         events_per_second,
         read_models_per_second,
         // One transaction for each is the writer's own.
