@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use gnomon::guest::{GuestEngine, GuestLimits};
+use gnomon_guest::{GuestEngine, GuestLimits};
 use gnomon_model::WriteLimits;
 use libfuzzer_sys::fuzz_target;
 

@@ -12,7 +12,7 @@
 //! * [`gnomon_event_store`]: appending and reading events, and the seam to event
 //!   stores: how far they are final. It stands on [`gnomon_databases`].
 //! * [`reader`]: the next batch, read ahead and once for all who are near.
-//! * [`guest`]: the sandbox.
+//! * [`gnomon_guest`]: the sandbox.
 //! * [`read_models`]: the seam to rows and checkpoints; [`row_cache`] is before it.
 //! * [`registry`]: the seam to what users want and hosts do.
 //! * [`storage`]: databases that have both.
@@ -44,12 +44,10 @@ pub mod deployment;
 mod documentation;
 pub mod fixture;
 pub mod generation;
-pub mod guest;
 pub mod json_text;
 pub mod module_file;
 pub mod operations;
 pub mod read_models;
-mod readable;
 pub mod reader;
 pub mod registry;
 pub mod row_cache;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
 use gnomon_event_store::source::{BatchLimits, SourceError};
+use gnomon_guest::GuestLimits;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,7 +30,6 @@ use self::refusal::Refusals;
 use self::runners::Runners;
 use crate::configuration::Limits;
 use crate::generation::GenerationId;
-use crate::guest::GuestLimits;
 use crate::reader::Convoy;
 use crate::registry::{HostRegistry, Overview, RefusedFile};
 use crate::runner::{Controls, Heartbeats, Rhythm};

@@ -12,25 +12,22 @@
 //! its write buffer. One of the runs goes the whole way into a database, so the
 //! rows that all others are compared with are those that a database holds.
 
+use gnomon_guest::{ApplyError, Guest, GuestLimits};
 use gnomon_model::{Position, Row};
 use tokio::runtime::Handle;
 
 use crate::fixture::{Fixture, Tables};
-use crate::guest::{ApplyError, Guest, GuestLimits};
 use crate::storage_error::StorageError;
 
 mod cut;
 mod database;
 mod difference;
 mod finding;
-mod memory;
 mod run;
 
 pub use cut::Cut;
 pub use difference::{Change, Difference, RowDifference};
 pub use finding::{Finding, Unlike};
-#[cfg(test)]
-pub(crate) use memory::SharedTables;
 
 /// How often a fixture is cut at random.
 const RANDOM_CUTS: usize = 4;

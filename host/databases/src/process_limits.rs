@@ -26,11 +26,6 @@ pub fn raise_open_files() {
     }
 }
 
-/// The limit of the address space, in bytes; `None` where there is none.
-pub fn address_space() -> Option<u64> {
-    getrlimit(Resource::As).current
-}
-
 /// Whether there is no room for a few more open files, for those whose library
 /// does not say why it could not open one.
 pub fn is_out_of_files() -> bool {

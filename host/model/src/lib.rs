@@ -18,7 +18,11 @@ mod event_list;
 mod event_page;
 pub mod json;
 mod memory;
+#[cfg(feature = "module-hash")]
+mod module_hash;
+pub mod readable;
 mod schema;
+mod storage_error;
 mod value;
 mod writes;
 
@@ -30,7 +34,10 @@ pub use event::{Event, EventRef, Payload, PayloadRef, Position, category};
 pub use event_list::EventList;
 pub use event_page::EventPage;
 pub use memory::MemoryTables;
+#[cfg(feature = "module-hash")]
+pub use module_hash::ModuleHash;
 pub use schema::{Column, Index, Row, Table, Violation};
+pub use storage_error::{StorageError, StorageErrorKind};
 pub use value::{ColumnType, Decimal, Floats, InvalidValue, Key, KeyMap, Value};
 pub use writes::{
     BatchWrites, CommittedRows, FoldedRows, FoundRows, PAGE_BYTES, TableWrites, WriteError,

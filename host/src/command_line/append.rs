@@ -13,12 +13,12 @@ use gnomon_event_store::{
     self, Appended, CheckedFile, EventStore, ExpectedVersion, Imported, LineLimit, NewEvent,
     OnProgress, Progress, StreamId,
 };
+use gnomon_model::readable::name;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Context, output};
-use crate::readable::name;
 
 /// An import that takes longer shows how far it has got.
 const QUIET_FOR: Duration = Duration::from_secs(2);

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use gnomon_event_store::write_dead_letter;
+use gnomon_model::readable;
 
 use super::{Context, host, output, style};
 use crate::operations::{self, Operations};
-use crate::readable;
 
 mod deciding;
 mod retrying;

@@ -10,12 +10,12 @@ use gnomon_event_store::{
     self, EventStore, EventStoreError, EventStoreErrorKind, StreamId, format_timestamp,
     write_envelope,
 };
+use gnomon_guest::describe_event;
+use gnomon_model::readable::name;
 use gnomon_model::{Event, Payload, Position, Subscription};
 
 use super::Context;
 use super::output::{self, Output};
-use crate::guest::describe_event;
-use crate::readable::name;
 
 /// Events that are read at a time.
 const PAGE: usize = 500;

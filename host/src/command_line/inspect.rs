@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use gnomon_guest::GuestEngine;
+use gnomon_model::readable::name;
 use gnomon_model::{Description, Table};
 use serde_json::json;
 
 use super::{Context, host, output, style};
-use crate::guest::GuestEngine;
 use crate::module_file;
-use crate::readable::name;
 use crate::supervisor::{self, load_module};
 
 /// Shows what a module declares and imports

@@ -3,11 +3,11 @@
 use std::io::{self, ErrorKind, Write};
 
 use anstream::adapter::strip_str;
+use gnomon_model::readable::{Readable, indented};
 use serde::Serialize;
 
 use super::progress::LogWriter;
 use super::style;
-use crate::readable::{Readable, indented};
 
 /// A writer for results.
 ///

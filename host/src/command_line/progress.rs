@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use gnomon_model::readable::{Readable, indented};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
-
-use crate::readable::{Readable, indented};
 
 /// All bars of the process. Without a terminal they are not drawn.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);

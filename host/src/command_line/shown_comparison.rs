@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use gnomon_model::readable::indented;
+
 use super::style;
 use crate::json_text::JsonRow;
 use crate::operations::ComparedGenerations;
 use crate::read_models::{Difference, RowDifference, TableComparison};
-use crate::readable::indented;
 
 /// What the second side of a comparison is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gnomon_model::readable::indented;
+
 use super::{Context, output, style, wait};
 use crate::generation::{GenerationState, RunState};
 use crate::operations::status::{
@@ -12,7 +14,6 @@ use crate::operations::status::{
     WishStatus,
 };
 use crate::operations::{Operations, Patience, unknown};
-use crate::readable::indented;
 use crate::storage;
 
 /// Shows how far every projection is, and why it is not moving

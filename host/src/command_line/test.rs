@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use gnomon_databases::error_chain::chain;
+use gnomon_guest::GuestEngine;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -14,7 +15,6 @@ use self::watch::Watch;
 use super::{Context, host, output, style};
 use crate::configuration::Limits;
 use crate::fixture::{self, ExpectedRejection, Fixture, Purpose, tells_of_a_fault, without_places};
-use crate::guest::GuestEngine;
 use crate::module_file;
 use crate::supervisor::{self, limits_of_guest, load_module};
 use crate::trial::{Bench, End, Finding, Trial};

@@ -1,6 +1,7 @@
 //! Deploy: a module into the registry.
 
 use gnomon_event_store::source;
+use gnomon_guest::{GuestEngine, LoadError};
 use serde::Serialize;
 
 use super::overtaken::{Overtaken, numbers};
@@ -9,7 +10,6 @@ use super::{OperationError, Operations, Switched};
 use crate::configuration::Configuration;
 use crate::deployment::{Deployed, deploy};
 use crate::generation::{Generation, GenerationId, Generations, Goal, Module, ModuleHash};
-use crate::guest::{GuestEngine, LoadError};
 use crate::registry::Registry as _;
 use crate::supervisor::load_module;
 

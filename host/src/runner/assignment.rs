@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_event_store::source::{BatchLimits, Source};
+use gnomon_guest::{Guest, GuestLimits};
 use gnomon_model::Position;
 use tokio::sync::watch;
 
 use super::{Controls, Heartbeats};
 use crate::configuration::OnError;
 use crate::generation::{Generation, RunReport};
-use crate::guest::{Guest, GuestLimits};
 use crate::reader::Convoy;
 use crate::storage::Storage;
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use gnomon_guest::{ApplyError, Written};
 use gnomon_model::{EventList, Position, TableWrites};
 
 use super::Runner;
 use super::session::End;
-use crate::guest::{ApplyError, Written};
 use crate::row_cache::GenerationRows;
 use crate::storage_error::StorageErrorKind;
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
 use gnomon_event_store::source::{BatchLimits, Checkpoint, Source};
+use gnomon_guest::describe_event;
 use gnomon_model::{Event, EventList, EventRef, Payload, Position, Subscription, TableWrites};
 
 use super::attempt::{Failed, attempt, finish};
@@ -19,7 +20,6 @@ use super::{Assignment, Runner};
 use crate::dead_letter::{
     DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits, SkipOutcome,
 };
-use crate::guest::describe_event;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 pub(super) const ONE_EVENT: PageLimits = PageLimits {

@@ -8,6 +8,7 @@ use gnomon_databases::error_chain::chain;
 use gnomon_event_store::source::{
     BatchLimits, Checkpoint, History, KnownEvent, SourceError, SourceErrorKind,
 };
+use gnomon_guest::{Written, describe_event};
 use gnomon_model::{Position, TableWrites};
 use tokio::sync::watch;
 
@@ -23,7 +24,6 @@ use super::steps::{Steps, Verdict};
 use crate::configuration::OnError;
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{GenerationState, Lease, RunState};
-use crate::guest::{Written, describe_event};
 use crate::reader::{Company, Portion, Reader, Reading};
 use crate::registry::Control;
 use crate::row_cache::{GenerationRows, Rows, Step};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use gnomon_guest::Guest;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
@@ -20,7 +21,6 @@ use super::directory::DirectoryWatch;
 use super::loading::load;
 use super::refusal::Refusal;
 use crate::generation::ModuleHash;
-use crate::guest::Guest;
 use crate::module_file;
 use crate::storage_error::in_time;
 

@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gnomon_guest::{Guest, GuestEngine, LoadError};
 use hashlink::LruCache;
 
 use super::{Parts, limits_of_guest};
 use crate::configuration::Limits;
 use crate::generation::ModuleHash;
-use crate::guest::{Guest, GuestEngine, LoadError};
 
 /// How long `describe` may take. It only builds a value, and a module that
 /// hangs there must not hold up the others of its directory for long.

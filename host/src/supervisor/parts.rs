@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gnomon_event_store::source::Source;
+use gnomon_guest::{GuestEngine, NativeCodeCache};
 
 use super::StartError;
 use crate::configuration::Configuration;
-use crate::guest::{GuestEngine, NativeCodeCache};
 use crate::storage::Storage;
 
 /// What a host works with.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use gnomon_guest::LoadError;
 use tokio::sync::Notify;
 
 use crate::generation::ModuleHash;
-use crate::guest::LoadError;
 use crate::module_file::ModuleFileError;
 use crate::registry::RefusedFile;
 use crate::storage_error::StorageError;

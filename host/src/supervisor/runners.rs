@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use gnomon_guest::{Guest, LoadError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -16,7 +17,6 @@ use super::{Scope, Shared, batch_limits, limits_of_guest};
 use crate::generation::{
     Generation, GenerationId, GenerationState, ModuleHash, RunReport, RunState,
 };
-use crate::guest::{Guest, LoadError};
 use crate::registry::{Control, Overview};
 use crate::runner::{self, Assignment, Controls, Progress, RunnerHandle};
 use crate::storage_error::{StorageError, in_time};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gnomon_event_store::source::Checkpoint;
+use gnomon_guest::Guest;
 use gnomon_model::{Description, Position, TableWrites};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -12,7 +13,6 @@ use super::TrialError;
 use crate::dead_letter::DeadLetterChanges;
 use crate::fixture::Tables;
 use crate::generation::Rate;
-use crate::guest::Guest;
 use crate::row_cache::{GenerationRows, Step};
 use crate::storage::UnregisteredTables;
 use crate::storage_error::StorageError;

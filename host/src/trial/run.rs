@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gnomon_databases::error_chain::chain;
-use gnomon_model::{Event, EventList, Floats, Position};
+use gnomon_guest::{ApplyError, SharedTables};
+use gnomon_model::{Description, Event, EventList, Floats, Position};
 
 use super::database::StoredTables;
-use super::memory::SharedTables;
 use super::{Bench, Cut, End, Outcome, TrialError};
-use crate::guest::ApplyError;
+use crate::fixture::Tables;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// The stricter of the two databases, so that what passes here passes on both.
@@ -29,7 +29,7 @@ impl Bench {
             Ok(())
         })?;
         Ok(Outcome {
-            rows: tables.rows(description),
+            rows: rows_of(&tables, description),
             end,
         })
     }
@@ -47,7 +47,7 @@ impl Bench {
             tables.commit(written.finish()?);
             Ok(())
         })?;
-        let rows = tables.rows(description);
+        let rows = rows_of(&tables, description);
         Ok((!matches!(end, End::Failed { .. })).then_some(Outcome { rows, end }))
     }
 
@@ -144,4 +144,11 @@ fn only_together(batch: &[Event], failure: End) -> End {
             place(batch.last())
         ),
     }
+}
+
+fn rows_of(tables: &SharedTables, description: &Description) -> Tables {
+    (0..)
+        .zip(&description.tables)
+        .map(|(number, table)| super::by_key(table, tables.rows(number)))
+        .collect()
 }

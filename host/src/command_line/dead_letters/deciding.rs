@@ -4,12 +4,11 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use gnomon_model::Position;
+use gnomon_model::{Position, readable};
 
 use super::super::{Context, output, style};
 use super::order_advice;
 use crate::operations::{self, DeadLetters, DiscardOne, Discarded, Operations, Skipped};
-use crate::readable;
 
 /// Leaves an event out permanently
 ///

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use gnomon_model::Position;
+use gnomon_model::readable::indented;
 use serde_json::json;
 
 use super::super::{Context, output, style};
 use crate::configuration::Configuration;
 use crate::generation::{Generation, RunState};
-use crate::readable::indented;
 use crate::runner::Progress;
 
 /// Names that are listed; of the others only their number is said.

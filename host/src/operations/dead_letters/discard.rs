@@ -1,6 +1,6 @@
 //! Discard: events that wait are left out permanently.
 
-use gnomon_model::Position;
+use gnomon_model::{Position, readable};
 use serde::Serialize;
 
 use super::skip::{Skipped, decide, decision, waiting};
@@ -8,7 +8,6 @@ use super::{shown, wait_until};
 use crate::dead_letter::{Decided, PageLimits};
 use crate::generation::Generation;
 use crate::operations::{OperationError, Operations};
-use crate::readable;
 use crate::registry::Registry as _;
 
 /// Skips one event that waits.

@@ -1,14 +1,13 @@
 //! Skip: an event is left out permanently.
 
 use gnomon_event_store::source::BatchLimits;
-use gnomon_model::{Event, Position, Subscription};
+use gnomon_model::{Event, Position, Subscription, readable};
 use serde::Serialize;
 
 use super::{before, decided_by, late_since, shown, wait_until};
 use crate::dead_letter::{self, PageLimits};
 use crate::generation::{Generation, Generations, RunState, is_active};
 use crate::operations::{OperationError, Operations};
-use crate::readable;
 use crate::registry::Registry as _;
 
 /// Leaves an event out of every generation of a projection.

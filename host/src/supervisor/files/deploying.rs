@@ -82,7 +82,7 @@ impl Files {
                 {
                     is_waiting = true;
                 }
-                Stage::Loaded(loaded) => ready.push((name.clone(), watched, loaded)),
+                Stage::Loaded(loaded) => ready.push((name.clone(), watched, &**loaded)),
                 _ => {}
             }
         }
@@ -117,7 +117,7 @@ impl Files {
     /// looked whether its projection is still there.
     async fn projections_where_asked(
         &self,
-        ready: &[(String, &Watched, &Box<LoadedFile>)],
+        ready: &[(String, &Watched, &LoadedFile)],
     ) -> Result<BTreeSet<String>, StorageError> {
         if !ready.iter().any(|(_, _, loaded)| loaded.is_known) {
             return Ok(BTreeSet::new());

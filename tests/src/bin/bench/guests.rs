@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use gnomon::guest::{Guest, GuestEngine};
+use gnomon_guest::{Guest, GuestEngine};
 use gnomon_model::Event;
 use gnomon_tests::harness::example;
 use serde::Serialize;

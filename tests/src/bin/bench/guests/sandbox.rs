@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use gnomon::configuration::Limits;
-use gnomon::guest::{Guest, GuestEngine};
 use gnomon::storage_error::StorageError;
 use gnomon::supervisor::limits_of_guest;
+use gnomon_guest::{Guest, GuestEngine};
 use gnomon_model::{
     CommittedRows, Description, Event, EventList, Floats, FoundRows, Key, MemoryTables, Row,
     TableWrites, Value,

@@ -15,11 +15,11 @@
 //! the declared schema; that happens in `gnomon_model`. After any failure the
 //! instance and its store are thrown away.
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))]
+
 use std::time::Duration;
 
-use gnomon_model::{InvalidDescription, Position, WriteLimits};
-
-use crate::storage_error::StorageError;
+use gnomon_model::{InvalidDescription, Position, StorageError, WriteLimits};
 
 mod bad_value;
 mod bindings;
@@ -32,12 +32,14 @@ mod engine;
 mod instance;
 mod native_code;
 mod own_time;
+mod shared_tables;
 mod ticker;
 
 pub use convert::describe_event;
 pub use engine::GuestEngine;
 pub use instance::{Guest, KeptGuest, ReadRows, Written};
 pub use native_code::{NativeCodeCache, UnsafeCache};
+pub use shared_tables::SharedTables;
 
 /// How much of a guest's words a reason keeps.
 const REASON_CHARACTERS_MAX: usize = 4_000;

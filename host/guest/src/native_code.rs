@@ -9,11 +9,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use gnomon_model::ModuleHash;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use super::engine::Code;
-use crate::generation::ModuleHash;
 
 /// Read, write and search for the owner, nothing for anybody else.
 const OWNER_ONLY: u32 = 0o700;

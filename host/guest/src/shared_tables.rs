@@ -3,32 +3,30 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gnomon_model::{
-    CommittedRows, Description, FoundRows, Key, MemoryTables, Row, TableWrites, Value,
+    CommittedRows, Description, FoundRows, Key, MemoryTables, Row, StorageError, TableWrites, Value,
 };
-
-use crate::fixture::Tables;
-use crate::storage_error::StorageError;
 
 /// Tables in memory. Clones share them.
 #[derive(Clone)]
-pub(crate) struct SharedTables(Arc<Mutex<MemoryTables>>);
+pub struct SharedTables(Arc<Mutex<MemoryTables>>);
 
 impl SharedTables {
-    pub(crate) fn new(description: &Arc<Description>) -> Self {
+    /// Empty tables of a projection.
+    #[must_use]
+    pub fn new(description: &Arc<Description>) -> Self {
         let tables = MemoryTables::new(Arc::clone(description));
         Self(Arc::new(Mutex::new(tables)))
     }
 
-    pub(crate) fn commit(&self, writes: Vec<TableWrites>) {
+    /// Takes in what a batch has written.
+    pub fn commit(&self, writes: Vec<TableWrites>) {
         self.lock().commit(writes);
     }
 
-    pub(super) fn rows(&self, description: &Description) -> Tables {
-        let tables = self.lock();
-        (0..)
-            .zip(&description.tables)
-            .map(|(number, table)| super::by_key(table, tables.rows(number).cloned()))
-            .collect()
+    /// The rows of table number `table`.
+    #[must_use]
+    pub fn rows(&self, table: usize) -> Vec<Row> {
+        self.lock().rows(table).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, MemoryTables> {

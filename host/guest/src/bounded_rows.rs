@@ -4,9 +4,7 @@
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use gnomon_model::{CommittedRows, FoldedRows, FoundRows, Key, Resized, Row, Value};
-
-use crate::storage_error::StorageError;
+use gnomon_model::{CommittedRows, FoldedRows, FoundRows, Key, Resized, Row, StorageError, Value};
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use gnomon_databases::process_limits;
+use gnomon_model::ModuleHash;
+use rustix::process::{Resource, getrlimit};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig,
@@ -16,7 +17,6 @@ use super::instance::Linked;
 use super::native_code::NativeCodeCache;
 use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
-use crate::generation::ModuleHash;
 
 /// Stack of a guest. Rust's own threads have four times as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
@@ -68,7 +68,7 @@ impl GuestEngine {
             tracing::warn!(
                 "{}, so memory is made for each instance when it starts, which takes longer \
                  ({error:#})",
-                match process_limits::address_space() {
+                match getrlimit(Resource::As).current {
                     Some(bytes) => format!(
                         "guests cannot be given their address space beforehand: `ulimit -v` of this \
                          process is {}",

@@ -20,7 +20,7 @@ const STYLES: [&str; 12] = [
 /// A text for logs, status and tables: of bounded length, and without
 /// characters that steer a terminal, that change the order in which the others
 /// are read, or that a database cannot hold.
-pub(crate) fn readable(text: &str, characters_max: usize) -> String {
+pub fn readable(text: &str, characters_max: usize) -> String {
     text.chars()
         .take(characters_max)
         .map(|character| match character {
@@ -32,12 +32,12 @@ pub(crate) fn readable(text: &str, characters_max: usize) -> String {
 }
 
 /// The same, without line breaks.
-pub(crate) fn one_line(text: &str, characters_max: usize) -> String {
+pub fn one_line(text: &str, characters_max: usize) -> String {
     readable(text, characters_max).replace(['\n', '\t'], "\u{fffd}")
 }
 
 /// A name, as a message or a table quotes it.
-pub(crate) fn name(text: &str) -> String {
+pub fn name(text: &str) -> String {
     one_line(text, NAME_CHARACTERS_MAX)
 }
 
@@ -66,14 +66,15 @@ const fn is_suspicious(byte: u8) -> bool {
 /// it: `\u001b`. In JSON such characters stand in strings only, so what is
 /// printed says the same.
 #[derive(Debug)]
-pub(crate) struct Readable<W> {
+pub struct Readable<W> {
     writer: W,
     /// The beginning of a character whose end has not come yet.
     partial: Vec<u8>,
 }
 
 impl<W: Write> Readable<W> {
-    pub(crate) const fn new(writer: W) -> Self {
+    /// What is written to it goes to `writer`, made safe.
+    pub const fn new(writer: W) -> Self {
         Self {
             writer,
             partial: Vec::new(),
@@ -162,7 +163,7 @@ fn own_style(text: &str) -> Option<&str> {
 
 /// A text of several lines in a log: its second line must not look like one of
 /// the host's own.
-pub(crate) fn indented(text: &str) -> Cow<'_, str> {
+pub fn indented(text: &str) -> Cow<'_, str> {
     let (body, end) = match text.strip_suffix('\n') {
         Some(body) => (body, "\n"),
         None => (text, ""),

@@ -10,7 +10,7 @@ use gnomon_model::{Event, EventList, Floats, Payload, Position, TableWrites, Val
 use super::super::super::{Guest, GuestEngine, GuestLimits, Written};
 use super::super::core_of;
 use super::image::{COLUMNS, description};
-use crate::trial::SharedTables;
+use crate::SharedTables;
 
 /// The puppet as a component, with or without a function of its own that
 /// allocates the texts of events.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gnomon_model::{
-    BatchWrites, CommittedRows, Description, EventList, Floats, FoldedRows, Position, TableWrites,
+    BatchWrites, CommittedRows, Description, EventList, Floats, FoldedRows, ModuleHash, Position,
+    StorageError, TableWrites,
 };
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
@@ -16,8 +17,6 @@ use super::convert;
 use super::core_module::{CorePre, CoreProjection};
 use super::ticker::Ticker;
 use super::{ApplyError, GuestLimits, LoadError, REASON_CHARACTERS_MAX};
-use crate::generation::ModuleHash;
-use crate::storage_error::StorageError;
 
 /// The committed rows that a guest reads, on the guest's own thread.
 pub trait ReadRows: CommittedRows<Error = StorageError> + Send {}

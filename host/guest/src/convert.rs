@@ -1,6 +1,8 @@
 //! From the contract's types to the model's and back. Strings are moved, not
 //! copied.
 
+use gnomon_model::readable::name;
+pub(super) use gnomon_model::readable::{one_line, readable};
 use gnomon_model::{
     Change, Column, ColumnType, Decimal, DeclaredTable, Description, EventList, EventRef,
     InvalidDescription, InvalidValue, PayloadRef, Row, Subscription, Value,
@@ -8,8 +10,6 @@ use gnomon_model::{
 
 use super::bad_value::BadValue;
 use super::bindings::gnomon::projection::{read_model, types};
-use crate::readable::name;
-pub(super) use crate::readable::{one_line, readable};
 
 /// Stream id, type and position of an event, for messages.
 #[must_use]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gnomon_model::{BatchWrites, Violation, WriteError};
+use gnomon_model::{BatchWrites, StorageError, Violation, WriteError};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::bad_value::{BadValue, List};
@@ -15,7 +15,6 @@ use super::core_module::CoreCall;
 use super::instance::ReadRows;
 use super::own_time::OwnTime;
 use super::{ApplyError, GuestLimits, REASON_CHARACTERS_MAX, convert};
-use crate::storage_error::StorageError;
 
 /// Table handles that a guest may have open; the host keeps a list of them.
 const TABLE_HANDLES_MAX: u32 = 100_000;

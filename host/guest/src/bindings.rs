@@ -8,7 +8,7 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     world: "projection",
     imports: { default: trappable },
     // The events of a batch are lowered from where they are.
