@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand};
 use gnomon_databases::error_chain::chain;
 use gnomon_databases::process_limits;
 
+use self::telemetry::LogFormat;
 use crate::configuration::{self, Configuration};
-use crate::telemetry::{self, LogFormat};
 
 mod append;
 mod build;
@@ -39,6 +39,7 @@ mod run;
 mod shown_comparison;
 mod status;
 mod style;
+mod telemetry;
 mod test;
 mod wait;
 mod watching;
@@ -192,7 +193,7 @@ impl CommandLine {
     }
 
     fn try_run(self) -> anyhow::Result<ExitCode> {
-        telemetry::start_with(
+        telemetry::start(
             self.log_format,
             progress::LogWriter,
             style::colours_on_stderr(),

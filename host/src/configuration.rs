@@ -25,6 +25,7 @@ mod file;
 mod given;
 mod keys;
 mod mistake;
+mod settings;
 mod template;
 
 pub use mistake::{InvalidConfiguration, Mistake, Place};
@@ -32,6 +33,7 @@ pub use template::template;
 
 /// What the host and the commands were told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Configuration {
     /// Where the events are.
     pub events: DatabaseUrl,
@@ -49,6 +51,7 @@ pub struct Configuration {
 
 /// The settings of one projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProjectionSettings {
     /// What happens when it cannot apply an event.
     pub on_error: OnError,
@@ -65,6 +68,7 @@ const MAX_DEAD_LETTERS: u64 = 10_000;
 
 /// What happens to a projection that cannot apply an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnError {
     /// It stops at that event.
     #[default]
@@ -75,6 +79,7 @@ pub enum OnError {
 
 /// What one batch of one projection may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Memory of a guest, in bytes.
     pub memory: usize,

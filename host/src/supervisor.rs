@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
 use gnomon_event_store::source::{BatchLimits, SourceError};
-use gnomon_guest::GuestLimits;
+use gnomon_guest::{GuestLimits, LoadError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,7 +29,7 @@ use self::loading::LoadedGuests;
 use self::refusal::Refusals;
 use self::runners::Runners;
 use crate::configuration::Limits;
-use crate::generation::GenerationId;
+use crate::generation::{GenerationId, Module};
 use crate::reader::Convoy;
 use crate::registry::{HostRegistry, Overview, RefusedFile};
 use crate::runner::{Controls, Heartbeats, Rhythm};
@@ -257,14 +257,28 @@ impl Supervisor {
         self.shared.leftovers.all()
     }
 
+    /// Loads a module with this host's limits.
+    ///
+    /// # Errors
+    /// [`LoadError`] with what is wrong with it.
+    pub async fn load(&self, bytes: Vec<u8>) -> Result<Module, LoadError> {
+        let (bytes, guest) = loading::load(&self.shared.parts, bytes).await;
+        guest.map(|guest| Module {
+            hash: guest.hash().clone(),
+            bytes,
+            description: (**guest.description()).clone(),
+        })
+    }
+
     /// Stops all runners; each finishes or drops the batch that it is at.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.shared.shutdown.begin();
+        let tasks = std::mem::take(&mut self.tasks);
         let all_ended = async {
             while !self.shared.runners.all_have_ended() {
                 tokio::time::sleep(STOP_POLL).await;
             }
-            for task in self.tasks {
+            for task in tasks {
                 // A task that panicked has ended as well.
                 let _ = task.await;
             }
@@ -272,6 +286,13 @@ impl Supervisor {
         if tokio::time::timeout(STOP_TIME, all_ended).await.is_err() {
             tracing::warn!("a runner did not stop in time; its batch will be done again");
         }
+    }
+}
+
+impl Drop for Supervisor {
+    /// Tasks and runners end by themselves shortly afterwards.
+    fn drop(&mut self) {
+        self.shared.shutdown.begin();
     }
 }
 

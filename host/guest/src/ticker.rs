@@ -61,6 +61,13 @@ impl Ticker {
     }
 }
 
+impl Drop for Ticker {
+    /// Its engine is gone by now, and the thread has nothing to wait for.
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
 /// A guest that runs.
 pub(super) struct Running<'a>(&'a Ticker);
 

@@ -367,7 +367,9 @@ impl Draft {
                     continue;
                 };
                 let reported = mistakes.iter().any(|mistake| match &mistake.place {
-                    Place::Key { key: place, .. } => *place == key.path(),
+                    Place::Key { key: place, .. } | Place::Setting { key: place } => {
+                        *place == key.path()
+                    }
                     Place::Variable { name } => *name == key.variable(),
                     Place::Syntax { .. } | Place::File { .. } => false,
                 });

@@ -103,6 +103,11 @@ pub enum Place {
         /// Its name.
         name: String,
     },
+    /// In a setting of a program.
+    Setting {
+        /// The key with its section.
+        key: String,
+    },
 }
 
 impl Place {
@@ -110,7 +115,7 @@ impl Place {
     pub(super) const fn line(&self) -> usize {
         match self {
             Self::Key { line, .. } | Self::Syntax { line, .. } => *line,
-            Self::File { .. } | Self::Variable { .. } => usize::MAX,
+            Self::File { .. } | Self::Variable { .. } | Self::Setting { .. } => usize::MAX,
         }
     }
 }
@@ -132,6 +137,7 @@ impl fmt::Display for Place {
             }
             Self::File { file } => write!(formatter, "{}", file.display()),
             Self::Variable { name } => write!(formatter, "environment: {}", shown(name)),
+            Self::Setting { key } => write!(formatter, "{}", shown(key)),
         }
     }
 }

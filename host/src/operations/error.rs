@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use gnomon_event_store::source::{SourceError, SourceErrorKind};
+use gnomon_guest::LoadError;
 
 use super::comparison::ComparisonError;
 use crate::deployment::DeployError;
@@ -35,6 +36,9 @@ pub enum OperationError {
     /// The module does not go with what is deployed.
     #[error(transparent)]
     Deployment(#[from] DeployError),
+    /// The module is no projection.
+    #[error(transparent)]
+    Module(#[from] LoadError),
     /// Two generations cannot be compared.
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
@@ -94,6 +98,7 @@ impl MayPass for OperationError {
             | Self::NotPossible(_)
             | Self::TimedOut(_)
             | Self::OutOfReach { .. }
+            | Self::Module(_)
             | Self::Deployment(DeployError::Refused(_)) => false,
         }
     }

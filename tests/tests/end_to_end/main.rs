@@ -18,6 +18,7 @@ mod commands;
 mod comparisons;
 mod decisions;
 mod deployments;
+mod embedded;
 mod exit_codes;
 mod falling_behind;
 mod faults;

@@ -1,18 +1,16 @@
 //! What the process says of itself: log lines on stderr.
 
-use std::io::{self, IsTerminal as _};
-
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The variable that says what is logged: a level (`debug`), or levels by
 /// module (`warn,gnomon::runner=trace`).
-pub const VARIABLE: &str = "GNOMON_LOG";
+const VARIABLE: &str = "GNOMON_LOG";
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// Lines for people, with colours on a terminal
     #[default]
     Text,
@@ -22,7 +20,7 @@ pub enum LogFormat {
 
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub(super) enum TelemetryError {
     /// [`VARIABLE`] is not a filter.
     #[error(
         "{VARIABLE} is not a level (error, warn, info, debug, trace) or a list such as \
@@ -34,26 +32,13 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sends log lines to stderr from now on, those that [`VARIABLE`] asks for, or
+/// Sends log lines to `writer` from now on, those that [`VARIABLE`] asks for, or
 /// from level `info` on.
 ///
 /// # Errors
 /// [`TelemetryError`] when the variable is not a filter, or when the process
 /// logs already.
-pub fn start(format: LogFormat) -> Result<(), TelemetryError> {
-    start_with(
-        format,
-        io::stderr,
-        io::stderr().is_terminal() && !no_colour(),
-    )
-}
-
-/// As [`start`], through a writer of the caller's, such as one that lifts a
-/// progress bar out of the way.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_with<W>(format: LogFormat, writer: W, colours: bool) -> Result<(), TelemetryError>
+pub(super) fn start<W>(format: LogFormat, writer: W, colours: bool) -> Result<(), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -74,11 +59,6 @@ fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
         .with_default_directive(LevelFilter::INFO.into())
         .parse(text)
         .map_err(|error| TelemetryError::Filter(error.to_string()))
-}
-
-/// Whether the user asked for no colours, as <https://no-color.org> says.
-fn no_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]
