@@ -30,11 +30,12 @@ bench: ## Measures speed and cost on this machine: make bench EVENTS=1000000
 fuzz: ## Feeds foreign bytes to what reads them: make fuzz SECONDS=600
 	@GNOMON_FUZZ_SECONDS=$(or $(SECONDS),60) tools/fuzz
 
-check: ## Checks format, lints and docs
+check: ## Checks format, lints, docs and packages
 	cargo fmt --all --check
 	rustfmt --edition 2024 --check fuzz/targets/*.rs
 	cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	@tools/check-packages
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
 		else echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; fi
