@@ -13,17 +13,25 @@ use gnomon_model::Position;
 
 use crate::dead_letter::{Decided, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
-use crate::storage_error::StorageError;
+use crate::storage_error::{StorageError, StorageErrorKind};
 
 mod desired;
-mod refusal;
-mod stored;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod rules;
+pub(crate) mod stored;
 
 pub use desired::{
     Control, HostNotes, NewGeneration, Overview, PresentHost, Promotion, RefusedFile, SeenLease,
 };
-pub(crate) use refusal::*;
-pub(crate) use stored::*;
+pub(crate) use refusal::{
+    dropped_projection, fenced, removed_projection, unknown_generation, unknown_module,
+    unknown_projection,
+};
+pub use request::{Creation, DroppedGeneration, Outcome, Request};
+pub(crate) use stored::{
+    StoredControl, StoredGeneration, named, read_description, stored_description,
+};
 
 /// The answer to [`HostRegistry::acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +50,27 @@ pub enum Acquired {
 /// What users want, and what has become of it: for commands and hosts alike.
 #[async_trait]
 pub trait Registry: Send + Sync {
+    /// Does what the [`rules`] say that a request leads to, in one transaction.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Refused`] if it cannot be done as things stand;
+    /// [`StorageErrorKind::Retry`] if somebody else is in the way.
+    async fn change(&self, request: Request) -> Result<Outcome, StorageError>;
+
+    /// Removes the tables and the records of a generation that is marked as
+    /// dropped. What a crash interrupts, [`HostRegistry::tidy`] finishes.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn clear(&self, dropped: &DroppedGeneration) -> Result<(), StorageError>;
+
+    /// Removes modules that nothing refers to for an hour, and removed projections
+    /// that have nothing left.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    async fn sweep(&self) -> Result<(), StorageError>;
+
     /// Puts a module into the registry; does nothing if it is there.
     ///
     /// # Errors
@@ -68,7 +97,17 @@ pub trait Registry: Send + Sync {
     /// taken by somebody else, naming them, or if one for comparison is of a
     /// removed projection; [`StorageErrorKind::Retry`] if
     /// `newest` is no longer the newest one, as another host was faster.
-    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError>;
+    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError> {
+        let new = Creation::from(new);
+        let outcome = self.change(Request::Create(Box::new(new.clone()))).await?;
+        match outcome.created {
+            Some(id) => Ok(new.generation(id)),
+            None => Err(StorageError::new(
+                StorageErrorKind::Retry,
+                format!("no generation of `{}` was created", new.projection),
+            )),
+        }
+    }
 
     /// All generations that are not dropped, by projection name and number;
     /// those of removed projections too.
@@ -88,7 +127,13 @@ pub trait Registry: Send + Sync {
         &self,
         generations: &[GenerationId],
         module: &ModuleHash,
-    ) -> Result<(), StorageError>;
+    ) -> Result<(), StorageError> {
+        let request = Request::SetModule {
+            generations: generations.to_vec(),
+            module: module.clone(),
+        };
+        self.change(request).await.map(drop)
+    }
 
     /// Says what is wanted of a candidate or a retired generation, and forgets
     /// what was in the way of its last promotion. Of a retired one only
@@ -100,7 +145,10 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if it is neither, or is gone.
-    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError>;
+    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
+        let request = Request::SetGoal { generation, goal };
+        self.change(request).await.map(drop)
+    }
 
     /// Makes a generation the live one if its goal is a promotion: the public
     /// names show its tables, and the one that was live is retired, its goal
@@ -112,7 +160,10 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError>;
+    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
+        let outcome = self.change(Request::Promote(generation)).await?;
+        Ok(outcome.promotion.unwrap_or(Promotion::NotWanted))
+    }
 
     /// Makes a generation stand still at a position, or before it, for a
     /// while; `None` ends that. A generation with [`Goal::Compare`] that
@@ -132,7 +183,13 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if it is live.
-    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError>;
+    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
+        let outcome = self.change(Request::Drop(generation)).await?;
+        for dropped in &outcome.dropped {
+            self.clear(dropped).await?;
+        }
+        Ok(())
+    }
 
     /// Stops the work on a projection. Its tables and views stay as they are,
     /// until [`Registry::resume`] brings it back. A promotion of a retired
@@ -140,7 +197,10 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection.
-    async fn remove(&self, projection: &str) -> Result<(), StorageError>;
+    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
+        let request = Request::Remove(projection.to_owned());
+        self.change(request).await.map(drop)
+    }
 
     /// Removes a projection with everything that it has: generations, views,
     /// dead letters. With `cascade`, views of users that stand on its views go
@@ -149,7 +209,16 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection, or, without
     /// `cascade`, naming the views that stand in the way.
-    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError>;
+    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
+        let request = Request::DropProjection {
+            projection: projection.to_owned(),
+            cascade,
+        };
+        for dropped in &self.change(request).await?.dropped {
+            self.clear(dropped).await?;
+        }
+        self.sweep().await
+    }
 
     /// What the hosts that are there have to tell; where none is, what those
     /// told that were there last. A host that announces itself ends what those
@@ -197,13 +266,19 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection.
-    async fn pause(&self, projection: &str) -> Result<(), StorageError>;
+    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
+        let request = Request::Pause(projection.to_owned());
+        self.change(request).await.map(drop)
+    }
 
     /// Lets a projection go on that was paused, was removed, or has halted.
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection.
-    async fn resume(&self, projection: &str) -> Result<(), StorageError>;
+    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
+        let request = Request::Resume(projection.to_owned());
+        self.change(request).await.map(drop)
+    }
 
     /// Takes the event store of a projection as it is now for the right one:
     /// forgets which event stands at the checkpoints of its generations, and
@@ -211,7 +286,10 @@ pub trait Registry: Send + Sync {
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection.
-    async fn accept_history(&self, projection: &str) -> Result<(), StorageError>;
+    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
+        let request = Request::AcceptHistory(projection.to_owned());
+        self.change(request).await.map(drop)
+    }
 
     /// Asks the host of a generation to apply its dead letters again, all or
     /// those of one stream. A generation that takes the place of this one takes
@@ -370,5 +448,21 @@ pub trait HostRegistry: Registry {
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, StorageError>;
+    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, StorageError> {
+        let outcome = self.change(Request::Tidy { keep }).await?;
+        let mut gone = Vec::with_capacity(outcome.dropped.len());
+        let mut first_error = None;
+        for dropped in &outcome.dropped {
+            // One that cannot be dropped now keeps none of the others.
+            match self.clear(dropped).await {
+                Ok(()) => gone.push(dropped.id),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        self.sweep().await?;
+        match first_error {
+            Some(error) if gone.is_empty() => Err(error),
+            _ => Ok(gone),
+        }
+    }
 }

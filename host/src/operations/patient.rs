@@ -11,7 +11,9 @@ use super::error::MayPass as _;
 use super::patience::Patience;
 use crate::dead_letter::{Decided, Skip};
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module, ModuleHash};
-use crate::registry::{HostNotes, NewGeneration, Overview, PresentHost, Promotion, Registry};
+use crate::registry::{
+    DroppedGeneration, HostNotes, NewGeneration, Outcome, Overview, PresentHost, Registry, Request,
+};
 use crate::storage::Storage;
 use crate::storage_error::{StorageError, StorageErrorKind, in_time};
 
@@ -93,6 +95,20 @@ impl Patient {
 
 #[async_trait]
 impl Registry for Patient {
+    /// Each of them leaves the same when it is made again, but for those below.
+    async fn change(&self, request: Request) -> Result<Outcome, StorageError> {
+        self.again(|| self.storage.registry.change(request.clone()))
+            .await
+    }
+
+    async fn clear(&self, dropped: &DroppedGeneration) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.clear(dropped)).await
+    }
+
+    async fn sweep(&self) -> Result<(), StorageError> {
+        self.again(|| self.storage.registry.sweep()).await
+    }
+
     async fn add_module(&self, module: &Module) -> Result<(), StorageError> {
         self.again(|| self.storage.registry.add_module(module))
             .await
@@ -129,15 +145,6 @@ impl Registry for Patient {
             .await
     }
 
-    async fn set_module(
-        &self,
-        generations: &[GenerationId],
-        module: &ModuleHash,
-    ) -> Result<(), StorageError> {
-        self.again(|| self.storage.registry.set_module(generations, module))
-            .await
-    }
-
     async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
         while let Err(error) = self.storage.registry.set_goal(generation, goal).await {
             if !error.may_pass() {
@@ -157,12 +164,6 @@ impl Registry for Patient {
         Ok(())
     }
 
-    /// One that was promoted already is done.
-    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
-        self.again(|| self.storage.registry.promote(generation))
-            .await
-    }
-
     async fn attend(
         &self,
         generation: GenerationId,
@@ -170,23 +171,6 @@ impl Registry for Patient {
         duration: Duration,
     ) -> Result<(), StorageError> {
         self.again(|| in_time(self.storage.registry.attend(generation, stop_at, duration)))
-            .await
-    }
-
-    /// One that is gone already is done.
-    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
-        self.again(|| self.storage.registry.drop_generation(generation))
-            .await
-    }
-
-    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
-        self.storage.registry.remove(projection).await
-    }
-
-    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
-        self.storage
-            .registry
-            .drop_projection(projection, cascade)
             .await
     }
 
@@ -212,19 +196,6 @@ impl Registry for Patient {
     async fn overview(&self) -> Result<Overview, StorageError> {
         self.again(|| in_time(self.storage.registry.overview()))
             .await
-    }
-
-    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
-        self.storage.registry.pause(projection).await
-    }
-
-    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
-        self.again(|| self.storage.registry.resume(projection))
-            .await
-    }
-
-    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
-        self.storage.registry.accept_history(projection).await
     }
 
     async fn request_retry(

@@ -3,6 +3,7 @@
 use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position};
 
+use super::rules::{Registered, Snapshot, Standing, Wish};
 use super::{Control, SeenLease};
 use crate::generation::{
     Generation, GenerationId, GenerationState, Goal, ModuleHash, Obstacle, ObstacleKind, Rate,
@@ -49,15 +50,7 @@ impl StoredGeneration {
                 cause: self.cause,
             }),
         };
-        let obstacle = match self.obstacle {
-            None => None,
-            Some(reason) => Some(Obstacle {
-                kind: (self.obstacle_kind.as_deref())
-                    .and_then(ObstacleKind::from_name)
-                    .ok_or_else(|| unreadable("kind of obstacle"))?,
-                reason,
-            }),
-        };
+        let obstacle = read_obstacle(id, self.obstacle, self.obstacle_kind.as_deref())?;
         let mut description = read_description(&self.description)?;
         let named = std::mem::replace(&mut description.name, self.projection.clone());
         Ok(Generation {
@@ -66,8 +59,8 @@ impl StoredGeneration {
             projection: self.projection,
             module: ModuleHash::from_stored(self.module),
             description,
-            state: GenerationState::from_name(&self.state).ok_or_else(|| unreadable("state"))?,
-            goal: Goal::from_name(&self.goal).ok_or_else(|| unreadable("goal"))?,
+            state: read_state(id, &self.state)?,
+            goal: read_goal(id, &self.goal)?,
             until: read_position(id, "end", self.until)?,
             obstacle,
             is_removed: self.is_removed,
@@ -109,9 +102,8 @@ impl StoredControl {
             projection: self.projection,
             generation,
             module: ModuleHash::from_stored(self.module),
-            state: GenerationState::from_name(&self.state)
-                .ok_or_else(|| unreadable(generation, "state"))?,
-            goal: Goal::from_name(&self.goal).ok_or_else(|| unreadable(generation, "goal"))?,
+            state: read_state(generation, &self.state)?,
+            goal: read_goal(generation, &self.goal)?,
             until: read_position(generation, "end", self.until)?,
             stop_at: read_position(generation, "end", self.stop_at)?,
             paused: self.paused,
@@ -121,6 +113,109 @@ impl StoredControl {
             lease: self.lease,
         })
     }
+}
+
+/// A generation for the rules, as the columns of the registry give it.
+pub(crate) struct StoredStanding {
+    pub(crate) id: i64,
+    pub(crate) state: String,
+    pub(crate) goal: String,
+    pub(crate) has_end: bool,
+    pub(crate) obstacle: Option<String>,
+    pub(crate) obstacle_kind: Option<String>,
+    pub(crate) is_insisted: bool,
+    pub(crate) is_copy: bool,
+    /// Microseconds since the Unix epoch.
+    pub(crate) retired_at: Option<i64>,
+    pub(crate) attended_until: Option<i64>,
+}
+
+impl StoredStanding {
+    /// Adds the generation to the snapshot of its projection, which comes last
+    /// if it is there.
+    pub(crate) fn add_to(
+        self,
+        snapshots: &mut Vec<Snapshot>,
+        projection: String,
+        now: i64,
+    ) -> Result<(), StorageError> {
+        let generation = self.read()?;
+        match snapshots.last_mut() {
+            Some(last) if last.projection == projection => last.generations.push(generation),
+            _ => snapshots.push(Snapshot {
+                projection,
+                generations: vec![generation],
+                now,
+                ..Snapshot::default()
+            }),
+        }
+        Ok(())
+    }
+
+    fn read(self) -> Result<Registered, StorageError> {
+        let id = GenerationId::from_sql(self.id);
+        Ok(Registered {
+            id,
+            standing: Standing {
+                state: read_state(id, &self.state)?,
+                goal: read_goal(id, &self.goal)?,
+                obstacle: read_obstacle(id, self.obstacle, self.obstacle_kind.as_deref())?,
+                is_insisted: self.is_insisted,
+                retired_at: self.retired_at,
+            },
+            has_end: self.has_end,
+            is_copy: self.is_copy,
+            attended_until: self.attended_until,
+        })
+    }
+}
+
+impl Snapshot {
+    /// A projection as its record gives it, without its generations.
+    pub(crate) fn of(
+        projection: &str,
+        wish: Option<&str>,
+        was_dropped: bool,
+        now: i64,
+    ) -> Result<Self, StorageError> {
+        let unreadable = || {
+            StorageError::new(
+                StorageErrorKind::Refused,
+                format!("projection `{projection}` has an unreadable state in the registry"),
+            )
+        };
+        Ok(Self {
+            projection: projection.to_owned(),
+            wish: wish
+                .map(|name| Wish::from_name(name).ok_or_else(unreadable))
+                .transpose()?,
+            was_dropped,
+            now,
+            ..Self::default()
+        })
+    }
+}
+
+fn read_state(generation: GenerationId, name: &str) -> Result<GenerationState, StorageError> {
+    GenerationState::from_name(name).ok_or_else(|| unreadable(generation, "state"))
+}
+
+fn read_goal(generation: GenerationId, name: &str) -> Result<Goal, StorageError> {
+    Goal::from_name(name).ok_or_else(|| unreadable(generation, "goal"))
+}
+
+fn read_obstacle(
+    generation: GenerationId,
+    reason: Option<String>,
+    kind: Option<&str>,
+) -> Result<Option<Obstacle>, StorageError> {
+    let Some(reason) = reason else {
+        return Ok(None);
+    };
+    let kind = kind
+        .and_then(ObstacleKind::from_name)
+        .ok_or_else(|| unreadable(generation, "kind of obstacle"))?;
+    Ok(Some(Obstacle { kind, reason }))
 }
 
 fn read_position(

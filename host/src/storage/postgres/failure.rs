@@ -7,15 +7,21 @@ pub(super) enum Failure {
     /// The server or the connection.
     Postgres(sqlx::Error),
     /// The work itself refused.
-    Target(StorageError),
+    Storage(StorageError),
+    /// Somebody reads one of the views that are to change.
+    Blocked {
+        projection: String,
+        views: Vec<String>,
+        error: sqlx::Error,
+    },
 }
 
 impl Failure {
     /// The error to give to the caller.
     pub(super) fn into_error(self, place: &str, action: &str) -> StorageError {
         match self {
-            Self::Postgres(error) => failed(place, action)(error),
-            Self::Target(error) => error,
+            Self::Postgres(error) | Self::Blocked { error, .. } => failed(place, action)(error),
+            Self::Storage(error) => error,
         }
     }
 }
@@ -28,6 +34,6 @@ impl From<sqlx::Error> for Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        Self::Target(error)
+        Self::Storage(error)
     }
 }

@@ -23,6 +23,7 @@ mod indexes;
 mod page;
 mod parameters;
 pub(super) mod public_names;
+pub(super) mod showing;
 mod silence;
 pub(super) mod skips;
 mod statements;

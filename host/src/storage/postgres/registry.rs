@@ -11,26 +11,44 @@ use super::error::failed;
 use super::read_models::dead_letters;
 use super::read_models::skips as kept_skips;
 use crate::dead_letter::{Decided, Skip};
-use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
 use crate::registry::{
-    Acquired, HostNotes, HostRegistry, NewGeneration, Overview, PresentHost, Promotion, Registry,
+    Acquired, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost, Registry,
+    Request,
 };
 use crate::storage_error::StorageError;
 
-mod control;
+mod builds;
+mod changes;
+mod clearing;
 mod files;
 mod generations;
-mod goals;
 mod history;
 mod hosts;
 mod lease;
 mod modules;
-mod promotion;
-mod removal;
+mod overview;
 mod skips;
+mod snapshot;
 
 #[async_trait]
 impl Registry for PostgresStorage {
+    async fn change(&self, request: Request) -> Result<Outcome, StorageError> {
+        changes::change(&self.registry, &self.place, &request).await
+    }
+
+    async fn clear(&self, dropped: &DroppedGeneration) -> Result<(), StorageError> {
+        clearing::clear(&self.registry, dropped)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "drop a generation in"))
+    }
+
+    async fn sweep(&self) -> Result<(), StorageError> {
+        clearing::sweep(&self.registry)
+            .await
+            .map_err(|failure| failure.into_error(&self.place, "tidy"))
+    }
+
     async fn add_module(&self, module: &Module) -> Result<(), StorageError> {
         modules::add(&self.registry, module)
             .await
@@ -43,36 +61,10 @@ impl Registry for PostgresStorage {
             .map_err(|failure| failure.into_error(&self.place, "read a module from"))
     }
 
-    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError> {
-        generations::create(&self.registry, new)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "make a generation in"))
-    }
-
     async fn generations(&self) -> Result<Vec<Generation>, StorageError> {
         generations::all(&self.registry)
             .await
             .map_err(|failure| failure.into_error(&self.place, "read the registry of"))
-    }
-
-    async fn set_module(
-        &self,
-        generations: &[GenerationId],
-        module: &ModuleHash,
-    ) -> Result<(), StorageError> {
-        modules::set(&self.registry, generations, module)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "set a module in"))
-    }
-
-    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
-        goals::set_goal(&self.registry, generation, goal)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "set a goal in"))
-    }
-
-    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
-        promotion::promote(&self.registry, &self.place, generation).await
     }
 
     async fn attend(
@@ -81,27 +73,9 @@ impl Registry for PostgresStorage {
         stop_at: Option<Position>,
         duration: Duration,
     ) -> Result<(), StorageError> {
-        goals::attend(&self.registry, generation, stop_at, duration)
+        builds::attend(&self.registry, generation, stop_at, duration)
             .await
             .map_err(|failure| failure.into_error(&self.place, "set an end in"))
-    }
-
-    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
-        removal::drop_generation(&self.registry, generation)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "drop a generation in"))
-    }
-
-    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
-        control::remove(&self.registry, projection)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "remove a projection in"))
-    }
-
-    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
-        removal::drop_projection(&self.registry, projection, cascade)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "drop a projection in"))
     }
 
     async fn last_notes(&self) -> Result<Vec<HostNotes>, StorageError> {
@@ -111,7 +85,7 @@ impl Registry for PostgresStorage {
     }
 
     async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, StorageError> {
-        removal::dropped_at(&self.registry, projection)
+        clearing::dropped_at(&self.registry, projection)
             .await
             .map_err(failed(&self.place, "look for a dropped projection in"))
     }
@@ -129,27 +103,9 @@ impl Registry for PostgresStorage {
     }
 
     async fn overview(&self) -> Result<Overview, StorageError> {
-        control::overview(&self.registry)
+        overview::overview(&self.registry)
             .await
             .map_err(|failure| failure.into_error(&self.place, "read the controls in"))
-    }
-
-    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
-        control::pause(&self.registry, projection)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "pause a projection in"))
-    }
-
-    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
-        control::resume(&self.registry, projection)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "resume a projection in"))
-    }
-
-    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
-        history::accept(&self.registry, projection)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "accept the events in"))
     }
 
     async fn request_retry(
@@ -200,15 +156,9 @@ impl Registry for PostgresStorage {
 #[async_trait]
 impl HostRegistry for PostgresStorage {
     async fn set_ready(&self, lease: Lease) -> Result<(), StorageError> {
-        goals::set_ready(&self.registry, lease)
+        builds::set_ready(&self.registry, lease)
             .await
             .map_err(|failure| failure.into_error(&self.place, "record a state in"))
-    }
-
-    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, StorageError> {
-        removal::tidy(&self.registry, keep)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "tidy"))
     }
 
     async fn announce(

@@ -108,6 +108,21 @@ impl Database {
         work(&held(&self.connection)).map_err(failed(&self.file, action))
     }
 
+    /// Reads from the registry at one time.
+    pub(super) fn look<T>(
+        &self,
+        action: &str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StorageError> {
+        self.place.check()?;
+        let connection = held(&self.connection);
+        let attempt = || {
+            let transaction = connection.unchecked_transaction()?;
+            work(&transaction)
+        };
+        attempt().map_err(|failure: Failure| failure.into_error(&self.file, action))
+    }
+
     /// Does work in one transaction, which is rolled back if it fails.
     pub(super) fn write<T>(
         &self,
@@ -124,10 +139,7 @@ impl Database {
             transaction.commit()?;
             Ok(result)
         };
-        attempt().map_err(|failure| match failure {
-            Failure::Sqlite(error) => failed(&self.file, action)(error),
-            Failure::Target(error) => error,
-        })
+        attempt().map_err(|failure: Failure| failure.into_error(&self.file, action))
     }
 }
 
@@ -136,7 +148,17 @@ pub(super) enum Failure {
     /// SQLite refused a statement.
     Sqlite(rusqlite::Error),
     /// The work itself refused.
-    Target(StorageError),
+    Storage(StorageError),
+}
+
+impl Failure {
+    /// The error to give to the caller.
+    fn into_error(self, file: &Path, action: &str) -> StorageError {
+        match self {
+            Self::Sqlite(error) => failed(file, action)(error),
+            Self::Storage(error) => error,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -147,7 +169,7 @@ impl From<rusqlite::Error> for Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        Self::Target(error)
+        Self::Storage(error)
     }
 }
 

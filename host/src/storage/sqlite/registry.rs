@@ -9,25 +9,43 @@ use gnomon_model::Position;
 use super::SqliteStorage;
 use super::read_models::{dead_letters, skips as kept_skips};
 use crate::dead_letter::{Decided, Skip};
-use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
+use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
 use crate::registry::{
-    Acquired, HostNotes, HostRegistry, NewGeneration, Overview, PresentHost, Promotion, Registry,
+    Acquired, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost, Registry,
+    Request,
 };
 use crate::storage_error::StorageError;
 
-mod control;
+mod builds;
+mod changes;
+mod clearing;
 mod files;
 mod generations;
 mod history;
 mod hosts;
 mod lease;
 mod modules;
-mod promotion;
-mod removal;
+mod overview;
 mod skips;
+mod snapshot;
 
 #[async_trait]
 impl Registry for SqliteStorage {
+    async fn change(&self, request: Request) -> Result<Outcome, StorageError> {
+        self.with(move |database| changes::change(database, &request))
+            .await
+    }
+
+    async fn clear(&self, dropped: &DroppedGeneration) -> Result<(), StorageError> {
+        let generation = dropped.id;
+        self.with(move |database| clearing::clear(database, generation))
+            .await
+    }
+
+    async fn sweep(&self) -> Result<(), StorageError> {
+        self.with(clearing::sweep).await
+    }
+
     async fn add_module(&self, module: &Module) -> Result<(), StorageError> {
         let module = module.clone();
         self.with(move |database| modules::add(database, &module))
@@ -40,50 +58,8 @@ impl Registry for SqliteStorage {
             .await
     }
 
-    async fn create_generation(&self, new: NewGeneration<'_>) -> Result<Generation, StorageError> {
-        let projection = new.projection.to_owned();
-        let module = new.module.clone();
-        let description = new.description.clone();
-        let start = new.start.clone();
-        let (goal, until, newest) = (new.goal, new.until, new.newest);
-        self.with(move |database| {
-            let new = NewGeneration {
-                projection: &projection,
-                module: &module,
-                description: &description,
-                goal,
-                until,
-                newest,
-                start: &start,
-            };
-            generations::create(database, new)
-        })
-        .await
-    }
-
     async fn generations(&self) -> Result<Vec<Generation>, StorageError> {
         self.with(generations::all).await
-    }
-
-    async fn set_module(
-        &self,
-        generations: &[GenerationId],
-        module: &ModuleHash,
-    ) -> Result<(), StorageError> {
-        let generations = generations.to_vec();
-        let module = module.clone();
-        self.with(move |database| control::set_module(database, &generations, &module))
-            .await
-    }
-
-    async fn set_goal(&self, generation: GenerationId, goal: Goal) -> Result<(), StorageError> {
-        self.with(move |database| control::set_goal(database, generation, goal))
-            .await
-    }
-
-    async fn promote(&self, generation: GenerationId) -> Result<Promotion, StorageError> {
-        self.with(move |database| promotion::promote(database, generation))
-            .await
     }
 
     async fn attend(
@@ -92,24 +68,7 @@ impl Registry for SqliteStorage {
         stop_at: Option<Position>,
         duration: Duration,
     ) -> Result<(), StorageError> {
-        self.with(move |database| control::attend(database, generation, stop_at, duration))
-            .await
-    }
-
-    async fn drop_generation(&self, generation: GenerationId) -> Result<(), StorageError> {
-        self.with(move |database| removal::drop_generation(database, generation))
-            .await
-    }
-
-    async fn remove(&self, projection: &str) -> Result<(), StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| control::remove(database, &projection))
-            .await
-    }
-
-    async fn drop_projection(&self, projection: &str, cascade: bool) -> Result<(), StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| removal::drop_projection(database, &projection, cascade))
+        self.with(move |database| builds::attend(database, generation, stop_at, duration))
             .await
     }
 
@@ -119,7 +78,7 @@ impl Registry for SqliteStorage {
 
     async fn dropped_at(&self, projection: &str) -> Result<Option<i64>, StorageError> {
         let projection = projection.to_owned();
-        self.with(move |database| removal::dropped_at(database, &projection))
+        self.with(move |database| clearing::dropped_at(database, &projection))
             .await
     }
 
@@ -132,25 +91,7 @@ impl Registry for SqliteStorage {
     }
 
     async fn overview(&self) -> Result<Overview, StorageError> {
-        self.with(control::overview).await
-    }
-
-    async fn pause(&self, projection: &str) -> Result<(), StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| control::pause(database, &projection))
-            .await
-    }
-
-    async fn resume(&self, projection: &str) -> Result<(), StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| control::resume(database, &projection))
-            .await
-    }
-
-    async fn accept_history(&self, projection: &str) -> Result<(), StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| history::accept(database, &projection))
-            .await
+        self.with(overview::overview).await
     }
 
     async fn request_retry(
@@ -227,12 +168,7 @@ impl HostRegistry for SqliteStorage {
     }
 
     async fn set_ready(&self, lease: Lease) -> Result<(), StorageError> {
-        self.with(move |database| generations::set_ready(database, lease))
-            .await
-    }
-
-    async fn tidy(&self, keep: usize) -> Result<Vec<GenerationId>, StorageError> {
-        self.with(move |database| removal::tidy(database, keep))
+        self.with(move |database| builds::set_ready(database, lease))
             .await
     }
 

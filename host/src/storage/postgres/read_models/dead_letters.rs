@@ -105,19 +105,17 @@ pub(crate) async fn request_retry(
     Ok(())
 }
 
-/// What was asked of generations is asked of the one that takes their place.
+/// What was asked of a generation is asked of the one that takes its place.
 pub(crate) async fn move_requests(
     executor: impl PgExecutor<'_>,
-    from: &[i64],
+    from: GenerationId,
     to: GenerationId,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE gnomon.dead_letter_requests SET generation = $2 WHERE generation = ANY ($1)",
-    )
-    .bind(from)
-    .bind(to.to_sql())
-    .execute(executor)
-    .await?;
+    sqlx::query("UPDATE gnomon.dead_letter_requests SET generation = $2 WHERE generation = $1")
+        .bind(from.to_sql())
+        .bind(to.to_sql())
+        .execute(executor)
+        .await?;
     Ok(())
 }
 

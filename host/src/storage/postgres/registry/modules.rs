@@ -3,7 +3,6 @@
 use gnomon_databases::connections::Connections;
 use sqlx::PgConnection;
 
-use super::control::forget_halts;
 use crate::generation::{GenerationId, Module, ModuleHash};
 use crate::registry::{read_description, stored_description, unknown_module};
 use crate::storage::postgres::failure::Failure;
@@ -51,46 +50,32 @@ pub(crate) async fn hold(connection: &mut PgConnection, hash: &ModuleHash) -> Re
     }
 }
 
-/// Makes generations run another module, and lets their projections go on.
-pub(crate) async fn set(
-    pool: &Connections,
-    generations: &[GenerationId],
+/// Makes a generation run another module.
+pub(super) async fn set(
+    connection: &mut PgConnection,
+    generation: GenerationId,
     hash: &ModuleHash,
 ) -> Result<(), Failure> {
-    let generations: Vec<i64> = generations.iter().map(|id| id.to_sql()).collect();
-    let mut transaction = pool.begin().await?;
-    hold(&mut transaction, hash).await?;
-    release(&mut transaction, &generations).await?;
-    sqlx::query("UPDATE gnomon.generations SET module = $2 WHERE id = ANY ($1)")
-        .bind(&generations)
+    hold(connection, hash).await?;
+    release(connection, generation).await?;
+    sqlx::query("UPDATE gnomon.generations SET module = $2 WHERE id = $1")
+        .bind(generation.to_sql())
         .bind(hash.as_str())
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
-    sqlx::query(concat!(
-        "WITH own AS (
-             UPDATE gnomon.projections SET resumes = resumes + 1
-             WHERE name IN (SELECT projection FROM gnomon.generations WHERE id = ANY ($1))
-             RETURNING name) ",
-        forget_halts!(),
-        " projection IN (SELECT name FROM own)",
-    ))
-    .bind(&generations)
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
     Ok(())
 }
 
-/// Says that the modules of these generations were in use until now.
-pub(crate) async fn release(
+/// Says that the module of a generation was in use until now.
+pub(super) async fn release(
     connection: &mut PgConnection,
-    generations: &[i64],
+    generation: GenerationId,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE gnomon.modules SET added_at = now()
-         WHERE hash IN (SELECT module FROM gnomon.generations WHERE id = ANY ($1))",
+         WHERE hash = (SELECT module FROM gnomon.generations WHERE id = $1)",
     )
-    .bind(generations)
+    .bind(generation.to_sql())
     .execute(connection)
     .await?;
     Ok(())

@@ -56,7 +56,7 @@ pub(crate) fn compare(
     };
     attempt().map_err(|failure| match failure {
         Failure::Sqlite(error) => failed(&database.file, "compare tables in")(error),
-        Failure::Target(error) => error,
+        Failure::Storage(error) => error,
     })
 }
 

@@ -1,167 +1,15 @@
-//! Generations in the registry.
-
-use std::time::Duration;
+//! Generations in the registry: how they are read.
 
 use gnomon_databases::sqlite_file;
-use gnomon_model::Position;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::control::end_rollbacks;
-use super::lease::{is_ours, now, to_milliseconds};
-use super::{modules, removal};
-use crate::generation::{
-    Generation, GenerationId, GenerationState, Goal, Lease, RunReport, RunState,
-};
-use crate::registry::NewGeneration;
-use crate::registry::{
-    StoredGeneration, check_newest, fenced, read_description, removed_projection,
-    stored_description,
-};
+use super::lease::now;
+use crate::generation::{Generation, GenerationId, RunReport, RunState};
+use crate::registry::{StoredGeneration, read_description};
 use crate::storage::sqlite::database::{Database, Failure, held};
 use crate::storage::sqlite::error::shown;
-use crate::storage::sqlite::read_models::dead_letters;
-use crate::storage::sqlite::read_models::tables;
-use crate::storage::sqlite::read_models::views::{Declared, taken_name};
-use crate::storage_error::{StorageError, StorageErrorKind};
-
-/// How long a comparison is kept before anybody has attended to it.
-const UNATTENDED_FOR: Duration = Duration::from_secs(60);
-
-pub(crate) fn create(
-    database: &Database,
-    new: NewGeneration<'_>,
-) -> Result<Generation, StorageError> {
-    database.write("create a generation in", |transaction| {
-        let found: Option<i64> = transaction.query_row(
-            "SELECT max(id) FROM gnomon_generations WHERE projection = ?1 AND state <> 'dropped'",
-            [new.projection],
-            |row| row.get(0),
-        )?;
-        check_newest(
-            new.projection,
-            new.newest,
-            found.map(GenerationId::from_sql),
-        )?;
-        modules::check(transaction, new.module)?;
-        let declared = Declared {
-            projection: new.projection.to_owned(),
-            description: new.description.clone(),
-        };
-        let live = live(transaction, new.projection)?.map(|(_, declared)| declared);
-        let others = others(transaction, new.projection)?;
-        if let Some(reason) = taken_name(
-            transaction,
-            &database.file,
-            &declared,
-            live.as_ref(),
-            &others,
-        )? {
-            return Err(StorageError::new(StorageErrorKind::Refused, reason).into());
-        }
-        let is_removed =
-            "SELECT 1 FROM gnomon_projections WHERE name = ?1 AND desired_state = 'removed'";
-        if new.goal == Goal::Compare && transaction.prepare(is_removed)?.exists([new.projection])? {
-            return Err(removed_projection(new.projection).into());
-        }
-        transaction.execute(
-            "INSERT INTO gnomon_projections (name) VALUES (?1)
-             ON CONFLICT DO UPDATE SET desired_state = 'running' WHERE desired_state = 'removed'",
-            [new.projection],
-        )?;
-        transaction.execute(
-            "DELETE FROM gnomon_dropped WHERE projection = ?1",
-            [new.projection],
-        )?;
-        let replaced = drop_replaced(transaction, new)?;
-        if new.goal.is_promotion() {
-            end_rollbacks(transaction, new.projection, None)?;
-        }
-        let id = insert(transaction, new)?;
-        for replaced in replaced {
-            dead_letters::move_requests(transaction, replaced, id)?;
-        }
-        tables::create(transaction, id, new.description)?;
-        let mut description = declared.description;
-        new.projection.clone_into(&mut description.name);
-        Ok(Generation {
-            id,
-            projection: declared.projection,
-            copy_of: (new.description.name != new.projection).then(|| new.description.name.clone()),
-            module: new.module.clone(),
-            description,
-            state: GenerationState::Building,
-            goal: new.goal,
-            until: new.until,
-            obstacle: None,
-            is_removed: false,
-            checkpoint: new.start.clone(),
-            position: Position::START,
-            rate: None,
-            retired_at: None,
-            report: None,
-            dead_letters: 0,
-            applied_late: 0,
-            changed_skips: 0,
-            host: None,
-        })
-    })
-}
-
-/// Candidates make room for a candidate, comparisons for a comparison.
-fn drop_replaced(
-    transaction: &Transaction<'_>,
-    new: NewGeneration<'_>,
-) -> rusqlite::Result<Vec<GenerationId>> {
-    let replaced = transaction
-        .prepare(
-            "SELECT id FROM gnomon_generations
-             WHERE projection = ?1 AND state IN ('building', 'ready')
-                 AND (goal = 'compare') = (?2 = 'compare')",
-        )?
-        .query_map([new.projection, new.goal.name()], |row| {
-            Ok(GenerationId::from_sql(row.get(0)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    for id in &replaced {
-        removal::mark_dropped(transaction, *id)?;
-    }
-    Ok(replaced)
-}
-
-fn insert(transaction: &Transaction<'_>, new: NewGeneration<'_>) -> Result<GenerationId, Failure> {
-    let id: i64 = transaction.query_row(
-        concat!(
-            "INSERT INTO gnomon_generations
-                 (projection, module, version, state, goal, until, description, attended_until,
-                  decided_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ",
-            now!(),
-            " + ?8, ?9) RETURNING id",
-        ),
-        params![
-            new.projection,
-            new.module.as_str(),
-            new.description.version,
-            GenerationState::Building.name(),
-            new.goal.name(),
-            new.until.map(Position::to_sql),
-            stored_description(new.description)?,
-            matches!(new.goal, Goal::Compare).then(|| to_milliseconds(UNATTENDED_FOR)),
-            new.description.name,
-        ],
-        |row| row.get(0),
-    )?;
-    transaction.execute(
-        "INSERT INTO gnomon_checkpoints (generation, checkpoint, position, epoch)
-         VALUES (?1, ?2, ?3, 0)",
-        params![id, new.start.as_str(), Position::START.to_sql()],
-    )?;
-    transaction.execute(
-        "INSERT INTO gnomon_leases (generation, epoch, expires_at) VALUES (?1, 0, 0)",
-        [id],
-    )?;
-    Ok(GenerationId::from_sql(id))
-}
+use crate::storage::sqlite::read_models::views::Declared;
+use crate::storage_error::StorageError;
 
 pub(crate) fn all(database: &Database) -> Result<Vec<Generation>, StorageError> {
     let stored = database.read("read the registry of", |connection| {
@@ -287,41 +135,38 @@ fn silent_host(database: &Database, generations: &mut [Generation]) -> Result<()
     Ok(())
 }
 
-pub(super) fn set_ready(database: &Database, lease: Lease) -> Result<(), StorageError> {
-    database.write("record a build's end in", |transaction| {
-        if !is_ours(transaction, lease)? {
-            return Err(fenced(lease.generation).into());
-        }
-        transaction.execute(
-            "UPDATE gnomon_generations SET state = 'ready' WHERE id = ?1 AND state = 'building'",
-            [lease.generation.to_sql()],
-        )?;
-        Ok(())
-    })
-}
-
-/// The live generation of a projection and what it declares.
-pub(crate) fn live(
-    connection: &Connection,
-    projection: &str,
-) -> Result<Option<(GenerationId, Declared)>, Failure> {
-    let found: Option<(i64, String)> = connection
+/// What the live generation of a projection declares.
+pub(super) fn live(connection: &Connection, projection: &str) -> Result<Option<Declared>, Failure> {
+    let found: Option<String> = connection
         .query_row(
-            "SELECT g.id, g.description
-             FROM gnomon_generations g
-             WHERE g.projection = ?1 AND g.state = 'live'",
+            "SELECT description FROM gnomon_generations WHERE projection = ?1 AND state = 'live'",
             [projection],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| row.get(0),
         )
         .optional()?;
-    let Some((id, description)) = found else {
+    let Some(description) = found else {
         return Ok(None);
     };
-    let declared = Declared {
+    Ok(Some(Declared {
         projection: projection.to_owned(),
         description: read_description(&description)?,
-    };
-    Ok(Some((GenerationId::from_sql(id), declared)))
+    }))
+}
+
+/// What a generation declares.
+pub(super) fn declared(
+    connection: &Connection,
+    generation: GenerationId,
+) -> Result<Declared, Failure> {
+    let (projection, description): (String, String) = connection.query_row(
+        "SELECT projection, description FROM gnomon_generations WHERE id = ?1",
+        [generation.to_sql()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(Declared {
+        projection,
+        description: read_description(&description)?,
+    })
 }
 
 /// What all other projections declare that show it or are about to.

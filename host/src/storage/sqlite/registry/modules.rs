@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::generation::{Module, ModuleHash};
+use crate::generation::{GenerationId, Module, ModuleHash};
 use crate::registry::{read_description, stored_description, unknown_module};
 use crate::storage::sqlite::database::{Database, Failure};
 use crate::storage_error::StorageError;
@@ -35,18 +35,40 @@ pub(crate) fn keep(connection: &Connection, hash: &str) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// Makes a generation run another module.
+pub(super) fn set(
+    connection: &Connection,
+    generation: GenerationId,
+    module: &ModuleHash,
+) -> Result<(), Failure> {
+    check(connection, module)?;
+    let replaced: String = connection.query_row(
+        "SELECT module FROM gnomon_generations WHERE id = ?1",
+        [generation.to_sql()],
+        |row| row.get(0),
+    )?;
+    keep(connection, &replaced)?;
+    connection.execute(
+        "UPDATE gnomon_generations SET module = ?2 WHERE id = ?1",
+        params![generation.to_sql(), module.as_str()],
+    )?;
+    Ok(())
+}
+
 /// Modules that nothing refers to, and that were not added or let go lately.
-pub(super) const UNUSED: &str = "
+const UNUSED: &str = "
     SELECT hash FROM gnomon_modules m
     WHERE added_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour')
         AND NOT EXISTS (SELECT 1 FROM gnomon_generations g WHERE g.module = m.hash)";
 
-pub(super) fn drop_unused(database: &Database) -> Result<(), StorageError> {
-    database.write("drop modules in", |transaction| {
-        let unused = format!("DELETE FROM gnomon_modules WHERE hash IN ({UNUSED})");
-        transaction.execute(&unused, [])?;
-        Ok(())
-    })
+pub(super) fn has_unused(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached(UNUSED)?.exists([])
+}
+
+pub(super) fn drop_unused(connection: &Connection) -> rusqlite::Result<()> {
+    let unused = format!("DELETE FROM gnomon_modules WHERE hash IN ({UNUSED})");
+    connection.execute(&unused, [])?;
+    Ok(())
 }
 
 pub(crate) fn one(database: &Database, hash: &ModuleHash) -> Result<Option<Module>, StorageError> {

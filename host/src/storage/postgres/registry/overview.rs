@@ -1,23 +1,10 @@
-//! What users want: paused or running, another try, and requests about dead
-//! letters.
+//! What hosts have to know to decide what they do.
 
 use gnomon_databases::connections::Connections;
 use sqlx::Row as _;
 
-use super::{goals, removal};
-use crate::registry::{Overview, SeenLease};
-use crate::registry::{StoredControl, dropped_projection, unknown_projection};
+use crate::registry::{Overview, SeenLease, StoredControl};
 use crate::storage::postgres::failure::Failure;
-use crate::storage::postgres::schema::lock_structure;
-
-/// What a generation halted on is tried again, so it is no longer where it
-/// stands, also before a host has heard of it.
-macro_rules! forget_halts {
-    () => {
-        "UPDATE gnomon.generations SET run_state = NULL, cause = NULL WHERE run_state = 'halted' AND"
-    };
-}
-pub(crate) use forget_halts;
 
 pub(super) async fn overview(pool: &Connections) -> Result<Overview, Failure> {
     let rows = sqlx::query(
@@ -70,51 +57,4 @@ pub(super) async fn overview(pool: &Connections) -> Result<Overview, Failure> {
         controls,
         hosts: hosts.unwrap_or_default(),
     })
-}
-
-pub(super) async fn pause(pool: &Connections, projection: &str) -> Result<(), Failure> {
-    let change = "UPDATE gnomon.projections SET desired_state = 'paused'
-                  WHERE name = $1 AND desired_state <> 'removed'";
-    control(pool, projection, change).await
-}
-
-pub(super) async fn remove(pool: &Connections, projection: &str) -> Result<(), Failure> {
-    let mut transaction = pool.begin().await?;
-    lock_structure(&mut transaction).await?;
-    let changed =
-        sqlx::query("UPDATE gnomon.projections SET desired_state = 'removed' WHERE name = $1")
-            .bind(projection)
-            .execute(&mut *transaction)
-            .await?;
-    if changed.rows_affected() == 0 {
-        return Err(unknown_projection(projection).into());
-    }
-    goals::end_rollbacks(&mut transaction, projection, None).await?;
-    transaction.commit().await?;
-    Ok(())
-}
-
-pub(super) async fn resume(pool: &Connections, projection: &str) -> Result<(), Failure> {
-    let change = concat!(
-        "WITH forgotten AS (",
-        forget_halts!(),
-        " projection = $1) UPDATE gnomon.projections
-          SET desired_state = 'running', resumes = resumes + 1 WHERE name = $1"
-    );
-    control(pool, projection, change).await
-}
-
-async fn control(
-    pool: &Connections,
-    projection: &str,
-    change: &'static str,
-) -> Result<(), Failure> {
-    let changed = sqlx::query(change).bind(projection).execute(pool).await?;
-    match changed.rows_affected() {
-        0 if removal::dropped_at(pool, projection).await?.is_some() => {
-            Err(dropped_projection(projection).into())
-        }
-        0 => Err(unknown_projection(projection).into()),
-        _ => Ok(()),
-    }
 }
