@@ -33,6 +33,8 @@ mod rebuild;
 mod remove;
 mod rollback;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod times;
 mod undeployed;
 mod wait;

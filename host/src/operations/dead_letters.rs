@@ -145,76 +145,15 @@ mod tests {
     use std::cell::Cell;
     use std::time::Duration;
 
-    use gnomon_databases::database_url::DatabaseUrl;
-    use gnomon_event_store::source::Checkpoint;
-    use gnomon_model::{Column, ColumnType, DeclaredTable, Description, Position, Subscription};
-
     use super::*;
-    use crate::configuration::Configuration;
-    use crate::generation::{Goal, Module, ModuleHash};
     use crate::operations::Patience;
-    use crate::registry::{HostNotes, NewGeneration};
-    use crate::storage::{self, Storage};
-
-    const NAME: &str = "customers";
-
-    /// A configuration that has the usual values.
-    fn configuration(directory: &tempfile::TempDir) -> Configuration {
-        let file = directory.path().join("gnomon.toml");
-        std::fs::write(&file, crate::configuration::template()).unwrap();
-        Configuration::load(&file).unwrap()
-    }
-
-    /// A projection that no host has a lease for.
-    async fn without_lease(directory: &tempfile::TempDir) -> Storage {
-        let url = DatabaseUrl::Sqlite(directory.path().join("read-models.db"));
-        let storage = storage::open(&url).await.unwrap();
-        let column = Column {
-            name: "id".to_owned(),
-            column_type: ColumnType::Integer,
-            nullable: false,
-        };
-        let table = DeclaredTable {
-            name: NAME.to_owned(),
-            columns: vec![column],
-            primary_key: vec!["id".to_owned()],
-            indexes: vec![],
-        };
-        let subscription = Subscription::default();
-        let description = Description::check(NAME.to_owned(), 1, subscription, vec![table]);
-        let module = Module {
-            hash: ModuleHash::of(b"module"),
-            bytes: b"module".to_vec(),
-            description: description.unwrap(),
-        };
-        storage.registry.add_module(&module).await.unwrap();
-        let generation = NewGeneration {
-            projection: NAME,
-            module: &module.hash,
-            description: &module.description,
-            goal: Goal::Promote,
-            until: None,
-            newest: None,
-            start: &Checkpoint::behind(Position::START),
-        };
-        storage
-            .registry
-            .create_generation(generation)
-            .await
-            .unwrap();
-        storage
-    }
+    use crate::operations::tests::{NAME, operations};
+    use crate::registry::HostNotes;
 
     #[tokio::test]
     async fn a_host_between_two_leases_is_waited_for_and_nobody_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let storage = without_lease(&directory).await;
-        let operations = Operations::new(
-            configuration(&directory),
-            storage.clone(),
-            None,
-            Patience::none(),
-        );
+        let operations = operations(&directory, Patience::none()).await;
         let looks = async || {
             let looks = Cell::new(0);
             let is_done = wait_until(&operations, NAME, async |_| {
@@ -226,11 +165,8 @@ mod tests {
         assert_eq!(looks().await, (false, 1));
         let notes = HostNotes::default();
         let long = Duration::from_secs(600);
-        storage
-            .registry
-            .announce("host", &notes, long)
-            .await
-            .unwrap();
+        let registry = &operations.storage().registry;
+        registry.announce("host", &notes, long).await.unwrap();
         assert_eq!(looks().await, (true, 4));
         // Not one that has nothing to do with the projection.
         let never = wait_until(&operations, NAME, async |_| Ok(false));

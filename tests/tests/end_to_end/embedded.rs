@@ -50,14 +50,14 @@ async fn running(directory: &Path, module: &str) -> Gnomon {
     gnomon
 }
 
-/// The threads of this process that belong to the projection `customer_value`,
-/// which no other test runs in this process.
-fn threads() -> usize {
+/// The threads of this process that belong to a projection. No two tests here that
+/// count them have the same one.
+fn threads(projection: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     tasks
         .flatten()
         .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
-        .filter(|name| name.trim() == "customer_value")
+        .filter(|name| name.trim() == projection)
         .count()
 }
 
@@ -65,7 +65,7 @@ fn threads() -> usize {
 async fn a_host_that_is_dropped_gives_its_leases_back_and_leaves_no_thread() {
     let directory = tempfile::tempdir().unwrap();
     let gnomon = running(directory.path(), "customer-value").await;
-    assert_eq!(threads(), 1);
+    assert!(threads("customer_value") > 0, "its thread has another name");
     let status = gnomon.status().await.unwrap();
     assert!(status[0].host.is_some(), "{status:?}");
     let url = format!(
@@ -79,13 +79,13 @@ async fn a_host_that_is_dropped_gives_its_leases_back_and_leaves_no_thread() {
         let overview = storage.registry.overview().await.unwrap();
         // One that ran out would still have its holder.
         let is_held = (overview.controls.iter()).any(|control| control.lease.holder.is_some());
-        if !is_held && threads() == 0 {
+        if !is_held && threads("customer_value") == 0 {
             break;
         }
         assert!(
             started.elapsed() < TIME_LIMIT,
             "{overview:?}, {} threads",
-            threads()
+            threads("customer_value")
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -102,4 +102,19 @@ async fn what_is_no_projection_and_who_is_unknown_are_errors_with_a_way_out() {
     assert!(matches!(unknown, OperationError::NotFound(_)), "{unknown}");
     assert!(unknown.to_string().contains("order_summary"), "{unknown}");
     gnomon.stop().await;
+}
+
+#[test]
+fn a_runtime_that_ends_with_its_host_leaves_no_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let gnomon = runtime.block_on(running(directory.path(), "daily-revenue"));
+    assert!(threads("daily_revenue") > 0);
+    drop(gnomon);
+    drop(runtime);
+    let started = Instant::now();
+    while threads("daily_revenue") > 0 {
+        assert!(started.elapsed() < TIME_LIMIT);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
