@@ -180,6 +180,38 @@ fn unreadable(event: gnomon_model::EventRef<'_>) -> Option<(Position, String)> {
     }
 }
 
+/// The server would refuse whatever is not a reading statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_only_reads() {
+    let (url, mut connection) = filled().await;
+    let role = format!("reader_{}", std::process::id());
+    run(
+        &mut connection,
+        &format!(
+            r#"CREATE ROLE {role} LOGIN PASSWORD 'secret';
+            ALTER ROLE {role} SET default_transaction_read_only = on;
+            REVOKE ALL ON SCHEMA public FROM PUBLIC;
+            GRANT USAGE ON SCHEMA "{SCHEMA}" TO {role};
+            GRANT SELECT ON ALL TABLES IN SCHEMA "{SCHEMA}" TO {role};
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "{SCHEMA}" TO {role}"#
+        ),
+    )
+    .await;
+    let mut limited = url::Url::parse(server(&url).reveal()).unwrap();
+    limited.set_username(&role).unwrap();
+    limited.set_password(Some("secret")).unwrap();
+    let source = postgres_source(&limited.as_str().parse().unwrap()).await;
+    reads_by_the_layout(&source).await;
+    drop(source);
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    // The role goes when its sessions have ended.
+    while sqlx::raw_sql(sqlx::AssertSqlSafe(drop.as_str()))
+        .execute(&mut connection)
+        .await
+        .is_err()
+    {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_name_the_table_of_the_layout() {
     let (url, mut connection) = filled().await;
