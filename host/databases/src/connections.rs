@@ -24,6 +24,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamE
 use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 
+use crate::postgres::error::{CANNOT_CONNECT_NOW, has_state};
 use crate::postgres::room::{Release, Room, is_full};
 use crate::postgres::server::{Connection, Server};
 use crate::silence::Silence;
@@ -204,11 +205,9 @@ impl Manager for Maker {
 
 /// Whether the server is about to be there.
 fn is_passing(error: &Error) -> bool {
-    const CANNOT_CONNECT_NOW: &str = "57P03";
     match error {
         Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        Error::Database(error) => error.code().as_deref() == Some(CANNOT_CONNECT_NOW),
-        _ => false,
+        error => has_state(error, CANNOT_CONNECT_NOW),
     }
 }
 

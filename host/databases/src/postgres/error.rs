@@ -105,6 +105,22 @@ fn of_state(state: &str, message: &str) -> (Nature, &'static str) {
     }
 }
 
+/// Whether a server that was asked for rows may have failed for what one of them
+/// holds: it takes more memory or time than there is, or cannot be converted, or
+/// is damaged. What is a passing trouble for a statement as a whole
+/// ([`nature`]) may be over when fewer rows are asked for.
+pub fn may_be_about_values(error: &Error) -> bool {
+    const CLASSES: [&str; 3] = ["22", "54", "XX"];
+    const OUT_OF_MEMORY: &str = "53200";
+    const QUERY_CANCELED: &str = "57014";
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| {
+        code == OUT_OF_MEMORY
+            || code == QUERY_CANCELED
+            || CLASSES.iter().any(|class| code.starts_with(class))
+    })
+}
+
 /// A value that a unique index already has.
 pub const UNIQUE_VIOLATION: &str = "23505";
 /// Two transactions that wait for each other.
@@ -196,6 +212,25 @@ mod tests {
             ("0A000", Nature::Statement),
         ] {
             assert_eq!(of_state(state, "").0, nature, "{state}");
+        }
+    }
+
+    /// A server that could not convert one value may send the others; one that was
+    /// never asked, because it refuses the user, would refuse again.
+    #[tokio::test]
+    async fn a_failure_may_be_about_what_a_row_holds() {
+        let mut connection = connect(&postgres().await).await;
+        for (statement, is_about_values) in [
+            ("SELECT convert_from('\\xff', 'UTF8')", true),
+            ("SELECT repeat('x', 1 << 30)", true),
+            ("SET statement_timeout = 1; SELECT pg_sleep(9)", true),
+            ("SELECT * FROM nowhere", false),
+        ] {
+            let error = sqlx::raw_sql(statement)
+                .execute(&mut connection)
+                .await
+                .unwrap_err();
+            assert_eq!(may_be_about_values(&error), is_about_values, "{statement}");
         }
     }
 

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use crate::storage_error::{StorageError, StorageErrorKind};
 
-pub(crate) use gnomon_databases::postgres::error::has_state;
 use gnomon_databases::postgres::error::{Cause, Nature, nature};
+pub(crate) use gnomon_databases::postgres::error::{LOCK_NOT_AVAILABLE, has_state};
 
 /// Turns an error into "failed to {action} {place}" of the right kind. The
 /// place is a URL without its password.
@@ -22,9 +22,6 @@ pub(super) fn failed(place: &str, action: &str) -> impl Fn(sqlx::Error) -> Stora
         StorageError::caused(kind, format!("{message}{advice}"), cause(error))
     }
 }
-
-/// The SQLSTATE of a lock that was waited for too long.
-pub(super) const LOCK_TIMEOUT: &str = "55P03";
 
 /// What to show below the message.
 pub(super) fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {

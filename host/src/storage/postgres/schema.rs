@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::error::{LOCK_TIMEOUT, cause, failed, has_state};
+use super::error::{LOCK_NOT_AVAILABLE, cause, failed, has_state};
 use super::failure::Failure;
 use super::migrations::MIGRATIONS;
 use super::schemas;
@@ -18,7 +18,7 @@ pub(super) async fn lock_structure(connection: &mut PgConnection) -> Result<(), 
         .await;
     match locked {
         Ok(_) => Ok(()),
-        Err(error) if has_state(&error, LOCK_TIMEOUT) => Err(StorageError::caused(
+        Err(error) if has_state(&error, LOCK_NOT_AVAILABLE) => Err(StorageError::caused(
             StorageErrorKind::Retry,
             "another Gnomon is making, promoting or dropping a generation in this database",
             cause(error),

@@ -1,19 +1,15 @@
-//! Rows that `COPY … TO STDOUT` sends in the binary format: a signature, then
-//! for each row the count of its columns and for each cell its length and
-//! bytes, and a count of -1 at the end.
+//! Rows that `COPY … TO STDOUT` sends in the binary format.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use gnomon_databases::postgres::copy_format::{END, HEADER, NULL_LENGTH, SIGNATURE};
 use sqlx::error::BoxDynError;
 
 use crate::table::postgres::Cells;
 
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Flags, and the length of an extension that no server sends.
-const HEADER_BYTES: usize = SIGNATURE.len() + 8;
-const NULL_LENGTH: i32 = -1;
-const END: i16 = -1;
+/// No server sends an extension of the header.
+const HEADER_BYTES: usize = HEADER.len();
 
 /// What has come and was not read yet. Rows and messages need not end together.
 #[derive(Debug, Default)]
@@ -123,8 +119,7 @@ mod tests {
 
     /// The rows as a server sends them; `None` is a null.
     fn sent(rows: &[&[Option<&[u8]>]]) -> Vec<u8> {
-        let mut bytes = SIGNATURE.to_vec();
-        bytes.extend([0; 8]);
+        let mut bytes = HEADER.to_vec();
         for row in rows {
             bytes.extend((row.len() as i16).to_be_bytes());
             for cell in *row {

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gnomon_databases::postgres::error::may_be_about_values;
 use sqlx::Error;
 
 /// How long everything is read with care behind an event that needed it: where
@@ -102,7 +103,7 @@ impl Attempts {
     /// How to ask again after this error, if there is a way to do without what
     /// it is about.
     pub(crate) fn after(&self, care: Care, error: &Error) -> Option<Care> {
-        let more = care.more().filter(|_| is_about_values(error));
+        let more = care.more().filter(|_| may_be_about_values(error));
         if more.is_some() || matches!(error, Error::Io(_)) {
             self.caution.advise();
         }
@@ -115,20 +116,6 @@ impl Attempts {
         self.caution.advise();
         care.more().filter(|_| care == Care::None)
     }
-}
-
-/// Whether a server may have failed for what a row holds: it takes more memory
-/// or time than there is, or cannot be converted, or is damaged.
-fn is_about_values(error: &Error) -> bool {
-    const CLASSES: [&str; 3] = ["22", "54", "XX"];
-    const OUT_OF_MEMORY: &str = "53200";
-    const QUERY_CANCELED: &str = "57014";
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| {
-        code == OUT_OF_MEMORY
-            || code == QUERY_CANCELED
-            || CLASSES.iter().any(|class| code.starts_with(class))
-    })
 }
 
 /// What is said of an event whose data the server cannot send.

@@ -1,7 +1,6 @@
-//! Filling a table that is empty, by `COPY` in the binary format: a signature,
-//! then for each row the count of its columns and for each cell its length and
-//! bytes, and a count of -1 at the end.
+//! Filling a table that is empty, by `COPY` in the binary format.
 
+use gnomon_databases::postgres::copy_format::{END, HEADER, NULL_LENGTH};
 use gnomon_model::{Table, Value};
 use sqlx::error::BoxDynError;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
@@ -13,11 +12,6 @@ use crate::storage::postgres::binary::encode;
 
 /// How much goes into one message.
 const CHUNK_BYTES: usize = 128 * 1024;
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-const NO_FLAGS: u32 = 0;
-const NO_EXTENSION: u32 = 0;
-const NULL_LENGTH: i32 = -1;
-const END: i16 = -1;
 
 /// From so many rows on the key is made behind them: one sort takes a fraction
 /// of what it takes to find a place for each row (0.15 instead of 0.4 s for
@@ -92,9 +86,7 @@ async fn send(
 ) -> sqlx::Result<()> {
     let mut copy = connection.copy_in_raw(statement).await?;
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    chunk.extend(SIGNATURE);
-    chunk.extend(NO_FLAGS.to_be_bytes());
-    chunk.extend(NO_EXTENSION.to_be_bytes());
+    chunk.extend(HEADER);
     for row in rows {
         if let Err(error) = append_row(row.as_ref(), &mut chunk) {
             copy.abort("a row has no binary form").await?;

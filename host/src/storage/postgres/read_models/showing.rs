@@ -6,7 +6,7 @@ use sqlx::{Executor as _, PgConnection};
 use super::views::{self, Change};
 use super::{dependents, public_names};
 use crate::generation::GenerationId;
-use crate::storage::postgres::error::{LOCK_TIMEOUT, has_state};
+use crate::storage::postgres::error::{LOCK_NOT_AVAILABLE, has_state};
 use crate::storage::postgres::failure::Failure;
 
 /// Readers queue behind a transaction that waits for one of them, so it waits
@@ -80,7 +80,7 @@ async fn run(
     connection.execute(WAIT_BRIEFLY).await?;
     match change.run(connection).await {
         Ok(()) => Ok(()),
-        Err(error) if has_state(&error, LOCK_TIMEOUT) => Err(Failure::Blocked {
+        Err(error) if has_state(&error, LOCK_NOT_AVAILABLE) => Err(Failure::Blocked {
             projection: projection.to_owned(),
             views,
             error,
