@@ -36,7 +36,10 @@ fn every_class_of_errors_is_in_the_reference() {
             "SourceErrorKind",
             include_str!("../event-store/src/source.rs"),
         ),
-        ("StorageErrorKind", include_str!("storage_error.rs")),
+        (
+            "StorageErrorKind",
+            include_str!("../model/src/storage_error.rs"),
+        ),
     ] {
         let found = documented(ERRORS, &format!("`{name}`:"));
         assert_eq!(found, variants(source, name), "{name}");

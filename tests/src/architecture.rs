@@ -32,6 +32,14 @@ const LAYERS: [&[&str]; 9] = [
     &["command_line"],
 ];
 
+/// Crates that only these modules know, beside what is compiled for tests.
+const KNOWN_TO_FEW: [(&str, &[&str]); 4] = [
+    ("clap", &["command_line", "main"]),
+    ("rusqlite", &["storage"]),
+    ("sqlx", &["storage"]),
+    ("wasmtime", &[]),
+];
+
 /// Files that are compiled for tests only may import everything.
 const FOR_TESTS: [&str; 2] = ["documentation", "tests"];
 
@@ -143,8 +151,45 @@ fn no_import_of_the_host_runs_up() {
 }
 
 #[test]
-fn the_event_store_brings_no_sandbox_and_no_command_line() {
-    for package in ["gnomon-model", "gnomon-databases", "gnomon-event-store"] {
+fn few_modules_know_each_heavy_crate() {
+    let sources = repository().join("host/src");
+    for file in files_below(&sources, &[".rs"]) {
+        let path = module_path(&sources, &file);
+        if path.iter().any(|name| FOR_TESTS.contains(&name.as_str())) {
+            continue;
+        }
+        let code = code(&file);
+        for (heavy, modules) in KNOWN_TO_FEW {
+            let is_named = [
+                format!(" {heavy}::"),
+                format!("({heavy}::"),
+                format!("<{heavy}::"),
+            ]
+            .iter()
+            .any(|name| code.contains(name));
+            assert!(
+                modules.contains(&path[0].as_str()) || !is_named,
+                "{} names {heavy}, which is for {modules:?}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn crates_bring_only_what_they_are_for() {
+    const COMMAND_LINE: &str = "clap";
+    const SANDBOX: &str = "wasmtime";
+    const DRIVERS: [&str; 2] = ["rusqlite", "sqlx"];
+    for (package, without) in [
+        (
+            "gnomon-model",
+            &[COMMAND_LINE, SANDBOX, DRIVERS[0], DRIVERS[1]][..],
+        ),
+        ("gnomon-databases", &[COMMAND_LINE, SANDBOX]),
+        ("gnomon-event-store", &[COMMAND_LINE, SANDBOX]),
+        ("gnomon-guest", &[COMMAND_LINE, DRIVERS[0], DRIVERS[1]]),
+    ] {
         let tree = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "--locked", "--edges", "normal"])
             .args(["--prefix", "none", "--format", "{p}", "--package", package])
@@ -154,16 +199,12 @@ fn the_event_store_brings_no_sandbox_and_no_command_line() {
         let message = String::from_utf8_lossy(&tree.stderr);
         assert!(tree.status.success(), "{message}");
         let tree = String::from_utf8(tree.stdout).unwrap();
-        let names: BTreeSet<&str> = tree
-            .lines()
+        let names: BTreeSet<&str> = (tree.lines())
             .filter_map(|line| line.split(' ').next())
             .collect();
         assert!(names.contains(package), "{tree}");
-        for name in names {
-            let is_heavy = ["wasmtime", "wasmparser", "clap"]
-                .iter()
-                .any(|heavy| name == *heavy || name.starts_with(&format!("{heavy}-")));
-            assert!(!is_heavy, "{package} depends on {name}");
+        for name in without {
+            assert!(!names.contains(name), "{package} depends on {name}");
         }
     }
 }
