@@ -23,6 +23,7 @@ mod control;
 mod dead_letters;
 mod deploy;
 mod events;
+mod history;
 mod host;
 mod init;
 mod inspect;
@@ -100,6 +101,7 @@ enum Command {
     Diff(comparison::Diff),
     Verify(comparison::Verify),
     DeadLetters(dead_letters::DeadLetters),
+    History(history::History),
     Completions(completions::Completions),
 }
 
@@ -230,6 +232,7 @@ impl CommandLine {
                 Command::Diff(diff) => diff.run(&context).await,
                 Command::Verify(verify) => verify.run(&context).await,
                 Command::DeadLetters(dead_letters) => dead_letters.run(&context).await,
+                Command::History(history) => history.run(&context).await,
                 Command::Completions(completions) => completions.run().map(|()| ExitCode::SUCCESS),
             }
         });

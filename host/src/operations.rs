@@ -24,6 +24,7 @@ mod control;
 mod dead_letters;
 mod deploy;
 mod error;
+mod history;
 mod overtaken;
 mod patience;
 mod patient;
@@ -48,6 +49,7 @@ pub use dead_letters::{
 };
 pub use deploy::{Deploy, DeployAction, Deploying};
 pub use error::{MayPass, OperationError};
+pub use history::{History, RecordedAction};
 pub use overtaken::{Overtaken, OvertakenCandidate};
 pub use patience::Patience;
 pub use progress::{Moving, Progress, Watcher};

@@ -5,6 +5,7 @@
 //! in the same database as the [read models](crate::read_models), so that a
 //! promotion is one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,18 +16,20 @@ use crate::dead_letter::{Decided, Skip};
 use crate::generation::{Generation, GenerationId, Goal, Lease, Module, ModuleHash, RunReport};
 use crate::storage_error::{StorageError, StorageErrorKind};
 
+pub(crate) mod actions;
 mod desired;
 pub(crate) mod refusal;
 pub(crate) mod request;
 pub(crate) mod rules;
 pub(crate) mod stored;
 
+pub use actions::Action;
+pub(crate) use actions::user_and_machine;
 pub use desired::{
     Control, HostNotes, NewGeneration, Overview, PresentHost, Promotion, RefusedFile, SeenLease,
 };
 pub(crate) use refusal::{
     dropped_projection, fenced, removed_projection, unknown_generation, unknown_module,
-    unknown_projection,
 };
 pub use request::{Creation, DroppedGeneration, Outcome, Request};
 pub(crate) use stored::{
@@ -301,14 +304,26 @@ pub trait Registry: Send + Sync {
         &self,
         generation: GenerationId,
         stream: Option<&str>,
-    ) -> Result<(), StorageError>;
+    ) -> Result<(), StorageError> {
+        let request = Request::Retry {
+            generation,
+            stream: stream.map(str::to_owned),
+        };
+        self.change(request).await.map(drop)
+    }
 
     /// Records the decision to leave an event out, for every generation of a
     /// projection; says whether it is new.
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if there is no such projection.
-    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError>;
+    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
+        let request = Request::Skip {
+            projection: projection.to_owned(),
+            skip: skip.clone(),
+        };
+        Ok(self.change(request).await?.decided > Some(0))
+    }
 
     /// Records that decision for dead letters of a generation: those of one
     /// stream, or all. Gives how many they are. Its host leaves them out then.
@@ -320,13 +335,38 @@ pub trait Registry: Send + Sync {
         generation: GenerationId,
         stream: Option<&str>,
         decided: Decided<'_>,
-    ) -> Result<u64, StorageError>;
+    ) -> Result<u64, StorageError> {
+        let request = Request::Discard {
+            generation,
+            stream: stream.map(str::to_owned),
+            actor: decided.actor.to_owned(),
+            reason: decided.reason.map(str::to_owned),
+        };
+        Ok(self.change(request).await?.decided.unwrap_or(0))
+    }
 
     /// Takes a decision to leave an event out back; says whether there was one.
     ///
     /// # Errors
     /// When the database cannot be written.
-    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError>;
+    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
+        let request = Request::Unskip {
+            projection: projection.to_owned(),
+            position,
+        };
+        Ok(self.change(request).await?.decided > Some(0))
+    }
+
+    /// The newest actions, at most `limit`, of one projection or of all; the newest
+    /// is last.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn actions(
+        &self,
+        projection: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Action>, StorageError>;
 
     /// Decisions to leave an event out that belong to a projection, with
     /// positions above `after`, in order.
@@ -344,6 +384,10 @@ pub trait Registry: Send + Sync {
 /// What only a host that runs generations does in the registry.
 #[async_trait]
 pub trait HostRegistry: Registry {
+    /// The same registry, in which this actor's name stands at every action. It is
+    /// opened in the name of the user.
+    fn acting_as(&self, actor: &str) -> Arc<dyn HostRegistry>;
+
     /// Claims the right to run generations here at all for a host, until the
     /// registry is dropped. Any number of hosts may share a server; a SQLite file
     /// has one.

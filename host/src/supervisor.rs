@@ -155,7 +155,11 @@ impl Supervisor {
     /// # Errors
     /// [`StartError`]. A module that is refused is not an error: it is listed
     /// in [`Supervisor::refusals`].
-    pub async fn start(parts: Parts, scope: Scope, shutdown: Shutdown) -> Result<Self, StartError> {
+    pub async fn start(
+        mut parts: Parts,
+        scope: Scope,
+        shutdown: Shutdown,
+    ) -> Result<Self, StartError> {
         let directory = &parts.configuration.projections_directory;
         if scope == Scope::Everything
             && let Err(source) = std::fs::read_dir(directory)
@@ -165,6 +169,7 @@ impl Supervisor {
                 source,
             });
         }
+        parts.storage.registry = parts.storage.registry.acting_as(&parts.host);
         let registry = || Arc::clone(&parts.storage.registry);
         // A command has its own patience.
         let waits = scope == Scope::Everything;

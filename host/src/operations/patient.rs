@@ -9,10 +9,11 @@ use gnomon_model::Position;
 
 use super::error::MayPass as _;
 use super::patience::Patience;
-use crate::dead_letter::{Decided, Skip};
+use crate::dead_letter::Skip;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, Module, ModuleHash};
 use crate::registry::{
-    DroppedGeneration, HostNotes, NewGeneration, Outcome, Overview, PresentHost, Registry, Request,
+    Action, DroppedGeneration, HostNotes, NewGeneration, Outcome, Overview, PresentHost, Registry,
+    Request,
 };
 use crate::storage::Storage;
 use crate::storage_error::{StorageError, StorageErrorKind, in_time};
@@ -198,37 +199,6 @@ impl Registry for Patient {
             .await
     }
 
-    async fn request_retry(
-        &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-    ) -> Result<(), StorageError> {
-        self.storage
-            .registry
-            .request_retry(generation, stream)
-            .await
-    }
-
-    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
-        self.storage.registry.skip(projection, skip).await
-    }
-
-    async fn skip_dead_letters(
-        &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-        decided: Decided<'_>,
-    ) -> Result<u64, StorageError> {
-        self.storage
-            .registry
-            .skip_dead_letters(generation, stream, decided)
-            .await
-    }
-
-    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
-        self.storage.registry.unskip(projection, position).await
-    }
-
     async fn skips(
         &self,
         projection: &str,
@@ -236,5 +206,14 @@ impl Registry for Patient {
         limit: usize,
     ) -> Result<Vec<Skip>, StorageError> {
         self.storage.registry.skips(projection, after, limit).await
+    }
+
+    async fn actions(
+        &self,
+        projection: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Action>, StorageError> {
+        self.again(|| in_time(self.storage.registry.actions(projection, limit)))
+            .await
     }
 }

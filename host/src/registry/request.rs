@@ -4,6 +4,7 @@ use gnomon_event_store::source::Checkpoint;
 use gnomon_model::{Description, Position};
 
 use super::NewGeneration;
+use crate::dead_letter::Skip;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash};
 
 /// A change of the registry. [`super::rules`] decide what it leads to.
@@ -49,6 +50,38 @@ pub enum Request {
         /// Whether views of users that stand on its views go too.
         cascade: bool,
     },
+    /// A projection is to leave an event out.
+    Skip {
+        /// That.
+        projection: String,
+        /// The decision.
+        skip: Skip,
+    },
+    /// A projection is to leave out what waits in a generation's dead-letter table.
+    Discard {
+        /// That.
+        generation: GenerationId,
+        /// Only the events of this stream.
+        stream: Option<String>,
+        /// Who decided it.
+        actor: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A projection is to leave an event out no longer.
+    Unskip {
+        /// That.
+        projection: String,
+        /// The event's.
+        position: Position,
+    },
+    /// What waits in a generation's dead-letter table is to be applied again.
+    Retry {
+        /// That.
+        generation: GenerationId,
+        /// Only the events of this stream.
+        stream: Option<String>,
+    },
 }
 
 /// Which projections a request is about.
@@ -70,13 +103,17 @@ impl Request {
             },
             Self::SetGoal { generation, .. }
             | Self::Promote(generation)
-            | Self::Drop(generation) => Subject::Generation(*generation),
+            | Self::Drop(generation)
+            | Self::Discard { generation, .. }
+            | Self::Retry { generation, .. } => Subject::Generation(*generation),
             Self::Tidy { .. } => Subject::All,
             Self::Pause(projection)
             | Self::Resume(projection)
             | Self::AcceptHistory(projection)
             | Self::Remove(projection)
-            | Self::DropProjection { projection, .. } => Subject::Projection(projection),
+            | Self::DropProjection { projection, .. }
+            | Self::Skip { projection, .. }
+            | Self::Unskip { projection, .. } => Subject::Projection(projection),
         }
     }
 
@@ -93,6 +130,9 @@ impl Request {
             Self::AcceptHistory(_) => "accept the events in",
             Self::Remove(_) => "remove a projection in",
             Self::DropProjection { .. } => "drop a projection in",
+            Self::Skip { .. } | Self::Discard { .. } => "record a skip in",
+            Self::Unskip { .. } => "take a skip back in",
+            Self::Retry { .. } => "store a request in",
         }
     }
 }
@@ -170,6 +210,8 @@ pub struct Outcome {
     pub created: Option<GenerationId>,
     /// What became of a promotion.
     pub promotion: Option<super::Promotion>,
+    /// How many decisions about events are new, or were taken back.
+    pub decided: Option<u64>,
     /// Generations that are marked as dropped; their tables are still there.
     pub dropped: Vec<DroppedGeneration>,
 }

@@ -16,10 +16,12 @@
 
 use crate::storage_error::StorageError;
 
+use super::actions::ActionKind;
 use super::request::Request;
 
 mod candidates;
 mod cleaning;
+mod events;
 mod plan;
 mod projections;
 mod promotion;
@@ -27,7 +29,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use plan::{Change, Plan};
+pub(crate) use plan::{Change, Plan, PlannedAction};
 pub(crate) use promotion::{contender, give_up};
 pub(crate) use snapshot::{Contest, Registered, Snapshot, Standing, Wish};
 
@@ -60,5 +62,17 @@ pub(crate) fn decide(request: &Request, snapshots: &[Snapshot]) -> Result<Plan, 
             projection,
             cascade,
         } => projections::drop_projection(snapshot, projection, *cascade),
+        Request::Skip { projection, skip } => events::skip(snapshot, projection, skip),
+        Request::Unskip { position, .. } => Ok(events::unskip(snapshot, *position)),
+        Request::Discard {
+            generation, stream, ..
+        } => {
+            let kind = ActionKind::DeadLettersDiscarded;
+            events::dead_letters(snapshot, *generation, stream.as_deref(), kind)
+        }
+        Request::Retry { generation, stream } => {
+            let kind = ActionKind::DeadLettersRetried;
+            events::dead_letters(snapshot, *generation, stream.as_deref(), kind)
+        }
     }
 }

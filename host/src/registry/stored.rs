@@ -118,6 +118,7 @@ impl StoredControl {
 /// A generation for the rules, as the columns of the registry give it.
 pub(crate) struct StoredStanding {
     pub(crate) id: i64,
+    pub(crate) module: String,
     pub(crate) state: String,
     pub(crate) goal: String,
     pub(crate) has_end: bool,
@@ -156,6 +157,7 @@ impl StoredStanding {
         let id = GenerationId::from_sql(self.id);
         Ok(Registered {
             id,
+            module: ModuleHash::from_stored(self.module),
             standing: Standing {
                 state: read_state(id, &self.state)?,
                 goal: read_goal(id, &self.goal)?,

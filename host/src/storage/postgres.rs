@@ -15,6 +15,7 @@ use gnomon_databases::postgres::server::{Connection, Server};
 use gnomon_databases::silence::Silence;
 
 use self::error::failed;
+use crate::registry::user_and_machine;
 use crate::storage_error::StorageError;
 
 mod any_text;
@@ -34,7 +35,10 @@ mod schemas;
 pub(crate) const CONNECTIONS_MAX: usize = 20;
 
 /// A PostgreSQL database that has a registry and read models.
+#[derive(Clone)]
 pub struct PostgresStorage {
+    /// Whose actions are recorded.
+    actor: Arc<str>,
     /// The URL without its password, for messages.
     place: Arc<str>,
     registry: Connections,
@@ -90,6 +94,7 @@ impl PostgresStorage {
         let registry = connection::registry_pool(&server, connections_max, &silence);
         let _ = first.close().await;
         Ok(Self {
+            actor: user_and_machine().into(),
             place,
             registry,
             writers: connection::writer_pool(&server, connections_max, &silence),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::database::Database;
+use crate::registry::user_and_machine;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 mod cell;
@@ -28,6 +29,8 @@ pub use read_models::UnregisteredTables;
 
 /// A SQLite file that has a registry and read models.
 pub struct SqliteStorage {
+    /// Whose actions are recorded.
+    actor: Arc<str>,
     database: Arc<Database>,
 }
 
@@ -41,9 +44,7 @@ impl SqliteStorage {
     pub async fn open(file: &Path) -> Result<Self, StorageError> {
         let file = file.to_owned();
         let database = blocking(move || Database::open(&file)).await?;
-        Ok(Self {
-            database: Arc::new(database),
-        })
+        Ok(Self::of(database))
     }
 
     /// Opens the file if it holds a registry, and makes nothing.
@@ -53,9 +54,14 @@ impl SqliteStorage {
     pub async fn open_existing(file: &Path) -> Result<Option<Self>, StorageError> {
         let file = file.to_owned();
         let database = blocking(move || Database::open_existing(&file)).await?;
-        Ok(database.map(|database| Self {
+        Ok(database.map(Self::of))
+    }
+
+    fn of(database: Database) -> Self {
+        Self {
+            actor: user_and_machine().into(),
             database: Arc::new(database),
-        }))
+        }
     }
 
     /// Does work that waits for the disk, away from the async threads.

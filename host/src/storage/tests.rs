@@ -20,6 +20,7 @@ use crate::read_models::{Commit, Writer};
 use crate::registry::{Acquired, NewGeneration, Promotion};
 use crate::storage_error::{StorageError, StorageErrorKind};
 
+mod actions;
 mod bulk;
 mod commits;
 mod comparisons;

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on panics, and what it prints is shown when it fails"
 )]
 
+mod actions;
 mod bad_input;
 mod bad_modules;
 mod binary_events;

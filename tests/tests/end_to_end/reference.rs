@@ -211,6 +211,16 @@ fn dead_letters_have_the_fields_of_the_reference() {
 }
 
 #[test]
+fn history_has_the_fields_of_the_reference() {
+    let installation = Installation::new(System::Sqlite, System::Sqlite).with_guest("spending");
+    paid(&installation, 1, &json!(5));
+    installation.succeed(&["run", "--until-caught-up"]);
+    for action in installation.json_lines(&["history"]) {
+        check("`history`", &action);
+    }
+}
+
+#[test]
 fn events_and_projects_have_the_fields_of_the_reference() {
     let installation = Installation::new(System::Sqlite, System::Sqlite);
     let data = json!({"customer_id": "anna", "amount_cents": 5});

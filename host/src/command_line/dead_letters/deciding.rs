@@ -9,6 +9,7 @@ use gnomon_model::{Position, readable};
 use super::super::{Context, output, style};
 use super::order_advice;
 use crate::operations::{self, DeadLetters, DiscardOne, Discarded, Operations, Skipped};
+use crate::registry::user_and_machine;
 
 /// Leaves an event out permanently
 ///
@@ -90,7 +91,7 @@ impl Skip {
             name: self.name,
             position: self.position,
             reason: self.reason,
-            actor: actor(),
+            actor: user_and_machine(),
         };
         show_skipped(context, &skip.run(operations).await?)
     }
@@ -108,7 +109,7 @@ impl Discard {
                 name,
                 position,
                 reason,
-                actor: actor(),
+                actor: user_and_machine(),
             };
             return show_skipped(context, &discard.run(operations).await?);
         }
@@ -120,7 +121,7 @@ impl Discard {
             name,
             stream: self.stream,
             reason,
-            actor: actor(),
+            actor: user_and_machine(),
         };
         show_discarded(context, &discard.run(operations).await?)
     }
@@ -269,17 +270,4 @@ impl Unskip {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Who runs the command: the user and the machine.
-fn actor() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|variable| std::env::var(variable).ok().filter(|user| !user.is_empty()));
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!(
-        "{}@{}",
-        user.as_deref().unwrap_or("unknown"),
-        machine.trim()
-    )
 }

@@ -1,9 +1,10 @@
 //! New generations, and what is wanted of those that are not live.
 
-use super::plan::{Change, Plan};
+use super::plan::{Change, Plan, PlannedAction};
 use super::promotion::end_rollbacks;
 use super::snapshot::{Registered, Snapshot, Wish};
 use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash, Obstacle, ObstacleKind};
+use crate::registry::actions::ActionKind;
 use crate::registry::refusal::{removed_projection, unknown_generation};
 use crate::registry::request::Creation;
 use crate::storage_error::{StorageError, StorageErrorKind};
@@ -42,9 +43,14 @@ pub(super) fn create(snapshot: &Snapshot, new: &Creation) -> Result<Plan, Storag
         .iter()
         .filter(|other| other.is_built())
         .filter(|other| (other.standing.goal == Goal::Compare) == is_comparison);
-    let replaced: Vec<GenerationId> = replaced.map(|other| other.id).collect();
-    plan.changes
-        .extend(replaced.iter().map(|other| Change::Drop(*other)));
+    let replaced: Vec<&Registered> = replaced.collect();
+    for other in &replaced {
+        plan.changes.push(Change::Drop(other.id));
+        plan.actions.push(PlannedAction {
+            detail: Some("replaced by a newer one".to_owned()),
+            ..PlannedAction::to(snapshot, other, ActionKind::GenerationDropped)
+        });
+    }
     if new.goal.is_promotion() {
         plan.changes.extend(end_rollbacks(snapshot, None));
     }
@@ -52,12 +58,31 @@ pub(super) fn create(snapshot: &Snapshot, new: &Creation) -> Result<Plan, Storag
         was_registered: snapshot.wish.is_some(),
         attended_until: is_comparison.then(|| snapshot.now.saturating_add(UNATTENDED_MICROSECONDS)),
     });
-    plan.changes.extend(
-        replaced
-            .into_iter()
-            .map(|from| Change::MoveRequests { from, to: None }),
-    );
+    plan.changes
+        .extend(replaced.iter().map(|from| Change::MoveRequests {
+            from: from.id,
+            to: None,
+        }));
+    plan.actions.push(PlannedAction {
+        position: new.until,
+        module: Some(new.module.clone()),
+        detail: (new.goal == Goal::Hold).then(|| "held".to_owned()),
+        ..PlannedAction::on(snapshot, kind_of(snapshot, new))
+    });
     Ok(plan)
+}
+
+fn kind_of(snapshot: &Snapshot, new: &Creation) -> ActionKind {
+    let has_module = |known: &Registered| known.module == new.module;
+    if new.goal == Goal::Compare {
+        ActionKind::Compared
+    } else if new.description.name != new.projection {
+        ActionKind::Copied
+    } else if snapshot.generations.iter().any(has_module) {
+        ActionKind::Rebuilt
+    } else {
+        ActionKind::Deployed
+    }
 }
 
 /// A hot reload: what halted is tried again.
@@ -66,19 +91,21 @@ pub(super) fn set_module(
     generations: &[GenerationId],
     module: &ModuleHash,
 ) -> Plan {
-    let known = generations
-        .iter()
-        .filter(|id| snapshot.generation(**id).is_some());
-    let mut changes: Vec<Change> = known
-        .map(|generation| Change::SetModule {
-            generation: *generation,
+    let mut plan = Plan::default();
+    for generation in generations.iter().filter_map(|id| snapshot.generation(*id)) {
+        plan.changes.push(Change::SetModule {
+            generation: generation.id,
             module: module.clone(),
-        })
-        .collect();
-    if !changes.is_empty() {
-        changes.push(Change::TryAgain);
+        });
+        plan.actions.push(PlannedAction {
+            module: Some(module.clone()),
+            ..PlannedAction::to(snapshot, generation, ActionKind::HotReloaded)
+        });
     }
-    Plan::of(changes)
+    if !plan.changes.is_empty() {
+        plan.changes.push(Change::TryAgain);
+    }
+    plan
 }
 
 /// What is wanted of a generation that is not live, and forgets what was in the
@@ -108,7 +135,13 @@ pub(super) fn set_goal(
                 .map(|other| overtake(snapshot, other, generation)),
         );
     }
-    Ok(Plan::of(changes))
+    let kind = match (found.standing.state, goal.is_promotion()) {
+        (GenerationState::Retired, true) => ActionKind::RollbackRequested,
+        (GenerationState::Retired, false) => ActionKind::RollbackCancelled,
+        (_, true) => ActionKind::PromotionRequested,
+        (_, false) => ActionKind::PromotionHeld,
+    };
+    Ok(Plan::of(changes, PlannedAction::to(snapshot, found, kind)))
 }
 
 /// Holds a candidate that was to be promoted, as another promotion is wanted

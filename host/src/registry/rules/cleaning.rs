@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::plan::Plan;
 use super::snapshot::{Registered, Snapshot};
 use crate::generation::{GenerationId, GenerationState, Goal};
+use crate::registry::actions::ActionKind;
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// Drops a generation that readers do not see. Who wants one gone that is gone
@@ -26,7 +27,7 @@ pub(super) fn drop_generation(
             ),
         ));
     }
-    plan.drop(&snapshot.projection, found);
+    plan.drop(snapshot, found, ActionKind::GenerationDropped);
     Ok(plan)
 }
 
@@ -52,7 +53,7 @@ pub(super) fn tidy(snapshots: &[Snapshot], keep: usize) -> Plan {
     doomed.sort_by_key(|(_, generation)| generation.id);
     let mut plan = Plan::default();
     for (snapshot, generation) in doomed {
-        plan.drop(&snapshot.projection, generation);
+        plan.drop(snapshot, generation, ActionKind::Tidied);
     }
     plan
 }

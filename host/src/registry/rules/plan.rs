@@ -1,8 +1,11 @@
 //! What storage is to carry out.
 
-use super::snapshot::{Registered, Standing, Wish};
+use gnomon_model::Position;
+
+use super::snapshot::{Registered, Snapshot, Standing, Wish};
 use crate::generation::{GenerationId, GenerationState, ModuleHash};
 use crate::registry::Promotion;
+use crate::registry::actions::ActionKind;
 use crate::registry::request::{DroppedGeneration, Outcome};
 
 /// The changes that a request leads to, in order, and the answer.
@@ -11,9 +14,46 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// What became of a promotion.
     pub(crate) promotion: Option<Promotion>,
+    /// What is recorded of it, unless it turns out to be nothing new.
+    pub(crate) actions: Vec<PlannedAction>,
     /// Generations whose tables are to go after the transaction: those that
     /// the plan drops, and those that an interrupted drop has left.
     pub(crate) dropped: Vec<DroppedGeneration>,
+}
+
+/// An action that is recorded in the transaction of its change.
+#[derive(Debug, PartialEq)]
+pub(crate) struct PlannedAction {
+    pub(crate) projection: String,
+    pub(crate) kind: ActionKind,
+    /// `None` for the new one, if the plan creates one.
+    pub(crate) generation: Option<GenerationId>,
+    pub(crate) position: Option<Position>,
+    pub(crate) module: Option<ModuleHash>,
+    pub(crate) detail: Option<String>,
+}
+
+impl PlannedAction {
+    /// Something that was done to a projection.
+    pub(super) fn on(snapshot: &Snapshot, kind: ActionKind) -> Self {
+        Self {
+            projection: snapshot.projection.clone(),
+            kind,
+            generation: None,
+            position: None,
+            module: None,
+            detail: None,
+        }
+    }
+
+    /// Something that was done to a generation.
+    pub(super) fn to(snapshot: &Snapshot, generation: &Registered, kind: ActionKind) -> Self {
+        Self {
+            generation: Some(generation.id),
+            module: Some(generation.module.clone()),
+            ..Self::on(snapshot, kind)
+        }
+    }
 }
 
 /// An elementary change of the projection that a request is about.
@@ -63,6 +103,8 @@ pub(crate) enum Change {
         /// The command that asks for that.
         command: &'static str,
     },
+    /// Records the decision about events that was asked for.
+    Decide,
     /// The public names show nothing.
     Hide {
         /// What they showed.
@@ -80,9 +122,10 @@ impl Plan {
         }
     }
 
-    pub(super) fn of(changes: Vec<Change>) -> Self {
+    pub(super) fn of(changes: Vec<Change>, action: PlannedAction) -> Self {
         Self {
             changes,
+            actions: vec![action],
             ..Self::default()
         }
     }
@@ -91,19 +134,22 @@ impl Plan {
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome {
             created: None,
+            decided: None,
             promotion: self.promotion.clone(),
             dropped: self.dropped.clone(),
         }
     }
 
     /// Marks a generation as dropped, unless it is, and has its tables removed.
-    pub(super) fn drop(&mut self, projection: &str, generation: &Registered) {
+    pub(super) fn drop(&mut self, snapshot: &Snapshot, generation: &Registered, kind: ActionKind) {
         if generation.standing.state != GenerationState::Dropped {
             self.changes.push(Change::Drop(generation.id));
+            self.actions
+                .push(PlannedAction::to(snapshot, generation, kind));
         }
         self.dropped.push(DroppedGeneration {
             id: generation.id,
-            projection: projection.to_owned(),
+            projection: snapshot.projection.clone(),
         });
     }
 }

@@ -1,8 +1,9 @@
 //! What is wanted of a projection as a whole.
 
-use super::plan::{Change, Plan};
+use super::plan::{Change, Plan, PlannedAction};
 use super::promotion::end_rollbacks;
 use super::snapshot::{Snapshot, Wish};
+use crate::registry::actions::ActionKind;
 use crate::registry::refusal::{dropped_projection, unknown_projection};
 use crate::storage_error::StorageError;
 
@@ -12,20 +13,23 @@ pub(super) fn pause(snapshot: &Snapshot, projection: &str) -> Result<Plan, Stora
         return Err(unknown_projection(projection));
     }
     check_known(snapshot, projection)?;
-    Ok(Plan::of(vec![Change::Want(Wish::Paused)]))
+    let action = PlannedAction::on(snapshot, ActionKind::Paused);
+    Ok(Plan::of(vec![Change::Want(Wish::Paused)], action))
 }
 
 /// It goes on, comes back if it was removed, and tries again what it halted on.
 pub(super) fn resume(snapshot: &Snapshot, projection: &str) -> Result<Plan, StorageError> {
     check_known(snapshot, projection)?;
     let changes = vec![Change::Want(Wish::Running), Change::TryAgain];
-    Ok(Plan::of(changes))
+    let action = PlannedAction::on(snapshot, ActionKind::Resumed);
+    Ok(Plan::of(changes, action))
 }
 
 /// The event store is right as it is now.
 pub(super) fn accept_history(snapshot: &Snapshot, projection: &str) -> Result<Plan, StorageError> {
     let mut plan = resume(snapshot, projection)?;
     plan.changes.insert(0, Change::ForgetHistory);
+    plan.actions = vec![PlannedAction::on(snapshot, ActionKind::HistoryAccepted)];
     Ok(plan)
 }
 
@@ -34,7 +38,8 @@ pub(super) fn remove(snapshot: &Snapshot, projection: &str) -> Result<Plan, Stor
     check_known(snapshot, projection)?;
     let mut changes = vec![Change::Want(Wish::Removed)];
     changes.extend(end_rollbacks(snapshot, None));
-    Ok(Plan::of(changes))
+    let action = PlannedAction::on(snapshot, ActionKind::Removed);
+    Ok(Plan::of(changes, action))
 }
 
 /// It goes, with all its generations.
@@ -45,9 +50,9 @@ pub(super) fn drop_projection(
 ) -> Result<Plan, StorageError> {
     check_known(snapshot, projection)?;
     let changes = vec![Change::Want(Wish::Removed), Change::NoteDropped(true)];
-    let mut plan = Plan::of(changes);
+    let mut plan = Plan::of(changes, PlannedAction::on(snapshot, ActionKind::Dropped));
     for generation in &snapshot.generations {
-        plan.drop(projection, generation);
+        plan.drop(snapshot, generation, ActionKind::GenerationDropped);
     }
     // Last, because readers wait from here on.
     plan.changes
@@ -58,7 +63,7 @@ pub(super) fn drop_projection(
     Ok(plan)
 }
 
-fn check_known(snapshot: &Snapshot, projection: &str) -> Result<(), StorageError> {
+pub(super) fn check_known(snapshot: &Snapshot, projection: &str) -> Result<(), StorageError> {
     match snapshot.wish {
         Some(_) => Ok(()),
         None if snapshot.was_dropped => Err(dropped_projection(projection)),

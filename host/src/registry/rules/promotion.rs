@@ -1,9 +1,10 @@
 //! Which generation readers see.
 
-use super::plan::{Change, Plan};
+use super::plan::{Change, Plan, PlannedAction};
 use super::snapshot::{Contest, Registered, Snapshot, Wish};
 use crate::generation::{GenerationId, GenerationState, Goal, Obstacle, ObstacleKind};
 use crate::registry::Promotion;
+use crate::registry::actions::ActionKind;
 
 /// Makes a generation the live one, if that is wanted and it can be. The one
 /// that was live is retired, and takes over nothing: what was asked of its dead
@@ -63,10 +64,17 @@ pub(super) fn promote(snapshot: &Snapshot, generation: GenerationId) -> Plan {
             _ => "promote",
         },
     });
+    let kind = match candidate.standing.state {
+        GenerationState::Retired => ActionKind::RolledBack,
+        _ => ActionKind::Promoted,
+    };
+    let action = PlannedAction {
+        position: snapshot.contest.and_then(|contest| contest.candidate),
+        ..PlannedAction::to(snapshot, candidate, kind)
+    };
     Plan {
-        changes,
         promotion: Some(Promotion::Done),
-        ..Plan::default()
+        ..Plan::of(changes, action)
     }
 }
 
@@ -96,8 +104,13 @@ pub(crate) fn give_up(snapshot: &Snapshot, generation: GenerationId, reason: Str
             });
         })
     });
+    let refusal = candidate.map(|candidate| PlannedAction {
+        detail: Some(reason.clone()),
+        ..PlannedAction::to(snapshot, candidate, ActionKind::PromotionRefused)
+    });
     Plan {
         changes: put.into_iter().collect(),
+        actions: refusal.into_iter().collect(),
         promotion: Some(Promotion::Refused(reason)),
         ..Plan::default()
     }

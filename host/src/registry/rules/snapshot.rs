@@ -2,7 +2,7 @@
 
 use gnomon_model::Position;
 
-use crate::generation::{GenerationId, GenerationState, Goal, Obstacle};
+use crate::generation::{GenerationId, GenerationState, Goal, ModuleHash, Obstacle};
 
 /// One projection as the registry holds it, read at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +55,8 @@ impl Wish {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Registered {
     pub(crate) id: GenerationId,
+    /// The module that it runs.
+    pub(crate) module: ModuleHash,
     /// What the rules may change.
     pub(crate) standing: Standing,
     /// Whether it ends at a position.

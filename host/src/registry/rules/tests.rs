@@ -20,6 +20,7 @@ fn id(number: i64) -> GenerationId {
 fn generation(number: i64, state: GenerationState, goal: Goal) -> Registered {
     Registered {
         id: id(number),
+        module: ModuleHash::of(&number.to_le_bytes()),
         standing: Standing {
             state,
             goal,
@@ -137,6 +138,49 @@ fn a_first_generation_registers_the_projection() {
         created,
     ];
     assert_eq!(plan.changes, expected);
+}
+
+#[test]
+fn every_action_says_what_was_done() {
+    let kinds = |plan: &Plan| -> Vec<&'static str> {
+        plan.actions
+            .iter()
+            .map(|action| action.kind.name())
+            .collect()
+    };
+    let created = decided(&creation(Goal::Promote, Some(3)), &usual());
+    assert_eq!(kinds(&created), ["generation-dropped", "deployed"]);
+    let mut same = usual();
+    same.generations[1].module = ModuleHash::of(b"module");
+    let rebuilt = decided(&creation(Goal::Hold, Some(3)), &same);
+    assert_eq!(kinds(&rebuilt), ["generation-dropped", "rebuilt"]);
+    assert_eq!(rebuilt.actions[1].detail.as_deref(), Some("held"));
+    let compared = decided(&creation(Goal::Compare, Some(3)), &same);
+    assert_eq!(kinds(&compared), ["compared"]);
+    let set = |generation: i64, goal: Goal| {
+        let request = Request::SetGoal {
+            generation: id(generation),
+            goal,
+        };
+        let plan = decided(&request, &usual());
+        assert_eq!(plan.actions[0].generation, Some(id(generation)));
+        kinds(&plan)
+    };
+    assert_eq!(set(1, Goal::Promote), ["rollback-requested"]);
+    assert_eq!(set(1, Goal::Rest), ["rollback-cancelled"]);
+    assert_eq!(set(3, Goal::Promote), ["promotion-requested"]);
+    assert_eq!(set(3, Goal::Hold), ["promotion-held"]);
+    let mut rolled_back = usual();
+    rolled_back.generations[0].standing.goal = Goal::Promote;
+    rolled_back.contest = contest(Some(9), Some(9));
+    let plan = decided(&Request::Promote(id(1)), &rolled_back);
+    assert_eq!(kinds(&plan), ["rolled-back"]);
+    assert_eq!(plan.actions[0].position, Position::new(9));
+    let refused = give_up(&rolled_back, id(1), "in the way".to_owned());
+    assert_eq!(kinds(&refused), ["promotion-refused"]);
+    assert_eq!(refused.actions[0].detail.as_deref(), Some("in the way"));
+    let tidied = decided(&Request::Tidy { keep: 0 }, &usual());
+    assert_eq!(kinds(&tidied), ["tidied"]);
 }
 
 #[test]

@@ -176,6 +176,18 @@ CREATE TABLE gnomon.met_skips (
     outcome text NOT NULL CHECK (outcome IN ('skipped', 'other-event', 'unwanted')),
     PRIMARY KEY (generation, position)
 );
+-- at is in microseconds since the Unix epoch.
+CREATE TABLE gnomon.actions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at bigint NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    projection text NOT NULL,
+    generation bigint,
+    position bigint,
+    module text,
+    detail text
+);
 -- To discard was to forget: what nobody has done yet becomes a decision.
 INSERT INTO gnomon.skips
     SELECT g.decided_by, d.position, d.event_id, d.stream_id, d.event_type, 'discarded',

@@ -1,5 +1,6 @@
 //! The registry, in the schema `gnomon`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,16 +9,16 @@ use gnomon_model::Position;
 
 use super::PostgresStorage;
 use super::error::failed;
-use super::read_models::dead_letters;
 use super::read_models::skips as kept_skips;
-use crate::dead_letter::{Decided, Skip};
+use crate::dead_letter::Skip;
 use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
 use crate::registry::{
-    Acquired, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost, Registry,
-    Request,
+    Acquired, Action, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost,
+    Registry, Request,
 };
 use crate::storage_error::StorageError;
 
+mod actions;
 mod builds;
 mod changes;
 mod clearing;
@@ -34,7 +35,7 @@ mod snapshot;
 #[async_trait]
 impl Registry for PostgresStorage {
     async fn change(&self, request: Request) -> Result<Outcome, StorageError> {
-        changes::change(&self.registry, &self.place, &request).await
+        changes::change(&self.registry, &self.place, &self.actor, &request).await
     }
 
     async fn clear(&self, dropped: &DroppedGeneration) -> Result<(), StorageError> {
@@ -108,37 +109,14 @@ impl Registry for PostgresStorage {
             .map_err(|failure| failure.into_error(&self.place, "read the controls in"))
     }
 
-    async fn request_retry(
+    async fn actions(
         &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-    ) -> Result<(), StorageError> {
-        dead_letters::request_retry(&self.registry, generation, stream)
+        projection: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Action>, StorageError> {
+        actions::newest(&self.registry, projection, limit)
             .await
-            .map_err(failed(&self.place, "store a request in"))
-    }
-
-    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
-        skips::add(&self.registry, projection, skip)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "record a skip in"))
-    }
-
-    async fn skip_dead_letters(
-        &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-        decided: Decided<'_>,
-    ) -> Result<u64, StorageError> {
-        skips::add_dead_letters(&self.registry, generation, stream, decided)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "record skips in"))
-    }
-
-    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
-        skips::remove(&self.registry, projection, position)
-            .await
-            .map_err(|failure| failure.into_error(&self.place, "take a skip back in"))
+            .map_err(failed(&self.place, "read the actions in"))
     }
 
     async fn skips(
@@ -155,6 +133,13 @@ impl Registry for PostgresStorage {
 
 #[async_trait]
 impl HostRegistry for PostgresStorage {
+    fn acting_as(&self, actor: &str) -> Arc<dyn HostRegistry> {
+        Arc::new(Self {
+            actor: actor.into(),
+            ..self.clone()
+        })
+    }
+
     async fn set_ready(&self, lease: Lease) -> Result<(), StorageError> {
         builds::set_ready(&self.registry, lease)
             .await

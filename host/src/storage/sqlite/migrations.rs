@@ -200,6 +200,18 @@ CREATE TABLE gnomon_met_skips (
     outcome TEXT NOT NULL CHECK (outcome IN ('skipped', 'other-event', 'unwanted')),
     PRIMARY KEY (generation, position)
 ) STRICT, WITHOUT ROWID;
+-- at is in microseconds since the Unix epoch.
+CREATE TABLE gnomon_actions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    projection TEXT NOT NULL,
+    generation INTEGER,
+    position INTEGER,
+    module TEXT,
+    detail TEXT
+) STRICT;
 -- To discard was to forget: what nobody has done yet becomes a decision.
 INSERT OR IGNORE INTO gnomon_skips
     SELECT g.decided_by, d.position, d.event_id, d.stream_id, d.event_type, 'discarded',

@@ -1,5 +1,6 @@
 //! The registry, in tables named `gnomon_…`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,15 +8,16 @@ use gnomon_event_store::source::LateEvent;
 use gnomon_model::Position;
 
 use super::SqliteStorage;
-use super::read_models::{dead_letters, skips as kept_skips};
-use crate::dead_letter::{Decided, Skip};
+use super::read_models::skips as kept_skips;
+use crate::dead_letter::Skip;
 use crate::generation::{Generation, GenerationId, Lease, Module, ModuleHash, RunReport};
 use crate::registry::{
-    Acquired, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost, Registry,
-    Request,
+    Acquired, Action, DroppedGeneration, HostNotes, HostRegistry, Outcome, Overview, PresentHost,
+    Registry, Request,
 };
 use crate::storage_error::StorageError;
 
+mod actions;
 mod builds;
 mod changes;
 mod clearing;
@@ -32,7 +34,8 @@ mod snapshot;
 #[async_trait]
 impl Registry for SqliteStorage {
     async fn change(&self, request: Request) -> Result<Outcome, StorageError> {
-        self.with(move |database| changes::change(database, &request))
+        let actor = Arc::clone(&self.actor);
+        self.with(move |database| changes::change(database, &actor, &request))
             .await
     }
 
@@ -94,53 +97,18 @@ impl Registry for SqliteStorage {
         self.with(overview::overview).await
     }
 
-    async fn request_retry(
+    async fn actions(
         &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-    ) -> Result<(), StorageError> {
-        let stream = stream.map(str::to_owned);
+        projection: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Action>, StorageError> {
+        let projection = projection.map(str::to_owned);
         self.with(move |database| {
-            database.write("store a request in", |transaction| {
-                let stream = stream.as_deref();
-                Ok(dead_letters::request_retry(
-                    transaction,
-                    generation,
-                    stream,
-                )?)
+            database.read("read the actions in", |connection| {
+                actions::newest(connection, projection.as_deref(), limit)
             })
         })
         .await
-    }
-
-    async fn skip(&self, projection: &str, skip: &Skip) -> Result<bool, StorageError> {
-        let (projection, skip) = (projection.to_owned(), skip.clone());
-        self.with(move |database| skips::add(database, &projection, &skip))
-            .await
-    }
-
-    async fn skip_dead_letters(
-        &self,
-        generation: GenerationId,
-        stream: Option<&str>,
-        decided: Decided<'_>,
-    ) -> Result<u64, StorageError> {
-        let stream = stream.map(str::to_owned);
-        let (actor, reason) = (decided.actor.to_owned(), decided.reason.map(str::to_owned));
-        self.with(move |database| {
-            let decided = Decided {
-                actor: &actor,
-                reason: reason.as_deref(),
-            };
-            skips::add_dead_letters(database, generation, stream.as_deref(), decided)
-        })
-        .await
-    }
-
-    async fn unskip(&self, projection: &str, position: Position) -> Result<bool, StorageError> {
-        let projection = projection.to_owned();
-        self.with(move |database| skips::remove(database, &projection, position))
-            .await
     }
 
     async fn skips(
@@ -161,6 +129,13 @@ impl Registry for SqliteStorage {
 
 #[async_trait]
 impl HostRegistry for SqliteStorage {
+    fn acting_as(&self, actor: &str) -> Arc<dyn HostRegistry> {
+        Arc::new(Self {
+            actor: actor.into(),
+            database: Arc::clone(&self.database),
+        })
+    }
+
     async fn claim(&self, host: &str) -> Result<(), StorageError> {
         let host = host.to_owned();
         self.with(move |database| lease::claim(database, &host))

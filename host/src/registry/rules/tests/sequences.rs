@@ -150,6 +150,7 @@ impl Registry {
                     self.shown = None;
                 }
                 Change::TryAgain
+                | Change::Decide
                 | Change::ForgetHistory
                 | Change::SetModule { .. }
                 | Change::MoveRequests { .. } => {}
@@ -241,6 +242,7 @@ proptest! {
             if let Act::Tidy(keep, _) = act {
                 check_tidied(&registry.snapshot, &plan, keep);
             }
+            prop_assert!(plan.changes.is_empty() || !plan.actions.is_empty(), "it is recorded");
             registry.carry_out(&request, &plan);
             registry.check();
             let clears = match act {

@@ -6,7 +6,8 @@ use gnomon_model::Position;
 use sqlx::{Executor as _, PgConnection};
 
 use super::snapshot::{self, Lock};
-use super::{generations, modules};
+use super::{actions, generations, modules, skips};
+use crate::dead_letter::Decided;
 use crate::generation::{GenerationId, GenerationState};
 use crate::registry::request::{Creation, Outcome, Request};
 use crate::registry::rules::{Change, Plan, Snapshot, Standing, decide, give_up};
@@ -21,9 +22,10 @@ use crate::storage_error::{StorageError, StorageErrorKind};
 pub(super) async fn change(
     pool: &Connections,
     place: &str,
+    actor: &str,
     request: &Request,
 ) -> Result<Outcome, StorageError> {
-    match decided(pool, place, request).await {
+    match decided(pool, place, actor, request).await {
         Ok(outcome) => Ok(outcome),
         Err(Failure::Blocked {
             projection,
@@ -34,7 +36,12 @@ pub(super) async fn change(
     }
 }
 
-async fn decided(pool: &Connections, place: &str, request: &Request) -> Result<Outcome, Failure> {
+async fn decided(
+    pool: &Connections,
+    place: &str,
+    actor: &str,
+    request: &Request,
+) -> Result<Outcome, Failure> {
     if let Request::Tidy { .. } = request {
         // Hosts look often, and mostly there is nothing to do.
         let mut transaction = pool.begin().await?;
@@ -46,7 +53,7 @@ async fn decided(pool: &Connections, place: &str, request: &Request) -> Result<O
         }
     }
     let mut transaction = pool.begin().await?;
-    match attempt(&mut transaction, place, request).await {
+    match attempt(&mut transaction, place, actor, request).await {
         Ok(outcome) => {
             transaction.commit().await?;
             Ok(outcome)
@@ -61,16 +68,17 @@ async fn decided(pool: &Connections, place: &str, request: &Request) -> Result<O
 async fn attempt(
     connection: &mut PgConnection,
     place: &str,
+    actor: &str,
     request: &Request,
 ) -> Result<Outcome, Failure> {
     lock_structure(connection).await?;
     let snapshots = snapshot::read(connection, request, Lock::Generations).await?;
     let plan = decide(request, &snapshots)?;
     let (Request::Promote(generation), Some(snapshot)) = (request, snapshots.first()) else {
-        return carry_out(connection, request, &snapshots, &plan).await;
+        return carry_out(connection, actor, request, &snapshots, &plan).await;
     };
     connection.execute("SAVEPOINT before_the_switch").await?;
-    let error = match carry_out(connection, request, &snapshots, &plan).await {
+    let error = match carry_out(connection, actor, request, &snapshots, &plan).await {
         Err(failure @ (Failure::Postgres(_) | Failure::Storage(_))) => {
             failure.into_error(place, request.attempt())
         }
@@ -81,11 +89,12 @@ async fn attempt(
     }
     connection.execute("ROLLBACK TO before_the_switch").await?;
     let plan = give_up(snapshot, *generation, chain(&error));
-    carry_out(connection, request, &snapshots, &plan).await
+    carry_out(connection, actor, request, &snapshots, &plan).await
 }
 
 async fn carry_out(
     connection: &mut PgConnection,
+    actor: &str,
     request: &Request,
     snapshots: &[Snapshot],
     plan: &Plan,
@@ -96,6 +105,12 @@ async fn carry_out(
     let mut outcome = plan.outcome();
     for change in &plan.changes {
         apply(connection, request, projection, change, &mut outcome).await?;
+    }
+    // What was decided before is no action.
+    if outcome.decided != Some(0) {
+        for action in &plan.actions {
+            actions::record(connection, actor, action, outcome.created).await?;
+        }
     }
     Ok(outcome)
 }
@@ -192,12 +207,50 @@ async fn apply(
             };
             showing::show(connection, shown, *cascade, command).await?;
         }
+        Change::Decide => {
+            outcome.decided = decide_events(connection, request).await?;
+        }
         Change::Hide { live, cascade } => {
             let description = generations::description(connection, *live).await?;
             showing::hide(connection, &description, *cascade).await?;
         }
     }
     Ok(())
+}
+
+/// How many decisions are new or taken back; `None` where none is counted.
+async fn decide_events(
+    connection: &mut PgConnection,
+    request: &Request,
+) -> sqlx::Result<Option<u64>> {
+    match request {
+        Request::Skip { projection, skip } => {
+            skips::add(connection, projection, skip).await.map(Some)
+        }
+        Request::Discard {
+            generation,
+            stream,
+            actor,
+            reason,
+        } => {
+            let reason = reason.as_deref();
+            let decided = Decided { actor, reason };
+            let stream = stream.as_deref();
+            let added = skips::add_dead_letters(connection, *generation, stream, decided).await?;
+            Ok(Some(added))
+        }
+        Request::Unskip {
+            projection,
+            position,
+        } => skips::remove(connection, projection, *position)
+            .await
+            .map(Some),
+        Request::Retry { generation, stream } => {
+            dead_letters::request_retry(connection, *generation, stream.as_deref()).await?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn put(

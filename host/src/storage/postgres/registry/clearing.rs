@@ -7,7 +7,8 @@
 use gnomon_databases::connections::Connections;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::modules;
+use super::{actions, modules};
+use crate::registry::actions::ACTIONS_MAX;
 use crate::registry::request::DroppedGeneration;
 use crate::storage::postgres::failure::Failure;
 use crate::storage::postgres::read_models::public_names;
@@ -43,19 +44,24 @@ pub(super) async fn clear(pool: &Connections, dropped: &DroppedGeneration) -> Re
     Ok(())
 }
 
-/// Modules that nothing refers to for an hour, and removed projections that
-/// have nothing left.
+/// Modules that nothing refers to for an hour, removed projections that have
+/// nothing left, and old actions.
 pub(super) async fn sweep(pool: &Connections) -> Result<(), Failure> {
-    let (hashes, projections): (Vec<String>, Vec<String>) = sqlx::query_as(
+    let (hashes, projections, has_old): (Vec<String>, Vec<String>, bool) = sqlx::query_as(
         "SELECT array(SELECT hash FROM gnomon.modules m WHERE added_at < now() - interval '1 h'
                       AND NOT EXISTS (
                           SELECT 1 FROM gnomon.generations g WHERE g.module = m.hash)),
                 array(SELECT name FROM gnomon.projections p WHERE desired_state = 'removed'
                       AND NOT EXISTS (
-                          SELECT 1 FROM gnomon.generations g WHERE g.projection = p.name))",
+                          SELECT 1 FROM gnomon.generations g WHERE g.projection = p.name)),
+                (SELECT coalesce(max(id) - min(id) >= $1, false) FROM gnomon.actions)",
     )
+    .bind(ACTIONS_MAX)
     .fetch_one(pool)
     .await?;
+    if has_old {
+        actions::forget_old(pool).await?;
+    }
     if !hashes.is_empty() {
         modules::delete_unused(pool, &hashes).await?;
     }

@@ -1,20 +1,17 @@
 //! Decisions to leave an event out.
 
-use gnomon_databases::connections::Connections;
 use gnomon_model::Position;
+use sqlx::PgConnection;
 
 use crate::dead_letter::{Decided, Skip};
 use crate::generation::GenerationId;
-use crate::registry::unknown_projection;
 use crate::storage::postgres::any_text;
-use crate::storage::postgres::failure::Failure;
 
-pub(crate) async fn add(
-    pool: &Connections,
+pub(super) async fn add(
+    connection: &mut PgConnection,
     projection: &str,
     skip: &Skip,
-) -> Result<bool, Failure> {
-    let mut transaction = pool.begin().await?;
+) -> sqlx::Result<u64> {
     let added = sqlx::query(
         "INSERT INTO gnomon.skips AS known (projection, position, event_id, stream_id, event_type,
              reason, actor, decided_at)
@@ -32,29 +29,24 @@ pub(crate) async fn add(
     .bind(&skip.reason)
     .bind(&skip.actor)
     .bind(skip.decided_at)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?
     .rows_affected();
-    let known = sqlx::query("UPDATE gnomon.projections SET skips = skips + $2 WHERE name = $1")
+    sqlx::query("UPDATE gnomon.projections SET skips = skips + $2 WHERE name = $1")
         .bind(projection)
         .bind(added.cast_signed())
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
-    if known.rows_affected() == 0 {
-        return Err(unknown_projection(projection).into());
-    }
-    transaction.commit().await?;
-    Ok(added > 0)
+    Ok(added)
 }
 
 /// Decides for dead letters of a generation.
 pub(super) async fn add_dead_letters(
-    pool: &Connections,
+    connection: &mut PgConnection,
     generation: GenerationId,
     stream: Option<&str>,
     decided: Decided<'_>,
-) -> Result<u64, Failure> {
-    let mut transaction = pool.begin().await?;
+) -> sqlx::Result<u64> {
     let added = sqlx::query(
         "INSERT INTO gnomon.skips (projection, position, event_id, stream_id, event_type, reason,
              actor, decided_at)
@@ -70,7 +62,7 @@ pub(super) async fn add_dead_letters(
     .bind(stream.map(any_text::stored))
     .bind(decided.reason)
     .bind(decided.actor)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?
     .rows_affected();
     if added > 0 {
@@ -79,30 +71,27 @@ pub(super) async fn add_dead_letters(
              WHERE name = (SELECT decided_by FROM gnomon.generations WHERE id = $1)",
         )
         .bind(generation.to_sql())
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await?;
     Ok(added)
 }
 
 pub(super) async fn remove(
-    pool: &Connections,
+    connection: &mut PgConnection,
     projection: &str,
     position: Position,
-) -> Result<bool, Failure> {
-    let mut transaction = pool.begin().await?;
+) -> sqlx::Result<u64> {
     let removed = sqlx::query("DELETE FROM gnomon.skips WHERE projection = $1 AND position = $2")
         .bind(projection)
         .bind(position.to_sql())
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?
         .rows_affected();
     sqlx::query("UPDATE gnomon.projections SET skips = skips + $2 WHERE name = $1")
         .bind(projection)
         .bind(removed.cast_signed())
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
-    transaction.commit().await?;
-    Ok(removed > 0)
+    Ok(removed)
 }

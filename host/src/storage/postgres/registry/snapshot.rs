@@ -53,7 +53,7 @@ pub(super) async fn read(
         snapshots.push(Snapshot::of(name, wish.as_deref(), was_dropped, now)?);
     }
     let select = format!(
-        "SELECT id, projection, state, goal, until IS NOT NULL AS has_end, obstacle, obstacle_kind,
+        "SELECT id, projection, module, state, goal, until IS NOT NULL AS has_end, obstacle, obstacle_kind,
                 insisted, decided_by <> projection AS is_copy,
                 (extract(epoch FROM retired_at) * 1000000)::bigint AS retired_at,
                 (extract(epoch FROM attended_until) * 1000000)::bigint AS attended_until
@@ -72,6 +72,7 @@ pub(super) async fn read(
         let projection: String = row.try_get("projection")?;
         let stored = StoredStanding {
             id: row.try_get("id")?,
+            module: row.try_get("module")?,
             state: row.try_get("state")?,
             goal: row.try_get("goal")?,
             has_end: row.try_get("has_end")?,

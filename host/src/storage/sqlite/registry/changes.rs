@@ -4,7 +4,8 @@ use gnomon_databases::error_chain::chain;
 use gnomon_model::Position;
 use rusqlite::{Transaction, params};
 
-use super::{generations, modules, snapshot};
+use super::{actions, generations, modules, skips, snapshot};
+use crate::dead_letter::Decided;
 use crate::generation::{GenerationId, GenerationState};
 use crate::registry::request::{Creation, Outcome, Request};
 use crate::registry::rules::{Change, Plan, Snapshot, Standing, decide, give_up};
@@ -15,7 +16,11 @@ use crate::storage::sqlite::read_models::{dead_letters, tables};
 use crate::storage_error::{StorageError, StorageErrorKind};
 
 /// Decides what a request leads to, and does it, in one transaction.
-pub(super) fn change(database: &Database, request: &Request) -> Result<Outcome, StorageError> {
+pub(super) fn change(
+    database: &Database,
+    actor: &str,
+    request: &Request,
+) -> Result<Outcome, StorageError> {
     if let Request::Tidy { .. } = request {
         // Hosts look often, and mostly there is nothing to do.
         let snapshots = database.look(request.attempt(), |connection| {
@@ -27,33 +32,35 @@ pub(super) fn change(database: &Database, request: &Request) -> Result<Outcome, 
         }
     }
     database.write(request.attempt(), |transaction| {
-        attempt(database, transaction, request)
+        attempt(database, transaction, actor, request)
     })
 }
 
 fn attempt(
     database: &Database,
     transaction: &Transaction<'_>,
+    actor: &str,
     request: &Request,
 ) -> Result<Outcome, Failure> {
     let snapshots = snapshot::read(transaction, request)?;
     let plan = decide(request, &snapshots)?;
     let (Request::Promote(generation), Some(snapshot)) = (request, snapshots.first()) else {
-        return carry_out(database, transaction, request, &snapshots, &plan);
+        return carry_out(database, transaction, actor, request, &snapshots, &plan);
     };
     transaction.execute_batch("SAVEPOINT before_the_switch")?;
-    let error = match carry_out(database, transaction, request, &snapshots, &plan) {
+    let error = match carry_out(database, transaction, actor, request, &snapshots, &plan) {
         Err(Failure::Storage(error)) if error.kind() == StorageErrorKind::Refused => error,
         result => return result,
     };
     transaction.execute_batch("ROLLBACK TO before_the_switch")?;
     let plan = give_up(snapshot, *generation, chain(&error));
-    carry_out(database, transaction, request, &snapshots, &plan)
+    carry_out(database, transaction, actor, request, &snapshots, &plan)
 }
 
 fn carry_out(
     database: &Database,
     transaction: &Transaction<'_>,
+    actor: &str,
     request: &Request,
     snapshots: &[Snapshot],
     plan: &Plan,
@@ -71,6 +78,12 @@ fn carry_out(
             change,
             &mut outcome,
         )?;
+    }
+    // What was decided before is no action.
+    if outcome.decided != Some(0) {
+        for action in &plan.actions {
+            actions::record(transaction, actor, action, outcome.created)?;
+        }
     }
     Ok(outcome)
 }
@@ -164,6 +177,7 @@ fn apply(
                 )));
             }
         }
+        Change::Decide => outcome.decided = decide_events(transaction, request)?,
         Change::Hide { live, cascade } => {
             let declared = generations::declared(transaction, *live)?;
             let broken = views::replace(transaction, Some(&declared), None)?;
@@ -177,6 +191,35 @@ fn apply(
         }
     }
     Ok(())
+}
+
+/// How many decisions are new or taken back; `None` where none is counted.
+fn decide_events(
+    transaction: &Transaction<'_>,
+    request: &Request,
+) -> rusqlite::Result<Option<u64>> {
+    match request {
+        Request::Skip { projection, skip } => skips::add(transaction, projection, skip).map(Some),
+        Request::Discard {
+            generation,
+            stream,
+            actor,
+            reason,
+        } => {
+            let reason = reason.as_deref();
+            let decided = Decided { actor, reason };
+            skips::add_dead_letters(transaction, *generation, stream.as_deref(), decided).map(Some)
+        }
+        Request::Unskip {
+            projection,
+            position,
+        } => skips::remove(transaction, projection, *position).map(Some),
+        Request::Retry { generation, stream } => {
+            dead_letters::request_retry(transaction, *generation, stream.as_deref())?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
 }
 
 fn refused(reason: String) -> Failure {

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::modules;
+use super::{actions, modules};
 use crate::generation::GenerationId;
 use crate::storage::sqlite::database::Database;
 use crate::storage::sqlite::read_models::tables;
@@ -53,18 +53,19 @@ pub(super) fn clear(database: &Database, generation: GenerationId) -> Result<(),
     })
 }
 
-/// Modules that nothing refers to for an hour, and removed projections that have
-/// nothing left.
+/// Modules that nothing refers to for an hour, removed projections that have
+/// nothing left, and old actions.
 pub(super) fn sweep(database: &Database) -> Result<(), StorageError> {
     let is_clean = database.read("look for what to drop in", |connection| {
         let has_empty = connection.prepare_cached(EMPTY)?.exists([])?;
-        Ok(!has_empty && !modules::has_unused(connection)?)
+        Ok(!has_empty && !modules::has_unused(connection)? && !actions::has_old(connection)?)
     })?;
     if is_clean {
         return Ok(());
     }
     database.write("drop modules in", |transaction| {
         forget_projections(transaction)?;
+        actions::forget_old(transaction)?;
         Ok(modules::drop_unused(transaction)?)
     })
 }

@@ -38,12 +38,14 @@ pub(super) fn read(connection: &Connection, request: &Request) -> Result<Vec<Sna
     }
     let mut select = connection.prepare_cached(
         "SELECT projection, id, state, goal, until IS NOT NULL, obstacle, obstacle_kind, insisted,
-                decided_by <> projection, retired_at, attended_until * 1000
+                decided_by <> projection, retired_at, attended_until * 1000,
+                module
          FROM gnomon_generations WHERE ?1 IS NULL OR projection = ?1 ORDER BY projection, id",
     )?;
     let rows = select.query_map([&named], |row| {
         let stored = StoredStanding {
             id: row.get(1)?,
+            module: row.get(11)?,
             state: row.get(2)?,
             goal: row.get(3)?,
             has_end: row.get(4)?,
