@@ -129,4 +129,26 @@ mod tests {
         drop(running);
         wait_until(rests);
     }
+
+    #[test]
+    fn a_clock_without_an_engine_ends_when_it_is_dropped_and_does_not_sleep_on() {
+        let engine = Arc::new(());
+        let there = Arc::downgrade(&engine);
+        let ticks = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ticks);
+        let ticker = Ticker::start_with(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            there.upgrade().is_some()
+        })
+        .unwrap();
+        wait_until(|| {
+            let before = ticks.load(Ordering::SeqCst);
+            std::thread::sleep(TICK * 20);
+            ticks.load(Ordering::SeqCst) == before
+        });
+        drop(engine);
+        drop(ticker);
+        // The thread lets go of what it calls.
+        wait_until(|| Arc::strong_count(&ticks) == 1);
+    }
 }
