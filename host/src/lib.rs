@@ -42,7 +42,7 @@
 //! | [`Gnomon`], [`GnomonBuilder`] | a host in this process: start, status, wait, deploy, stop |
 //! | [`operations`] | what users ask of projections: deploy, rebuild, promote, roll back, verify, compare, wait, pause, resume, remove, dead letters, status. They need no host in this process |
 //! | [`configuration`] | the keys of `gnomon.toml`, and the limits of a projection |
-//! | [`gnomon_event_store`] | for applications, without this crate: append, read, subscribe, snapshots |
+//! | [`gnomon_event_store`] | for applications, without this crate: append, read, keep snapshots, follow the log |
 //! | [`gnomon_model`] | positions, events, values, tables: the nouns of all of these |
 //!
 //! | feature | default | what it adds |
