@@ -120,9 +120,9 @@ impl Request {
     /// Completes "failed to … DATABASE".
     pub(crate) const fn attempt(&self) -> &'static str {
         match self {
-            Self::Create(_) => "create a generation in",
+            Self::Create(_) => "make a generation in",
             Self::SetModule { .. } => "change a module in",
-            Self::SetGoal { .. } => "record a goal in",
+            Self::SetGoal { .. } => "set a goal in",
             Self::Promote(_) => "promote a generation in",
             Self::Drop(_) | Self::Tidy { .. } => "drop a generation in",
             Self::Pause(_) => "pause a projection in",
