@@ -272,6 +272,19 @@ fn a_newer_wish_ends_the_older_one() {
 }
 
 #[test]
+fn a_newer_rollback_ends_the_older_one() {
+    let mut before = usual();
+    let older = generation(4, GenerationState::Retired, Goal::Promote);
+    before.generations.push(older);
+    let request = Request::SetGoal {
+        generation: id(1),
+        goal: Goal::Promote,
+    };
+    let plan = decided(&request, &before);
+    assert_eq!(put(&plan, 4).unwrap().goal, Goal::Rest);
+}
+
+#[test]
 fn a_goal_forgets_the_obstacle() {
     let mut before = usual();
     before.generations[2].standing = put(&give_up(&before, id(3), "no".to_owned()), 3)

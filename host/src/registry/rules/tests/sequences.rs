@@ -48,10 +48,10 @@ fn goals() -> impl Strategy<Value = Goal> {
 fn acts() -> impl Strategy<Value = Act> {
     let new = prop_oneof![Just(Goal::Hold), Just(Goal::Promote), Just(Goal::Compare)];
     prop_oneof![
-        4 => new.prop_map(Act::Create),
-        4 => (0..6_usize, goals()).prop_map(|(which, goal)| Act::SetGoal(which, goal)),
-        3 => (0..6_usize).prop_map(Act::Ready),
-        6 => (0..6_usize, 1..3_u64, 1..3_u64, 0..2_i64)
+        8 => new.prop_map(Act::Create),
+        12 => (0..6_usize, goals()).prop_map(|(which, goal)| Act::SetGoal(which, goal)),
+        6 => (0..6_usize).prop_map(Act::Ready),
+        24 => (0..6_usize, 1..3_u64, 1..3_u64, 0..2_i64)
             .prop_map(|(which, own, live, parked)| Act::Promote(which, own, live, parked)),
         1 => (0..6_usize).prop_map(Act::Drop),
         2 => (0..3_usize, any::<bool>()).prop_map(|(keep, clears)| Act::Tidy(keep, clears)),
@@ -71,8 +71,10 @@ impl Registry {
 
     fn id(&self, which: usize) -> GenerationId {
         let all = &self.snapshot.generations;
-        // Sometimes one that is not there.
-        all.get(which).map_or(id(0), |found| found.id)
+        // Of none, one that is not there.
+        let which = which.checked_rem(all.len());
+        let found = which.and_then(|which| all.get(which));
+        found.map_or(id(0), |found| found.id)
     }
 
     fn request(&mut self, act: &Act) -> Option<Request> {
@@ -225,7 +227,7 @@ fn check_tidied(before: &Snapshot, plan: &Plan, keep: usize) {
 
 proptest! {
     #[test]
-    fn what_holds_always(acts in prop::collection::vec(acts(), 1..60)) {
+    fn what_holds_always(acts in prop::collection::vec(acts(), 1..150)) {
         let mut registry = Registry::new();
         for act in acts {
             registry.snapshot.now += 1;
