@@ -111,7 +111,8 @@ pub trait Writer: Send {
     async fn history(&mut self) -> Result<KeptHistory, StorageError>;
 
     /// Changes what is kept, but for a late position: only
-    /// [`HostRegistry::note_late`] and [`Registry::accept_history`] change that.
+    /// [`note_late`](crate::registry::HostRegistry::note_late) and
+    /// [`accept_history`](crate::registry::Registry::accept_history) change that.
     ///
     /// # Errors
     /// [`StorageErrorKind::Fenced`] if the lease is no longer ours.

@@ -53,7 +53,7 @@ pub enum Acquired {
 /// What users want, and what has become of it: for commands and hosts alike.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Does what the [`rules`] say that a request leads to, in one transaction.
+    /// Does what the rules (`registry::rules`) say that a request leads to, in one transaction.
     ///
     /// # Errors
     /// [`StorageErrorKind::Refused`] if it cannot be done as things stand;

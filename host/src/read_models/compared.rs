@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::json_text::JsonRow;
 
-/// The answer to [`super::Target::compare`].
+/// The answer to [`super::ReadModels::compare`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Compared {
     /// They stand at different positions.

@@ -14,7 +14,7 @@ pub struct Action {
     pub at: i64,
     /// Who: a user and a machine, or a host.
     pub actor: String,
-    /// What: a word of [`ActionKind`].
+    /// What: a word of `ActionKind`.
     pub kind: String,
     /// The projection.
     pub projection: String,

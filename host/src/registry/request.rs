@@ -7,7 +7,7 @@ use super::NewGeneration;
 use crate::dead_letter::Skip;
 use crate::generation::{Generation, GenerationId, GenerationState, Goal, ModuleHash};
 
-/// A change of the registry. [`super::rules`] decide what it leads to.
+/// A change of the registry. `registry::rules` decide what it leads to.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// A new generation.

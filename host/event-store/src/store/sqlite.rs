@@ -40,7 +40,7 @@ impl SqliteEventStore {
     /// Opens a file, and makes it and its tables if they are missing.
     ///
     /// # Errors
-    /// [`EventStoreErrorKind::Refused`] if the file is no database, or its
+    /// [`Refused`](crate::EventStoreErrorKind::Refused) if the file is no database, or its
     /// `events` table lacks a column.
     pub async fn open(file: &Path) -> Result<Self, EventStoreError> {
         let file = Arc::new(file.to_owned());
@@ -56,7 +56,7 @@ impl SqliteEventStore {
     /// Opens a file that holds events, to read them only.
     ///
     /// # Errors
-    /// [`EventStoreErrorKind::Missing`] if there is no such file or no table
+    /// [`Missing`](crate::EventStoreErrorKind::Missing) if there is no such file or no table
     /// `events` in it.
     pub async fn open_to_read(file: &Path) -> Result<Self, EventStoreError> {
         let file = Arc::new(file.to_owned());
