@@ -35,7 +35,7 @@ check: ## Checks format, lints, docs and packages
 	rustfmt --edition 2024 --check fuzz/targets/*.rs
 	cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTFLAGS=-Dwarnings cargo check --package gnomon --lib --no-default-features --locked
+	cargo clippy --package gnomon --lib --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	@tools/check-packages
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
