@@ -83,6 +83,7 @@ fn commands_of_databases(event_file: &str) -> Vec<(Vec<&str>, &'static str)> {
         ),
         (timed("verify"), "at position"),
         (vec!["deploy", "module.wasm"], NAME),
+        (vec!["history"], "deployed"),
         (vec!["dead-letters", "list", NAME], "no dead letters"),
         (vec!["dead-letters", "retry", NAME], NAME),
         (vec!["remove", NAME, "--candidate"], "is dropped"),
@@ -411,6 +412,7 @@ fn whether_somebody_reads_its_results_changes_no_exit_code() {
         (vec!["diff", NAME], 0),
         (vec!["promote", NAME], 0),
         (vec!["rollback", NAME], 0),
+        (vec!["history"], 0),
         (vec!["dead-letters", "list", NAME], 0),
         (
             vec![
@@ -464,6 +466,7 @@ fn results_that_cannot_be_written_are_a_failure() {
     for arguments in [
         &["status"][..],
         &["events", "--json"],
+        &["history", "--json"],
         &["completions", "bash"],
         &["wait", NAME],
     ] {
