@@ -47,9 +47,10 @@ fn checkpoint(installation: &Installation) -> i64 {
 
 /// Behind which position the host reads now.
 fn reads_behind(installation: &Installation) -> Option<i64> {
-    let reading = "SELECT coalesce(max(substring(query FROM 'global_position > ([0-9]+)')::bigint), 0)
+    let reading =
+        "SELECT coalesce(max(substring(query FROM 'global_position\" > ([0-9]+)')::bigint), 0)
                    FROM pg_stat_activity
-                   WHERE datname = current_database() AND query LIKE 'COPY (SELECT global_position%'";
+                   WHERE datname = current_database() AND query LIKE 'COPY (SELECT %'";
     Some(installation.events.number(reading)).filter(|behind| *behind > 0)
 }
 
