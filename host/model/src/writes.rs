@@ -30,12 +30,11 @@ pub use folding::FoldedRows;
 
 use pending::{Pending, PendingTable};
 
-/// How many committed rows `find` and its kin read in one round trip. Tests
-/// have few rows and need several pages.
-const FIND_PAGE_ROWS: usize = if cfg!(test) { 2 } else { 1_000 };
+/// How many committed rows `find` and its kin read in one round trip.
+const FIND_PAGE_ROWS: usize = 1_000;
 /// A page of committed rows ends with the one that reaches so many bytes: a
 /// row can be as large as all that a batch may write.
-pub const PAGE_BYTES: usize = if cfg!(test) { 600 } else { 8 << 20 };
+pub const PAGE_BYTES: usize = 8 << 20;
 
 /// The rows as they stood before the batch.
 pub trait CommittedRows {

@@ -11,12 +11,11 @@ use gnomon_model::Subscription;
 const WHOLE_PAGES: u32 = 15;
 /// Of so many positions that a page has passed, this many must have an event
 /// that is wanted: to compare an event with six names takes PostgreSQL a
-/// fourteenth of what it takes to read it, and with fewer names less. Tests have
-/// few types, and want some of them.
-const NEARLY_ALL: (u64, u64) = if cfg!(test) { (2, 1) } else { (50, 49) };
+/// fourteenth of what it takes to read it, and with fewer names less.
+const NEARLY_ALL: (u64, u64) = (50, 49);
 /// A page of fewer positions shows nothing. Those who follow the head have
-/// small ones, and so have tests.
-const TELLING_POSITIONS: u64 = if cfg!(test) { 5 } else { 1_000 };
+/// small ones.
+const TELLING_POSITIONS: u64 = 1_000;
 
 /// How the pages of one reader, or of those who read together, are asked for.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use crate::value::{Key, KeyMap, Value};
 
 /// How many rows are read by key in one round trip. What is too much is seen
 /// before all of it is in memory.
-const READ_ROWS: usize = if cfg!(test) { 3 } else { 1_000 };
+const READ_ROWS: usize = 1_000;
 
 impl BatchWrites {
     /// The rows under checked keys, as the batch sees them.

@@ -15,6 +15,7 @@ use crate::schema::{Column, Row, Violation};
 use crate::value::{ColumnType, Floats, Value};
 
 mod folded;
+mod pages;
 mod waiting;
 
 use waiting::Waiting;

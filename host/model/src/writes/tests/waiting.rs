@@ -1,4 +1,5 @@
-//! Rows that wait in memory, before committed ones.
+//! Rows that wait in memory, before committed ones. A page of them is small: how
+//! large one is, whoever has the rows decides.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,6 +11,9 @@ use crate::memory::MemoryTables;
 use crate::schema::Row;
 use crate::value::{Key, Value};
 use crate::writes::{CommittedRows, FoldedRows, FoundRows, TableWrites};
+
+/// The most rows of a page.
+const PAGE_ROWS: usize = 2;
 
 /// A table of such rows.
 #[derive(Clone, PartialEq)]
@@ -48,6 +52,7 @@ impl CommittedRows for Waiting {
     type Error = Infallible;
 
     fn get_many(&mut self, table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, Infallible> {
+        let keys = keys.get(..PAGE_ROWS).unwrap_or(keys);
         let committed = self.committed.get_many(table, keys)?;
         let folded = keys.iter().map(|key| self.folded.get(key).cloned());
         Ok(folded
@@ -65,6 +70,7 @@ impl CommittedRows for Waiting {
         limit: usize,
     ) -> Result<FoundRows, Infallible> {
         self.flush();
+        let limit = limit.min(PAGE_ROWS);
         self.committed.find(table, index, values, after, limit)
     }
 }
