@@ -40,6 +40,7 @@ mod controls;
 mod folding;
 mod heartbeat;
 mod history;
+mod outcome;
 mod pace;
 mod parking;
 mod session;
@@ -53,9 +54,9 @@ pub use heartbeat::Heartbeats;
 pub use thread::{RunnerHandle, start};
 
 use heartbeat::Heartbeat;
-use history::Refusal;
+use outcome::{Approach, BlamedEvent, OtherHistory, SessionEnd};
 use parking::ParkingLog;
-use session::{Approach, Blamed, End, Session};
+use session::Session;
 
 /// The first and the longest wait after a failure, before jitter, which makes
 /// it up to twice as long. The cause's end is noticed within that time.
@@ -76,9 +77,9 @@ enum Phase {
     Following(Lease, Approach),
     /// The lease is the one that was held at the failure, if any.
     BackingOff(Option<Lease>, String),
-    Halted(Lease, Blamed),
+    Halted(Lease, BlamedEvent),
     /// The event store is not the one that was read.
-    OtherHistory(Lease, Refusal),
+    OtherHistory(Lease, OtherHistory),
     Paused(Lease),
     Stopped,
 }
@@ -168,13 +169,13 @@ impl Runner {
             Err(end) => end,
         };
         match end {
-            End::Stopped | End::NoWork => Phase::Following(lease, Approach::PLAIN),
-            End::Paused => Phase::Paused(lease),
-            End::Retry(cause) => Phase::BackingOff(Some(lease), cause),
-            End::Again(approach) => Phase::Following(lease, approach),
-            End::Blamed(blamed) => Phase::Halted(lease, blamed),
-            End::OtherHistory(refusal) => Phase::OtherHistory(lease, refusal),
-            End::Fenced => {
+            SessionEnd::Stopped | SessionEnd::NoWork => Phase::Following(lease, Approach::PLAIN),
+            SessionEnd::Paused => Phase::Paused(lease),
+            SessionEnd::Retry(cause) => Phase::BackingOff(Some(lease), cause),
+            SessionEnd::Again(approach) => Phase::Following(lease, approach),
+            SessionEnd::Blamed(blamed) => Phase::Halted(lease, blamed),
+            SessionEnd::OtherHistory(refusal) => Phase::OtherHistory(lease, refusal),
+            SessionEnd::Fenced => {
                 // It may have been dropped, which is no news to anybody.
                 let known = self.runtime.block_on(self.controls.refresh());
                 if known.is_err() || self.has_work() {
@@ -207,9 +208,9 @@ impl Runner {
 
     /// Stands at an event until somebody says `resume`, decides to skip an
     /// event, or asks for a retry of what waits.
-    fn stay_halted(&mut self, lease: Lease, blamed: Blamed) -> Phase {
+    fn stay_halted(&mut self, lease: Lease, blamed: BlamedEvent) -> Phase {
         let name = &self.assignment.generation.projection;
-        let Blamed {
+        let BlamedEvent {
             position,
             event,
             message,
@@ -229,8 +230,8 @@ impl Runner {
 
     /// Stands until somebody decides which history is right, or the source finds
     /// that it is another one again.
-    fn stay_refused(&mut self, lease: Lease, refusal: Refusal) -> Phase {
-        let Refusal { cause, resumes } = refusal;
+    fn stay_refused(&mut self, lease: Lease, refusal: OtherHistory) -> Phase {
+        let OtherHistory { cause, resumes } = refusal;
         tracing::error!(
             projection = self.assignment.generation.projection,
             "{cause}"
@@ -400,7 +401,7 @@ impl Runner {
     }
 }
 
-impl From<StorageError> for End {
+impl From<StorageError> for SessionEnd {
     fn from(error: StorageError) -> Self {
         let cause = chain(&error);
         match error.kind() {

@@ -1,7 +1,8 @@
 //! What happens when a generation has caught up: it is completed, and promoted
 //! if that is wanted.
 
-use super::session::{End, Session};
+use super::outcome::SessionEnd;
+use super::session::Session;
 use super::{Assignment, Runner};
 use crate::generation::GenerationState;
 use crate::registry::{Control, Promotion};
@@ -10,7 +11,11 @@ use crate::storage_error::in_time;
 impl Session {
     /// Takes the next step on the way to what users want of a generation that
     /// has applied everything that there was.
-    pub(super) fn arrive(&mut self, runner: &mut Runner, control: &Control) -> Result<(), End> {
+    pub(super) fn arrive(
+        &mut self,
+        runner: &mut Runner,
+        control: &Control,
+    ) -> Result<(), SessionEnd> {
         if control.stop_at.is_some() {
             // It was stopped on the way, which is not the end of it.
             return Ok(());
@@ -24,7 +29,7 @@ impl Session {
         }
     }
 
-    fn complete(&mut self, runner: &mut Runner) -> Result<(), End> {
+    fn complete(&mut self, runner: &mut Runner) -> Result<(), SessionEnd> {
         self.flush()?;
         self.rows.complete()?;
         let Assignment {
@@ -43,7 +48,7 @@ impl Session {
         learn_outcome(runner)
     }
 
-    fn promote(&mut self, runner: &mut Runner) -> Result<(), End> {
+    fn promote(&mut self, runner: &mut Runner) -> Result<(), SessionEnd> {
         let Assignment {
             generation,
             storage,
@@ -77,6 +82,6 @@ impl Session {
 }
 
 /// Learns what became of a step of its own before the next one is taken.
-fn learn_outcome(runner: &Runner) -> Result<(), End> {
+fn learn_outcome(runner: &Runner) -> Result<(), SessionEnd> {
     Ok(runner.runtime.block_on(runner.controls.refresh())?)
 }

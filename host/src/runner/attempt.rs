@@ -6,7 +6,7 @@ use gnomon_guest::{ApplyError, Written};
 use gnomon_model::{EventList, Position, TableWrites};
 
 use super::Runner;
-use super::session::End;
+use super::outcome::SessionEnd;
 use crate::row_cache::GenerationRows;
 use crate::storage_error::StorageErrorKind;
 
@@ -35,7 +35,7 @@ pub(super) fn attempt(
     rows: &GenerationRows,
     events: &EventList,
     time: Duration,
-) -> Result<Result<Written, Failed>, End> {
+) -> Result<Result<Written, Failed>, SessionEnd> {
     if let Some((place, reason)) = events.first_unreadable() {
         return Ok(Err(Failed {
             at: Fault::Place(place),
@@ -58,7 +58,7 @@ pub(super) fn attempt(
     );
     match (applied, folded_to) {
         (Err(ApplyError::Rows(error)), Some(end)) if error.kind() == StorageErrorKind::Rejected => {
-            Err(End::unfold(end))
+            Err(SessionEnd::unfold(end))
         }
         (applied, _) => blame(events, applied),
     }
@@ -68,7 +68,7 @@ pub(super) fn attempt(
 pub(super) fn finish(
     events: &EventList,
     written: Result<Written, Failed>,
-) -> Result<Result<Vec<TableWrites>, Failed>, End> {
+) -> Result<Result<Vec<TableWrites>, Failed>, SessionEnd> {
     match written {
         Ok(written) => blame(events, written.finish()),
         Err(failed) => Ok(Err(failed)),
@@ -79,7 +79,7 @@ pub(super) fn finish(
 pub(super) fn blame<T>(
     events: &EventList,
     done: Result<T, ApplyError>,
-) -> Result<Result<T, Failed>, End> {
+) -> Result<Result<T, Failed>, SessionEnd> {
     let failed = |at, message| Ok(Err(Failed { at, message }));
     match done {
         Ok(done) => Ok(Ok(done)),
@@ -87,8 +87,8 @@ pub(super) fn blame<T>(
         Err(ApplyError::Failed(message)) => failed(Fault::Somewhere, message),
         Err(error @ ApplyError::TimedOut(_)) => failed(Fault::Time, error.to_string()),
         Err(ApplyError::Rows(error)) => Err(error.into()),
-        Err(ApplyError::Busy) => Err(End::Retry(ApplyError::Busy.to_string())),
-        Err(ApplyError::Stopped) => Err(End::Stopped),
+        Err(ApplyError::Busy) => Err(SessionEnd::Retry(ApplyError::Busy.to_string())),
+        Err(ApplyError::Stopped) => Err(SessionEnd::Stopped),
     }
 }
 

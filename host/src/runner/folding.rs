@@ -6,7 +6,8 @@ use std::time::Duration;
 use gnomon_model::Position;
 
 use super::Runner;
-use super::session::{Approach, End, Session};
+use super::outcome::SessionEnd;
+use super::session::Session;
 use crate::generation::GenerationState;
 use crate::row_cache::GenerationRows;
 use crate::storage_error::{StorageError, StorageErrorKind};
@@ -34,7 +35,7 @@ impl Session {
     }
 
     /// Commits what is folded, when its time has come.
-    pub(super) fn flush_if_due(&mut self, runner: &Runner) -> Result<(), End> {
+    pub(super) fn flush_if_due(&mut self, runner: &Runner) -> Result<(), SessionEnd> {
         let Some((bytes, since)) = self.rows.folded() else {
             return Ok(());
         };
@@ -50,21 +51,23 @@ impl Session {
     }
 
     /// Commits what is folded, behind which no other window is foreseen.
-    pub(super) fn flush(&mut self) -> Result<(), End> {
+    pub(super) fn flush(&mut self) -> Result<(), SessionEnd> {
         self.flush_with(GenerationRows::flush_at_end)
     }
 
     fn flush_with(
         &mut self,
         flush: impl FnOnce(&GenerationRows) -> Result<(), StorageError>,
-    ) -> Result<(), End> {
+    ) -> Result<(), SessionEnd> {
         // The database knows from then on which streams are parked.
         self.parked.clear();
         let Some(end) = self.rows.folded_to() else {
             return Ok(());
         };
         match flush(&self.rows) {
-            Err(error) if error.kind() == StorageErrorKind::Rejected => Err(End::unfold(end)),
+            Err(error) if error.kind() == StorageErrorKind::Rejected => {
+                Err(SessionEnd::unfold(end))
+            }
             flushed => Ok(flushed?),
         }
     }
@@ -79,12 +82,4 @@ pub(super) fn is_building(runner: &Runner) -> bool {
     runner
         .control()
         .is_some_and(|control| control.state == GenerationState::Building)
-}
-
-impl End {
-    /// The database refuses a value of what was folded up to here: the batches
-    /// are committed one by one, to find the event at fault.
-    pub(super) fn unfold(end: Position) -> Self {
-        Self::Again(Approach { unfolded_to: end })
-    }
 }

@@ -8,7 +8,7 @@ use gnomon_event_store::source::{Alarm, KnownEvent};
 use gnomon_model::Position;
 
 use super::Runner;
-use super::session::{Approach, End};
+use super::outcome::{Approach, OtherHistory, SessionEnd};
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::Rate;
 use crate::read_models::KeptHistory;
@@ -16,23 +16,14 @@ use crate::registry::Control;
 use crate::row_cache::{GenerationRows, Step};
 use crate::storage_error::in_time;
 
-/// Why a generation does not run, until somebody decides or the store is the
-/// right one again.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) cause: String,
-    /// The `resumes` of the projection before the store was looked at.
-    pub(super) resumes: i64,
-}
-
 /// Ends a session when the source has noticed something.
-pub(super) fn heed_alarms(runner: &Runner) -> Result<(), End> {
+pub(super) fn heed_alarms(runner: &Runner) -> Result<(), SessionEnd> {
     if runner.assignment.source.history().last_alarm() == runner.alarms_heeded {
         return Ok(());
     }
     // What was read ahead may be what the alarm is about.
     runner.assignment.convoy.forget();
-    Err(End::Again(Approach::PLAIN))
+    Err(SessionEnd::Again(Approach::PLAIN))
 }
 
 /// Lets a session begin where the store has the event that is kept. Where it
@@ -42,7 +33,7 @@ pub(super) fn check(
     runner: &mut Runner,
     rows: &GenerationRows,
     control: &Control,
-) -> Result<(), End> {
+) -> Result<(), SessionEnd> {
     take_alarms(runner, rows)?;
     let source = &runner.assignment.source;
     let position = source.position(&rows.checkpoint())?;
@@ -50,7 +41,7 @@ pub(super) fn check(
     let kept = rows.history()?;
     let name = &control.projection;
     let refused = |cause| {
-        End::OtherHistory(Refusal {
+        SessionEnd::OtherHistory(OtherHistory {
             cause,
             resumes: control.resumes,
         })
@@ -109,7 +100,7 @@ pub(super) fn check(
 /// commit may have come after the store was exchanged and before that was
 /// noticed, with an event of the new store beside its checkpoint: then the one
 /// that is gone takes its place.
-fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), End> {
+fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), SessionEnd> {
     let source = &runner.assignment.source;
     let history = source.history();
     let last = history.last_alarm();
@@ -138,14 +129,14 @@ fn take_alarms(runner: &mut Runner, rows: &GenerationRows) -> Result<(), End> {
 
 /// Lets the source find out whether an event that was just seen came to a hole,
 /// before it is kept or remembered.
-fn settle(runner: &Runner) -> Result<(), End> {
+fn settle(runner: &Runner) -> Result<(), SessionEnd> {
     runner.runtime.block_on(runner.assignment.source.look())?;
     heed_alarms(runner)
 }
 
 /// Takes the store as it is for the one that was read: nothing is known of it,
 /// or somebody has said so.
-fn adopt(runner: &Runner, rows: &GenerationRows, position: Position) -> Result<(), End> {
+fn adopt(runner: &Runner, rows: &GenerationRows, position: Position) -> Result<(), SessionEnd> {
     if position == Position::START {
         return Ok(());
     }
@@ -158,7 +149,7 @@ fn adopt(runner: &Runner, rows: &GenerationRows, position: Position) -> Result<(
     })?)
 }
 
-fn set_back(rows: &GenerationRows, event: Option<KnownEvent>) -> Result<(), End> {
+fn set_back(rows: &GenerationRows, event: Option<KnownEvent>) -> Result<(), SessionEnd> {
     Ok(rows.keep_history(&KeptHistory {
         event,
         is_set_back: true,

@@ -15,7 +15,8 @@ use gnomon_guest::describe_event;
 use gnomon_model::{Event, EventList, EventRef, Payload, Position, Subscription, TableWrites};
 
 use super::attempt::{Failed, attempt, finish};
-use super::session::{Blamed, End, Session};
+use super::outcome::{BlamedEvent, SessionEnd};
+use super::session::Session;
 use super::{Assignment, Runner};
 use crate::dead_letter::{
     DeadLetter, DeadLetterChanges, LeftOut, MetSkip, PageLimits, SkipOutcome,
@@ -44,9 +45,9 @@ pub(super) struct Batch {
     /// The position of `next`.
     pub(super) position: Position,
     /// The event behind it, at which the projection is to halt.
-    pub(super) halt: Option<Blamed>,
+    pub(super) halt: Option<BlamedEvent>,
     /// An event that can neither be applied nor parked.
-    pub(super) unstorable: Option<Blamed>,
+    pub(super) unstorable: Option<BlamedEvent>,
 }
 
 /// A part of a batch, up to a place between two events.
@@ -81,15 +82,19 @@ impl Batch {
     /// can have in an index.
     pub(super) fn blame_parked(&mut self, left_out: &LeftOut, error: &StorageError) {
         let is_strange = |letter: &&DeadLetter| letter.event.stream_id.len() > INDEXED_BYTES_MAX;
-        self.unstorable = left_out.park.iter().find(is_strange).map(|letter| Blamed {
-            position: letter.event.position,
-            event: describe_event(EventRef::from(&letter.event)),
-            message: format!(
-                "{}; and it cannot be parked, because the database refuses to store it: {}",
-                letter.error,
-                chain(error)
-            ),
-        });
+        self.unstorable = left_out
+            .park
+            .iter()
+            .find(is_strange)
+            .map(|letter| BlamedEvent {
+                position: letter.event.position,
+                event: describe_event(EventRef::from(&letter.event)),
+                message: format!(
+                    "{}; and it cannot be parked, because the database refuses to store it: {}",
+                    letter.error,
+                    chain(error)
+                ),
+            });
     }
 
     /// Takes the first so many events out.
@@ -157,7 +162,7 @@ impl Batch {
     /// Ends the batch before an event, at which the projection halts.
     pub(super) fn end_before(
         &mut self,
-        blamed: Blamed,
+        blamed: BlamedEvent,
         start: (&Checkpoint, Position),
         source: &dyn Source,
     ) {
@@ -191,7 +196,7 @@ pub(super) fn set_aside(
     session: &mut Session,
     runner: &Runner,
     batch: &mut Batch,
-) -> Result<(), End> {
+) -> Result<(), SessionEnd> {
     if session.dead_letters == 0 {
         return Ok(());
     }
@@ -254,7 +259,7 @@ fn park(session: &mut Session, runner: &Runner, batch: &mut Batch, letters: Vec<
     let mut blamed = None;
     for letter in letters {
         if session.dead_letters >= max {
-            blamed = Some(Blamed {
+            blamed = Some(BlamedEvent {
                 position: letter.event.position,
                 event: describe_event(EventRef::from(&letter.event)),
                 message: format!(
@@ -276,7 +281,7 @@ fn park(session: &mut Session, runner: &Runner, batch: &mut Batch, letters: Vec<
 }
 
 /// Carries out all requests that wait, oldest first.
-pub(super) fn serve_requests(session: &mut Session, runner: &mut Runner) -> Result<(), End> {
+pub(super) fn serve_requests(session: &mut Session, runner: &mut Runner) -> Result<(), SessionEnd> {
     while let Some(request) = session.rows.next_request()? {
         retry(session, runner, request.stream.as_deref())?;
         let done = DeadLetterChanges {
@@ -296,7 +301,7 @@ pub(super) fn retry(
     session: &mut Session,
     runner: &Runner,
     stream: Option<&str>,
-) -> Result<(), End> {
+) -> Result<(), SessionEnd> {
     let mut still_parked: HashSet<String> = HashSet::new();
     let mut after = Position::START;
     loop {
@@ -329,7 +334,7 @@ pub(super) fn retry(
 
 /// Reads events again that could not be read when they were parked: somebody may
 /// have corrected them in their source. All others are kept as they were.
-fn reread(runner: &Runner, mut events: Vec<Event>) -> Result<Vec<Event>, End> {
+fn reread(runner: &Runner, mut events: Vec<Event>) -> Result<Vec<Event>, SessionEnd> {
     let Assignment {
         source, generation, ..
     } = &runner.assignment;
@@ -364,7 +369,7 @@ fn commit_unless_rejected(
     session: &mut Session,
     writes: &[TableWrites],
     changes: DeadLetterChanges<'_>,
-) -> Result<Result<(), String>, End> {
+) -> Result<Result<(), String>, SessionEnd> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
     match session.commit(writes, changes, (checkpoint, position), 0) {
         Err(error) if error.kind() == StorageErrorKind::Rejected => Ok(Err(chain(&error))),
@@ -373,12 +378,16 @@ fn commit_unless_rejected(
 }
 
 /// Applies many events in one batch; says whether that went well.
-fn apply_together(session: &mut Session, runner: &Runner, events: &[Event]) -> Result<bool, End> {
+fn apply_together(
+    session: &mut Session,
+    runner: &Runner,
+    events: &[Event],
+) -> Result<bool, SessionEnd> {
     Ok(apply(session, runner, events)?.is_ok())
 }
 
 /// Applies one event, or records why it cannot be applied today.
-fn apply_alone(session: &mut Session, runner: &Runner, event: &Event) -> Result<bool, End> {
+fn apply_alone(session: &mut Session, runner: &Runner, event: &Event) -> Result<bool, SessionEnd> {
     let Err(message) = apply(session, runner, std::slice::from_ref(event))? else {
         return Ok(true);
     };
@@ -395,7 +404,7 @@ fn apply(
     session: &mut Session,
     runner: &Runner,
     events: &[Event],
-) -> Result<Result<(), String>, End> {
+) -> Result<Result<(), String>, SessionEnd> {
     let list = EventList::from(events);
     let time = runner.assignment.guest_limits.time;
     let writes = match finish(&list, attempt(runner, &session.rows, &list, time)?)? {
@@ -419,7 +428,7 @@ pub(super) fn commit(
     session: &mut Session,
     writes: &[TableWrites],
     changes: DeadLetterChanges<'_>,
-) -> Result<(), End> {
+) -> Result<(), SessionEnd> {
     let (checkpoint, position) = (session.checkpoint.clone(), session.position);
     session.commit(writes, changes, (checkpoint, position), 0)?;
     Ok(())

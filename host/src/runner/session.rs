@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_databases::error_chain::chain;
-use gnomon_event_store::source::{
-    BatchLimits, Checkpoint, History, KnownEvent, SourceError, SourceErrorKind,
-};
+use gnomon_event_store::source::{BatchLimits, Checkpoint, History, KnownEvent};
 use gnomon_guest::{Written, describe_event};
 use gnomon_model::{Position, TableWrites};
 use tokio::sync::watch;
@@ -16,7 +14,8 @@ use super::Runner;
 use super::attempt::{Failed, Fault, attempt, blame, finish};
 use super::folding::{LIVE_FOLD_TIME, is_building};
 use super::heartbeat::Heartbeat;
-use super::history::{self, Refusal};
+use super::history;
+use super::outcome::{Approach, BlamedEvent, SessionEnd};
 use super::pace::Pace;
 use super::parking::{self, Batch, Part};
 use super::skipping::{self, Skips};
@@ -38,65 +37,12 @@ const PASSED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long the source may stand still before its reason is shown.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// How a session ends.
-pub(super) enum End {
-    /// The host is stopping.
-    Stopped,
-    /// The lease is lost.
-    Fenced,
-    /// There is nothing to do for the generation any more, or not on this
-    /// thread.
-    NoWork,
-    /// Something outside failed; try again.
-    Retry(String),
-    /// What was folded was refused; go about it in another way.
-    Again(Approach),
-    /// This event cannot be applied.
-    Blamed(Blamed),
-    /// Somebody paused the projection.
-    Paused,
-    /// The event store is not the one that was read.
-    OtherHistory(Refusal),
-}
-
-/// An event that cannot be applied.
-#[derive(Clone, Debug)]
-pub(super) struct Blamed {
-    pub(super) position: Position,
-    /// Its type and stream, for people.
-    pub(super) event: String,
-    /// What went wrong.
-    pub(super) message: String,
-}
-
-/// How a session goes about its first batches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Approach {
-    /// Up to here each batch is committed by itself: what was folded together
-    /// was refused by the database, and the event at fault is in one of them.
-    pub(super) unfolded_to: Position,
-}
-
-impl Approach {
-    pub(super) const PLAIN: Self = Self {
-        unfolded_to: Position::START,
-    };
-}
-
-impl From<SourceError> for End {
-    fn from(error: SourceError) -> Self {
-        match error.kind() {
-            SourceErrorKind::Retry | SourceErrorKind::Refused => Self::Retry(chain(&error)),
-        }
-    }
-}
-
 /// What a waiting session wakes up for.
 enum Wake {
     Batch(Portion),
     /// Users may want something else than before.
     Controls,
-    Ended(End),
+    Ended(SessionEnd),
     /// Nothing came for a while.
     Quiet,
 }
@@ -145,9 +91,9 @@ impl Session {
         lease: Lease,
         approach: Approach,
         heartbeat: &Heartbeat,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, SessionEnd> {
         let assignment = &runner.assignment;
-        let control = runner.control().ok_or(End::NoWork)?;
+        let control = runner.control().ok_or(SessionEnd::NoWork)?;
         let description = Arc::new(assignment.generation.description.clone());
         let writer = runner.runtime.block_on(in_time(
             assignment
@@ -204,13 +150,13 @@ impl Session {
         Ok(session)
     }
 
-    pub(super) fn run(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> End {
+    pub(super) fn run(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> SessionEnd {
         let end = loop {
             if let Err(end) = self.step(runner, heartbeat) {
                 break end;
             }
         };
-        if matches!(end, End::Stopped)
+        if matches!(end, SessionEnd::Stopped)
             && let Err(error) = self.save()
         {
             // As if the host had been killed: it costs the time of a window.
@@ -223,8 +169,8 @@ impl Session {
         end
     }
 
-    fn step(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Result<(), End> {
-        let control = runner.control().ok_or(End::NoWork)?;
+    fn step(&mut self, runner: &mut Runner, heartbeat: &Heartbeat) -> Result<(), SessionEnd> {
+        let control = runner.control().ok_or(SessionEnd::NoWork)?;
         self.obey(runner, &control)?;
         runner.begin();
         if self.has_caught_up && self.passed.is_none() {
@@ -262,13 +208,13 @@ impl Session {
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = shutdown.begun() => Wake::Ended(End::Stopped),
-                () = heartbeat.lost() => Wake::Ended(End::Fenced),
+                () = shutdown.begun() => Wake::Ended(SessionEnd::Stopped),
+                () = heartbeat.lost() => Wake::Ended(SessionEnd::Fenced),
                 () = controls.changed() => Wake::Controls,
                 batch = self.reader.next() => match batch {
                     Some(Ok(batch)) => Wake::Batch(batch),
                     Some(Err(error)) => Wake::Ended(error.into()),
-                    None => Wake::Ended(End::Stopped),
+                    None => Wake::Ended(SessionEnd::Stopped),
                 },
                 () = tokio::time::sleep(patience) => Wake::Quiet,
             }
@@ -276,13 +222,13 @@ impl Session {
     }
 
     /// Does what users want, as far as it concerns the session.
-    fn obey(&mut self, runner: &mut Runner, control: &Control) -> Result<(), End> {
+    fn obey(&mut self, runner: &mut Runner, control: &Control) -> Result<(), SessionEnd> {
         if !runner.has_work() || runner.is_promoted() {
-            return Err(End::NoWork);
+            return Err(SessionEnd::NoWork);
         }
         if control.is_paused() {
             self.flush()?;
-            return Err(End::Paused);
+            return Err(SessionEnd::Paused);
         }
         if control.skips != self.skips.revision {
             self.flush()?;
@@ -302,7 +248,7 @@ impl Session {
     }
 
     /// Leaves out what waits and was decided to be skipped.
-    fn release_skipped(&mut self, runner: &mut Runner) -> Result<(), End> {
+    fn release_skipped(&mut self, runner: &mut Runner) -> Result<(), SessionEnd> {
         if self.skips.revision > 0 && self.dead_letters > 0 {
             skipping::release(self, runner)?;
         }
@@ -310,7 +256,7 @@ impl Session {
     }
 
     /// Applies and commits one batch, or finds out why that cannot be done.
-    fn project(&mut self, runner: &mut Runner, portion: Portion) -> Result<(), End> {
+    fn project(&mut self, runner: &mut Runner, portion: Portion) -> Result<(), SessionEnd> {
         let Portion {
             mut events,
             next,
@@ -343,7 +289,7 @@ impl Session {
         self.apply(runner, &mut batch, caught_up)?;
         if let Some(blamed) = batch.halt {
             self.flush()?;
-            return Err(End::Blamed(blamed));
+            return Err(SessionEnd::Blamed(blamed));
         }
         self.flush_if_due(runner)?;
         self.tell_position(runner);
@@ -362,7 +308,7 @@ impl Session {
         runner: &mut Runner,
         batch: &mut Batch,
         caught_up: bool,
-    ) -> Result<(), End> {
+    ) -> Result<(), SessionEnd> {
         let mut steps = Steps::whole(runner.assignment.guest_limits.time);
         let mut is_looking = false;
         loop {
@@ -384,7 +330,7 @@ impl Session {
             }
             let (events, failed) = failed;
             if events == 0 {
-                return Err(End::Retry(failed.message));
+                return Err(SessionEnd::Retry(failed.message));
             }
             if failed.at == Fault::Time && events > 1 && !is_looking {
                 is_looking = true;
@@ -421,16 +367,16 @@ impl Session {
 
     /// Notices between two steps what would end the session between two
     /// batches.
-    fn look_up(&self, runner: &Runner) -> Result<(), End> {
+    fn look_up(&self, runner: &Runner) -> Result<(), SessionEnd> {
         if runner.shutdown.has_begun() {
-            return Err(End::Stopped);
+            return Err(SessionEnd::Stopped);
         }
         if *self.lost.borrow() {
-            return Err(End::Fenced);
+            return Err(SessionEnd::Fenced);
         }
         match runner.has_work() {
             true => Ok(()),
-            false => Err(End::NoWork),
+            false => Err(SessionEnd::NoWork),
         }
     }
 
@@ -443,7 +389,7 @@ impl Session {
         part: Part,
         time: Duration,
         caught_up: bool,
-    ) -> Result<Result<(), (usize, Failed)>, End> {
+    ) -> Result<Result<(), (usize, Failed)>, SessionEnd> {
         let events = &part.events;
         let count = events.len();
         if count == 0 && part.next == self.checkpoint {
@@ -506,7 +452,7 @@ impl Session {
         batch: &mut Batch,
         part: &Part,
         written: Option<Written>,
-    ) -> Result<Result<(), Failed>, End> {
+    ) -> Result<Result<(), Failed>, SessionEnd> {
         let writes = match written {
             Some(written) => match finish(&part.events, Ok(written))? {
                 Ok(writes) => writes,
@@ -536,7 +482,7 @@ impl Session {
 
     /// Nothing came for a while: commits what is folded and a checkpoint that
     /// only passed unwanted events, or says why the source stands still.
-    fn settle(&mut self, runner: &mut Runner) -> Result<(), End> {
+    fn settle(&mut self, runner: &mut Runner) -> Result<(), SessionEnd> {
         let projection = &runner.assignment.generation.projection;
         runner.parking_log.say_if_due(projection);
         let mut has_settled = self.rows.folded_to().is_some();
@@ -611,7 +557,7 @@ impl Session {
 
     /// Keeps the last event before the checkpoint where the subscription left it
     /// out: where nothing comes, the source has shown it meanwhile.
-    fn keep_last_event(&mut self) -> Result<(), End> {
+    fn keep_last_event(&mut self) -> Result<(), SessionEnd> {
         if self.rows.folded_to().is_some() || self.last_event(self.position).is_none() {
             return Ok(());
         }
@@ -645,9 +591,9 @@ impl Session {
 }
 
 /// The first event of a batch, which is at fault.
-fn blamed(batch: &Batch, failed: Failed) -> Blamed {
+fn blamed(batch: &Batch, failed: Failed) -> BlamedEvent {
     let first = batch.events.get(0);
-    Blamed {
+    BlamedEvent {
         position: first.map_or(batch.position, |event| event.position),
         event: first.map(describe_event).unwrap_or_default(),
         message: failed.message,

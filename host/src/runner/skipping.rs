@@ -7,8 +7,9 @@ use std::ops::Bound;
 use gnomon_model::{EventList, Position};
 
 use super::Runner;
+use super::outcome::SessionEnd;
 use super::parking;
-use super::session::{End, Session};
+use super::session::Session;
 use crate::dead_letter::{DeadLetterChanges, MetSkip, Skip, SkipOutcome};
 use crate::row_cache::GenerationRows;
 
@@ -28,7 +29,11 @@ pub(super) struct Skips {
 
 impl Skips {
     /// Those behind a position. A projection without any needs no query.
-    pub(super) fn read(rows: &GenerationRows, revision: i64, after: Position) -> Result<Self, End> {
+    pub(super) fn read(
+        rows: &GenerationRows,
+        revision: i64,
+        after: Position,
+    ) -> Result<Self, SessionEnd> {
         let mut skips = Self {
             revision,
             ahead: BTreeMap::new(),
@@ -40,7 +45,7 @@ impl Skips {
         Ok(skips)
     }
 
-    fn read_on(&mut self, rows: &GenerationRows, after: Position) -> Result<(), End> {
+    fn read_on(&mut self, rows: &GenerationRows, after: Position) -> Result<(), SessionEnd> {
         let page = rows.skips(after, PAGE)?;
         self.known_to = page
             .last()
@@ -62,7 +67,7 @@ impl Skips {
         rows: &GenerationRows,
         (after, until): (Position, Position),
         events: &mut EventList,
-    ) -> Result<Vec<MetSkip>, End> {
+    ) -> Result<Vec<MetSkip>, SessionEnd> {
         while let Some(known_to) = self.known_to
             && known_to < until
         {
@@ -113,7 +118,7 @@ fn outcome(events: &EventList, position: Position, id: &str) -> SkipOutcome {
 /// Leaves out the dead letters that somebody decided to skip. Where the first
 /// one of a stream goes, the stream goes on with what waited behind it, once
 /// nothing of that is to be skipped as well.
-pub(super) fn release(session: &mut Session, runner: &mut Runner) -> Result<(), End> {
+pub(super) fn release(session: &mut Session, runner: &mut Runner) -> Result<(), SessionEnd> {
     let mut first_of: HashMap<String, Position> = HashMap::new();
     loop {
         let page = session.rows.skipped_letters(PAGE)?;
