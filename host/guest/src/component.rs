@@ -3,13 +3,10 @@
 use wasmtime::component::Resource;
 
 use super::bad_value::List;
+use super::bindings::TableHandle;
 use super::bindings::gnomon::projection::{log, read_model, types};
 use super::call::Call;
 use super::convert;
-
-/// A table that the guest opened; its number is the resource's own.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct TableHandle;
 
 /// The table's number in the description.
 fn number(table: &Resource<TableHandle>) -> usize {

@@ -14,7 +14,7 @@ use super::bindings::{Projection, ProjectionPre};
 use super::call::Call;
 use super::core_module::{self, CorePre};
 use super::instance::Linked;
-use super::native_code::NativeCodeCache;
+use super::native_code::{Code, NativeCodeCache};
 use super::ticker::Ticker;
 use super::{Guest, GuestLimits, LoadError, REASON_CHARACTERS_MAX, convert};
 
@@ -42,12 +42,6 @@ const WRITTEN_RESIDENT_BYTES: usize = 512 * 1024;
 /// The same elsewhere. All of it is cleared, so more makes the drop dearer than
 /// the page faults that it saves.
 const RESIDENT_BYTES: usize = 64 * 1024;
-
-/// A module that is compiled, in the way in which it is called.
-pub(super) enum Code {
-    Component(Component),
-    Core(Module),
-}
 
 /// Compiles and links guests.
 pub struct GuestEngine {

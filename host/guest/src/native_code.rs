@@ -13,12 +13,16 @@ use gnomon_model::ModuleHash;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
-use super::engine::Code;
-
 /// Read, write and search for the owner, nothing for anybody else.
 const OWNER_ONLY: u32 = 0o700;
 /// Another number for files in which something else is kept for the same module.
 const FORM: u32 = 2;
+
+/// A module that is compiled, in the way in which it is called.
+pub(super) enum Code {
+    Component(Component),
+    Core(Module),
+}
 
 /// A directory of compiled modules.
 #[derive(Clone, Debug)]
