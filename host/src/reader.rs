@@ -1,7 +1,7 @@
 //! The reader of one generation: it reads the next page while the batches of
 //! the current one are projected and committed.
 //!
-//! Readers that are near each other read together (see [`Convoy`]), so an
+//! Readers that are near each other read together (see [`SharedScan`]), so an
 //! event is fetched and decoded once, however many projections want it.
 
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 mod asking;
-mod convoy;
 mod pages;
+mod shared_scan;
 #[cfg(test)]
 mod tests;
 
-pub use convoy::{Company, Convoy};
+pub use shared_scan::{ScanGroup, SharedScan};
 
-use convoy::Member;
+use shared_scan::Member;
 
 /// Batches that wait to be projected. More would only hold memory.
 const BATCHES_AHEAD: usize = 1;
@@ -51,7 +51,7 @@ pub struct Reading {
     /// How many in a portion, and until where.
     pub limits: BatchLimits,
     /// With whom.
-    pub company: Company,
+    pub group: ScanGroup,
 }
 
 /// Batches of one subscription, from one checkpoint on. The task that reads
@@ -64,11 +64,11 @@ pub struct Reader {
 impl Reader {
     /// Starts to read.
     #[must_use]
-    pub fn start(runtime: &Handle, convoy: &Arc<Convoy>, reading: Reading) -> Self {
+    pub fn start(runtime: &Handle, scan: &Arc<SharedScan>, reading: Reading) -> Self {
         let (sender, portions) = mpsc::channel(BATCHES_AHEAD);
-        let convoy = Arc::clone(convoy);
+        let scan = Arc::clone(scan);
         let task = runtime.spawn(async move {
-            if let Err(error) = read(&convoy, reading, &sender).await {
+            if let Err(error) = read(&scan, reading, &sender).await {
                 // The receiver is gone when the session has ended meanwhile.
                 let _ = sender.send(Err(error)).await;
             }
@@ -94,15 +94,15 @@ impl Drop for Reader {
 }
 
 async fn read(
-    convoy: &Convoy,
+    scan: &SharedScan,
     reading: Reading,
     portions: &mpsc::Sender<Result<Portion, SourceError>>,
 ) -> Result<(), SourceError> {
-    let source = convoy.source();
+    let source = scan.source();
     let mut frontier = source.frontier();
     let mut position = source.position(&reading.from)?;
     let mut checkpoint = reading.from.clone();
-    let member = Member::join(convoy, &reading, position);
+    let member = Member::join(scan, &reading, position);
     let mut said_caught_up = false;
     let mut ahead = None;
     loop {

@@ -30,7 +30,7 @@ use self::refusal::Refusals;
 use self::runners::Runners;
 use crate::configuration::Limits;
 use crate::generation::{GenerationId, Module};
-use crate::reader::Convoy;
+use crate::reader::SharedScan;
 use crate::registry::{HostRegistry, Overview, RefusedFile};
 use crate::runner::{Controls, Heartbeats, Rhythm};
 use crate::shutdown::Shutdown;
@@ -50,7 +50,7 @@ mod sharing;
 pub use loading::load_module;
 pub use parts::{Parts, engine};
 pub use refusal::Refusal;
-pub use runners::{Standing, registry_place};
+pub use runners::{GenerationRun, registry_place};
 
 /// How long a stopping host waits for its runners. What they have not
 /// committed by then is done again by the next host.
@@ -118,7 +118,7 @@ pub enum Scope {
 /// What the tasks of a host share.
 struct Shared {
     parts: Parts,
-    convoy: Arc<Convoy>,
+    scan: Arc<SharedScan>,
     scope: Scope,
     shutdown: Shutdown,
     controls: Controls,
@@ -179,7 +179,7 @@ impl Supervisor {
         let controls = until_ready(waits, &shutdown, watch).await?;
         let shared = Arc::new(Shared {
             heartbeats: Arc::new(Heartbeats::start(&Handle::current(), registry())),
-            convoy: Convoy::new(
+            scan: SharedScan::new(
                 Arc::clone(&parts.source),
                 batch_limits(&parts.configuration.limits),
             ),
@@ -224,15 +224,15 @@ impl Supervisor {
 
     /// How every generation stands that runs here.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        self.shared.runners.standings(&self.shared.controls)
+    pub fn runs(&self) -> Vec<GenerationRun> {
+        self.shared.runners.runs(&self.shared.controls)
     }
 
     /// How every generation stands that another host runs, as it was recorded.
     ///
     /// # Errors
     /// When the registry cannot be read.
-    pub async fn standings_elsewhere(&self) -> Result<Vec<Standing>, StorageError> {
+    pub async fn runs_elsewhere(&self) -> Result<Vec<GenerationRun>, StorageError> {
         runners::elsewhere(&self.shared).await
     }
 

@@ -14,7 +14,7 @@ use crate::operations::Patience;
 use crate::registry::Registry;
 use crate::shutdown::Shutdown;
 use crate::storage_error::in_time;
-use crate::supervisor::{Parts, Scope, Standing, Supervisor, registry_place};
+use crate::supervisor::{GenerationRun, Parts, Scope, Supervisor, registry_place};
 
 mod opening;
 mod report;
@@ -60,7 +60,7 @@ pub(super) struct Run {
 
 /// A generation that runs, or has run, in this process.
 struct Outcome {
-    standing: Standing,
+    run: GenerationRun,
     /// From the start of the host to the goal, or to its end.
     time: Duration,
 }
@@ -165,11 +165,11 @@ impl Run {
         };
         let mut elsewhere = Elsewhere::default();
         loop {
-            let mut standings = supervisor.standings();
+            let mut runs = supervisor.runs();
             if self.until_caught_up {
-                standings.extend(elsewhere.look(supervisor, &standings).await);
+                runs.extend(elsewhere.look(supervisor, &runs).await);
             }
-            let running = |id: &GenerationId| standings.iter().any(|now| now.generation.id == *id);
+            let running = |id: &GenerationId| runs.iter().any(|now| now.generation.id == *id);
             bars.retain(|id, bar| {
                 let goes_on = running(id);
                 if !goes_on {
@@ -177,20 +177,20 @@ impl Run {
                 }
                 goes_on
             });
-            for standing in &standings {
-                draw(&mut bars, standing, goal);
-                let id = standing.generation.id;
+            for run in &runs {
+                draw(&mut bars, run, goal);
+                let id = run.generation.id;
                 let has_arrived = watched
                     .outcomes
                     .get(&id)
-                    .is_some_and(|known: &Outcome| is_done(&known.standing, goal));
+                    .is_some_and(|known: &Outcome| is_done(&known.run, goal));
                 if !has_arrived {
-                    let standing = standing.clone();
+                    let run = run.clone();
                     let time = started.elapsed();
-                    watched.outcomes.insert(id, Outcome { standing, time });
+                    watched.outcomes.insert(id, Outcome { run, time });
                 }
             }
-            if self.until_caught_up && all_are_settled(supervisor, &standings, goal) {
+            if self.until_caught_up && all_are_settled(supervisor, &runs, goal) {
                 watched.has_settled = true;
                 break;
             }
@@ -213,22 +213,26 @@ impl Run {
 /// What other hosts run, as it was last seen.
 #[derive(Default)]
 struct Elsewhere {
-    standings: Vec<Standing>,
+    runs: Vec<GenerationRun>,
     looked: Option<Instant>,
 }
 
 impl Elsewhere {
     /// All of it that does not run here.
-    async fn look(&mut self, supervisor: &Supervisor, here: &[Standing]) -> Vec<Standing> {
+    async fn look(
+        &mut self,
+        supervisor: &Supervisor,
+        here: &[GenerationRun],
+    ) -> Vec<GenerationRun> {
         let is_due = (self.looked).is_none_or(|last| last.elapsed() > LOOK_ELSEWHERE);
-        if is_due && let Ok(standings) = supervisor.standings_elsewhere().await {
-            self.standings = standings;
+        if is_due && let Ok(runs) = supervisor.runs_elsewhere().await {
+            self.runs = runs;
             self.looked = Some(Instant::now());
         }
-        let runs_here = |other: &Standing| {
-            (here.iter()).any(|standing| standing.generation.id == other.generation.id)
+        let runs_here = |other: &GenerationRun| {
+            (here.iter()).any(|run| run.generation.id == other.generation.id)
         };
-        let others = self.standings.iter().filter(|other| !runs_here(other));
+        let others = self.runs.iter().filter(|other| !runs_here(other));
         others.cloned().collect()
     }
 }
@@ -264,13 +268,13 @@ async fn ended(
                     let obstacle = generation.obstacle.as_ref();
                     obstacle.map(|obstacle| obstacle.reason.clone())
                 }
-                (None, Some(outcome)) => outcome.standing.progress.report.cause.clone(),
+                (None, Some(outcome)) => outcome.run.progress.report.cause.clone(),
                 (None, None) => Some("it was not started".to_owned()),
             };
-            let has_arrived = outcome.is_some_and(|outcome| is_done(&outcome.standing, goal));
+            let has_arrived = outcome.is_some_and(|outcome| is_done(&outcome.run, goal));
             Some(Ended {
                 is_done: has_arrived && refusal.is_none() && may_rest,
-                progress: outcome.map(|outcome| outcome.standing.progress.clone()),
+                progress: outcome.map(|outcome| outcome.run.progress.clone()),
                 time: outcome.map_or(Duration::ZERO, |outcome| outcome.time),
                 generation,
                 cause,
@@ -280,14 +284,14 @@ async fn ended(
 }
 
 /// Draws how far a generation is that has some way to go.
-fn draw(bars: &mut BTreeMap<GenerationId, ProgressBar>, standing: &Standing, goal: Position) {
-    let Standing {
+fn draw(bars: &mut BTreeMap<GenerationId, ProgressBar>, run: &GenerationRun, goal: Position) {
+    let GenerationRun {
         generation,
         progress,
         ..
-    } = standing;
+    } = run;
     let position = progress.position.get();
-    if is_done(standing, goal) || has_stopped(standing) {
+    if is_done(run, goal) || has_stopped(run) {
         if let Some(bar) = bars.remove(&generation.id) {
             bar.finish_and_clear();
         }
@@ -304,7 +308,7 @@ fn draw(bars: &mut BTreeMap<GenerationId, ProgressBar>, standing: &Standing, goa
 }
 
 /// Whether every generation that is wanted has got as far as it can.
-fn all_are_settled(supervisor: &Supervisor, standings: &[Standing], goal: Position) -> bool {
+fn all_are_settled(supervisor: &Supervisor, runs: &[GenerationRun], goal: Position) -> bool {
     let all_run = supervisor
         .overview()
         .controls
@@ -312,19 +316,19 @@ fn all_are_settled(supervisor: &Supervisor, standings: &[Standing], goal: Positi
         .filter(|control| control.is_active())
         .all(|control| {
             supervisor.cannot_run(control.generation)
-                || standings
+                || runs
                     .iter()
-                    .any(|standing| standing.generation.id == control.generation)
+                    .any(|run| run.generation.id == control.generation)
         });
     all_run
-        && standings
+        && runs
             .iter()
-            .all(|standing| is_done(standing, goal) || has_stopped(standing))
+            .all(|run| is_done(run, goal) || has_stopped(run))
 }
 
 /// Whether a generation has got as far as it is to get.
-fn is_done(standing: &Standing, goal: Position) -> bool {
-    let Some(control) = &standing.control else {
+fn is_done(run: &GenerationRun, goal: Position) -> bool {
+    let Some(control) = &run.control else {
         return true;
     };
     let goal = control.until.map_or(goal, |until| until.min(goal));
@@ -333,7 +337,7 @@ fn is_done(standing: &Standing, goal: Position) -> bool {
         GenerationState::Ready => matches!(control.goal, Goal::Hold | Goal::Compare),
         _ => !control.is_active(),
     };
-    let progress = &standing.progress;
+    let progress = &run.progress;
     // One that halts may stand where the goal is and yet refuse to run: the store
     // is another one.
     let runs = progress.has_begun && progress.report.state != RunState::Halted;
@@ -341,9 +345,9 @@ fn is_done(standing: &Standing, goal: Position) -> bool {
 }
 
 /// Whether it stands still until somebody does something about it.
-fn has_stopped(standing: &Standing) -> bool {
+fn has_stopped(run: &GenerationRun) -> bool {
     matches!(
-        standing.progress.report.state,
+        run.progress.report.state,
         RunState::Halted | RunState::Paused
     )
 }

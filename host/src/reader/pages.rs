@@ -1,4 +1,4 @@
-//! The pages of a convoy: a row without gaps, of bounded size.
+//! The pages of a shared scan: a row without gaps, of bounded size.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

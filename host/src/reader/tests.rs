@@ -86,7 +86,7 @@ impl Source for Watched {
 struct World {
     store: Arc<dyn EventStore>,
     source: Arc<Watched>,
-    convoy: Arc<Convoy>,
+    scan: Arc<SharedScan>,
     limits: BatchLimits,
     directory: Arc<TempDir>,
 }
@@ -115,7 +115,7 @@ impl World {
         let opened: Arc<dyn Source> = Arc::clone(&source) as Arc<dyn Source>;
         Self {
             store,
-            convoy: Convoy::on_processors(opened, limits, processors),
+            scan: SharedScan::on_processors(opened, limits, processors),
             source,
             limits,
             directory,
@@ -161,14 +161,14 @@ impl World {
         batch.events.iter().map(Event::from).collect()
     }
 
-    fn reader(&self, company: Company, subscription: &Subscription, from: Checkpoint) -> Reader {
+    fn reader(&self, group: ScanGroup, subscription: &Subscription, from: Checkpoint) -> Reader {
         let reading = Reading {
             from,
             subscription: subscription.clone(),
             limits: self.limits,
-            company,
+            group,
         };
-        Reader::start(&Handle::current(), &self.convoy, reading)
+        Reader::start(&Handle::current(), &self.scan, reading)
     }
 
     fn reads(&self) -> usize {
@@ -233,11 +233,11 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
                 categories: some(&mut random, &CATEGORIES),
                 metadata: random.random(),
             };
-            let company = [Company::Alone, Company::Live, Company::Builds];
-            let company = *company.choose(&mut random).unwrap();
+            let group = [ScanGroup::Alone, ScanGroup::Live, ScanGroup::Builds];
+            let group = *group.choose(&mut random).unwrap();
             let from = [0, 0, 0, 1, 30, 500].choose(&mut random).unwrap();
             let from = Checkpoint::behind(Position::new(*from).unwrap());
-            let mut reader = world.reader(company, &wants, from.clone());
+            let mut reader = world.reader(group, &wants, from.clone());
             let end = world.head().await;
             let pause = random.random_range(0..3);
             let read = tokio::spawn(async move {
@@ -246,14 +246,14 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
                 }
                 read_in_portions(&mut reader, end, portion_max).await
             });
-            reading.push((wants, from, company, read));
+            reading.push((wants, from, group, read));
         }
-        for (wants, from, company, read) in reading {
+        for (wants, from, group, read) in reading {
             let expected = world.expected(&wants, &from).await;
             let read = read.await.unwrap();
             assert_eq!(
                 read, expected,
-                "seed {seed}: {wants:?} from {from:?}, {company:?}"
+                "seed {seed}: {wants:?} from {from:?}, {group:?}"
             );
             assert!(read.iter().all(|event| {
                 wants.metadata != event.metadata.is_empty()
@@ -271,7 +271,7 @@ async fn whoever_reads_with_whom_gets_what_it_wants() {
 async fn where_nearly_all_is_wanted_all_is_read() {
     let events = World::new(1_000, 2).await;
     events.append(40_000).await;
-    for company in [Company::Alone, Company::Live] {
+    for group in [ScanGroup::Alone, ScanGroup::Live] {
         for (wanted, may_be_whole) in [(&TYPES[..], true), (&TYPES[..3], false)] {
             let world = World::over(Arc::clone(&events.directory), 1_000, 2).await;
             let end = world.head().await;
@@ -281,7 +281,7 @@ async fn where_nearly_all_is_wanted_all_is_read() {
                 ..everything()
             };
             let expected = world.expected(&wants, &start).await;
-            let mut reader = world.reader(company, &wants, start);
+            let mut reader = world.reader(group, &wants, start);
             assert_eq!(read_to(&mut reader, end).await, expected);
             let (reads, whole) = (world.reads(), world.source.whole.load(Ordering::SeqCst));
             assert_eq!(whole > 0, may_be_whole, "{whole} of {reads}");
@@ -304,10 +304,10 @@ async fn whoever_joins_late_misses_nothing_that_the_others_left_out() {
         ..everything()
     };
     // One is read ahead for and stands still, so the pages stay.
-    let _stalled = world.reader(Company::Live, &paid, start.clone());
-    let mut early = world.reader(Company::Live, &paid, start.clone());
+    let _stalled = world.reader(ScanGroup::Live, &paid, start.clone());
+    let mut early = world.reader(ScanGroup::Live, &paid, start.clone());
     next(&mut early).await;
-    let mut late = world.reader(Company::Live, &everything(), start.clone());
+    let mut late = world.reader(ScanGroup::Live, &everything(), start.clone());
     let expected = world.expected(&everything(), &start).await;
     assert_eq!(read_to(&mut late, end).await, expected);
 }
@@ -323,7 +323,7 @@ async fn an_event_is_read_once_for_all_who_are_caught_up() {
             event_types: vec![TYPES[number % TYPES.len()].to_owned()],
             ..everything()
         };
-        let mut reader = world.reader(Company::Live, &wants, head.clone());
+        let mut reader = world.reader(ScanGroup::Live, &wants, head.clone());
         assert!(next(&mut reader).await.caught_up);
         readers.push(reader);
     }
@@ -351,8 +351,8 @@ async fn live_projections_wait_for_nobody() {
     let world = World::new(5, 1).await;
     world.append(3_000).await;
     let end = world.head().await;
-    let mut stalled = world.reader(Company::Live, &everything(), world.source.start());
-    let mut quick = world.reader(Company::Live, &everything(), world.source.start());
+    let mut stalled = world.reader(ScanGroup::Live, &everything(), world.source.start());
+    let mut quick = world.reader(ScanGroup::Live, &everything(), world.source.start());
     let expected = world.expected(&everything(), &world.source.start()).await;
     assert_eq!(read_to(&mut quick, end).await, expected);
     assert_eq!(read_to(&mut stalled, end).await, expected);
@@ -365,8 +365,8 @@ async fn builds_read_once_where_processors_are_few() {
     world.append(3_000).await;
     let end = world.head().await;
     let start = world.source.start();
-    let mut slow = world.reader(Company::Builds, &everything(), start.clone());
-    let mut quick = world.reader(Company::Builds, &everything(), start.clone());
+    let mut slow = world.reader(ScanGroup::Builds, &everything(), start.clone());
+    let mut quick = world.reader(ScanGroup::Builds, &everything(), start.clone());
     let quick = tokio::spawn(async move { read_to(&mut quick, end).await });
     let mut events = Vec::new();
     let mut last = Position::START;
@@ -390,8 +390,8 @@ async fn a_build_that_stands_still_does_not_hold_the_others_for_ever() {
     world.append(3_000).await;
     let end = world.head().await;
     let start = world.source.start();
-    let _stalled = world.reader(Company::Builds, &everything(), start.clone());
-    let mut quick = world.reader(Company::Builds, &everything(), start.clone());
+    let _stalled = world.reader(ScanGroup::Builds, &everything(), start.clone());
+    let mut quick = world.reader(ScanGroup::Builds, &everything(), start.clone());
     let expected = world.expected(&everything(), &start).await;
     assert_eq!(read_to(&mut quick, end).await, expected);
 }
@@ -404,7 +404,7 @@ async fn a_failure_is_told_to_all_and_over_when_it_is_over() {
     let start = world.source.start();
     world.source.fails.store(true, Ordering::SeqCst);
     let readers: Vec<Reader> = (0..3)
-        .map(|_| world.reader(Company::Live, &everything(), start.clone()))
+        .map(|_| world.reader(ScanGroup::Live, &everything(), start.clone()))
         .collect();
     for mut reader in readers {
         let error = reader.next().await.unwrap().unwrap_err();
@@ -413,7 +413,7 @@ async fn a_failure_is_told_to_all_and_over_when_it_is_over() {
     world.source.fails.store(false, Ordering::SeqCst);
     let expected = world.expected(&everything(), &start).await;
     for _ in 0..3 {
-        let mut reader = world.reader(Company::Live, &everything(), start.clone());
+        let mut reader = world.reader(ScanGroup::Live, &everything(), start.clone());
         assert_eq!(read_to(&mut reader, end).await, expected);
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{Controls, Heartbeats};
 use crate::configuration::OnError;
 use crate::generation::{Generation, RunReport};
-use crate::reader::Convoy;
+use crate::reader::SharedScan;
 use crate::storage::Storage;
 
 /// How far a runner is, for whoever watches it in the same process.
@@ -40,7 +40,7 @@ pub struct Assignment {
     /// Where events come from.
     pub source: Arc<dyn Source>,
     /// With whom it reads them.
-    pub convoy: Arc<Convoy>,
+    pub scan: Arc<SharedScan>,
     /// Where rows go.
     pub storage: Storage,
     /// What one call may use.

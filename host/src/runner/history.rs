@@ -22,7 +22,7 @@ pub(super) fn heed_alarms(runner: &Runner) -> Result<(), SessionEnd> {
         return Ok(());
     }
     // What was read ahead may be what the alarm is about.
-    runner.assignment.convoy.forget();
+    runner.assignment.scan.forget();
     Err(SessionEnd::Again(Approach::PLAIN))
 }
 

@@ -212,7 +212,7 @@ pub(super) fn set_aside(
 
 /// Parks the first event of a batch, which cannot be applied, and those of its
 /// stream that follow it.
-pub(super) fn condemn(
+pub(super) fn park_first(
     session: &mut Session,
     runner: &mut Runner,
     batch: &mut Batch,

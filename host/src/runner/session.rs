@@ -23,7 +23,7 @@ use super::steps::{Steps, Verdict};
 use crate::configuration::OnError;
 use crate::dead_letter::DeadLetterChanges;
 use crate::generation::{GenerationState, Lease, RunState};
-use crate::reader::{Company, Portion, Reader, Reading};
+use crate::reader::{Portion, Reader, Reading, ScanGroup};
 use crate::registry::Control;
 use crate::row_cache::{GenerationRows, Rows, Step};
 use crate::storage_error::{StorageError, StorageErrorKind, in_time};
@@ -349,7 +349,7 @@ impl Session {
             match (steps.failed(events, failed.at), runner.assignment.on_error) {
                 (Verdict::Again, _) => {}
                 (Verdict::FirstEvent, OnError::Park) => {
-                    parking::condemn(self, runner, batch, failed);
+                    parking::park_first(self, runner, batch, failed);
                 }
                 // What is skipped before it is done with.
                 (Verdict::FirstEvent, OnError::Halt) => {
@@ -607,7 +607,7 @@ fn start_reader(runner: &Runner, from: &Checkpoint, end: Option<Position>) -> Re
         .is_some_and(|control| control.state == GenerationState::Live);
     Reader::start(
         &runner.runtime,
-        &assignment.convoy,
+        &assignment.scan,
         Reading {
             from: from.clone(),
             subscription: assignment.generation.description.subscription.clone(),
@@ -615,9 +615,9 @@ fn start_reader(runner: &Runner, from: &Checkpoint, end: Option<Position>) -> Re
                 until: end,
                 ..assignment.batch_limits
             },
-            company: match is_live {
-                true => Company::Live,
-                false => Company::Builds,
+            group: match is_live {
+                true => ScanGroup::Live,
+                false => ScanGroup::Builds,
             },
         },
     )

@@ -42,7 +42,7 @@ struct Running {
 
 /// How a generation stands, for whoever watches the host in its process.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct GenerationRun {
     /// The generation, as it was when its runner was started.
     pub generation: Generation,
     /// What is wanted of it; `None` when it is gone.
@@ -55,7 +55,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// When the registry cannot be read.
-pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<Standing>, StorageError> {
+pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<GenerationRun>, StorageError> {
     let overview = shared.controls.overview();
     let is_elsewhere = |control: &&Control| {
         let holder = control.lease.held_by();
@@ -66,13 +66,13 @@ pub(super) async fn elsewhere(shared: &Shared) -> Result<Vec<Standing>, StorageE
         return Ok(Vec::new());
     }
     let stored = in_time(shared.parts.storage.registry.generations()).await?;
-    let standing = |generation: Generation| {
+    let run = |generation: Generation| {
         let control = others
             .iter()
             .find(|control| control.generation == generation.id)?;
-        Some(Standing::elsewhere(generation, (*control).clone()))
+        Some(GenerationRun::elsewhere(generation, (*control).clone()))
     };
-    Ok(stored.into_iter().filter_map(standing).collect())
+    Ok(stored.into_iter().filter_map(run).collect())
 }
 
 /// All runners of a host.
@@ -90,10 +90,10 @@ impl Runners {
             .all(|running| running.runner.is_finished())
     }
 
-    pub(super) fn standings(&self, controls: &Controls) -> Vec<Standing> {
+    pub(super) fn runs(&self, controls: &Controls) -> Vec<GenerationRun> {
         self.lock()
             .values()
-            .map(|running| Standing {
+            .map(|running| GenerationRun {
                 generation: running.generation.clone(),
                 control: controls.of(running.generation.id),
                 progress: running.runner.progress.borrow().clone(),
@@ -102,7 +102,7 @@ impl Runners {
     }
 }
 
-impl Standing {
+impl GenerationRun {
     /// How a generation stands that another host runs, as it is recorded.
     fn elsewhere(generation: Generation, control: Control) -> Self {
         let running = RunReport {
@@ -449,7 +449,7 @@ fn assignment(
         generation,
         guest,
         source: Arc::clone(&parts.source),
-        convoy: Arc::clone(&shared.convoy),
+        scan: Arc::clone(&shared.scan),
         storage: parts.storage.clone(),
         host: parts.host.clone(),
         controls: shared.controls.clone(),

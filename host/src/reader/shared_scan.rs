@@ -4,13 +4,13 @@
 //!                                  ┌──> portion of A ──> runner of A
 //! source ──> page ──> page ──> page┼──> portion of B ──> runner of B
 //!            (kept until all in the └──> portion of C ──> runner of C
-//!             convoy have used it)
+//!             scan have used it)
 //! ```
 //!
 //! Whoever is first at the end of the pages has the next one read, with what
 //! all who are near want of it; from then on pages are read ahead as long as
 //! there is room. Whoever is too far away, or wants what a page lacks, reads
-//! by itself, as if there were no convoy, until it finds itself within the
+//! by itself, as if nobody else read, until it finds itself within the
 //! pages again.
 //!
 //! Live projections wait for nobody: when there is no room, the oldest page
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// With whom a reader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Company {
+pub enum ScanGroup {
     /// With nobody.
     Alone,
     /// With other live projections.
@@ -50,7 +50,7 @@ pub enum Company {
 }
 
 /// The readers of one source.
-pub struct Convoy {
+pub struct SharedScan {
     source: Arc<dyn Source>,
     live: Arc<Group>,
     builds: Arc<Group>,
@@ -71,13 +71,13 @@ struct Group {
 
 #[derive(Default)]
 struct State {
-    members: Vec<Standing>,
+    members: Vec<MemberState>,
     joined: u64,
     pages: Pages,
 }
 
 /// Where a reader is.
-struct Standing {
+struct MemberState {
     id: u64,
     wants: Subscription,
     at: Position,
@@ -94,7 +94,7 @@ enum Step {
     Wait(Duration),
 }
 
-impl Convoy {
+impl SharedScan {
     /// The readers of a source, which read pages of about this size.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, limits: BatchLimits) -> Arc<Self> {
@@ -141,11 +141,11 @@ impl Convoy {
         }
     }
 
-    fn group(&self, company: Company) -> Option<&Arc<Group>> {
-        match company {
-            Company::Alone => None,
-            Company::Live => Some(&self.live),
-            Company::Builds => Some(&self.builds),
+    fn group(&self, group: ScanGroup) -> Option<&Arc<Group>> {
+        match group {
+            ScanGroup::Alone => None,
+            ScanGroup::Live => Some(&self.live),
+            ScanGroup::Builds => Some(&self.builds),
         }
     }
 }
@@ -167,8 +167,8 @@ impl Group {
         if let Some(page) = state.pages.at(position, wants) {
             return Step::Take(page);
         }
-        let has_company = state.near(position).nth(1).is_some();
-        if !has_company || !state.pages.end_at(position) {
+        let has_others = state.near(position).nth(1).is_some();
+        if !has_others || !state.pages.end_at(position) {
             return Step::ReadAlone;
         }
         while !state.pages.have_room() {
@@ -230,7 +230,7 @@ impl State {
     }
 
     /// The readers that may use a page that begins behind this position.
-    fn near(&self, position: Position) -> impl Iterator<Item = &Standing> {
+    fn near(&self, position: Position) -> impl Iterator<Item = &MemberState> {
         let start = self.pages.start().unwrap_or(position);
         let end = position.get().saturating_add(NEAR_POSITIONS);
         self.members
@@ -270,7 +270,7 @@ impl State {
     }
 }
 
-/// A reader in its convoy.
+/// A reader in a shared scan.
 pub(super) struct Member {
     source: Arc<dyn Source>,
     subscription: Subscription,
@@ -288,15 +288,15 @@ struct Place {
 }
 
 impl Member {
-    pub(super) fn join(convoy: &Convoy, reading: &Reading, at: Position) -> Self {
+    pub(super) fn join(scan: &SharedScan, reading: &Reading, at: Position) -> Self {
         let mut limits = reading.limits;
-        let mut group = convoy.group(reading.company);
+        let mut group = scan.group(reading.group);
         if let Some(group) = group {
             limits.events = limits.events.max(group.limits.events);
         }
         group = group.filter(|group| limits.until.is_none() && limits.bytes >= group.limits.bytes);
         Self {
-            source: Arc::clone(&convoy.source),
+            source: Arc::clone(&scan.source),
             subscription: reading.subscription.clone(),
             limits,
             asking: Asking::default(),
@@ -327,7 +327,7 @@ impl Place {
         let mut state = group.lock();
         state.joined += 1;
         let id = state.joined;
-        state.members.push(Standing {
+        state.members.push(MemberState {
             id,
             wants: wants.clone(),
             at,
