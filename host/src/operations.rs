@@ -1,4 +1,4 @@
-//! Operations: what users ask of projections, whatever way they ask.
+//! Operations: what users ask of projections, by any surface.
 //!
 //! A surface, such as the command line, parses a request, calls an operation, and
 //! shows its result. An operation is a struct of options with a method `run`, over

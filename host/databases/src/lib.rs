@@ -1,4 +1,5 @@
-//! What is known of PostgreSQL and SQLite, whatever is stored in them.
+//! Connections, URLs and errors of PostgreSQL and SQLite, for everything that
+//! stores something there.
 //!
 //! * [`database_url`]: where a database is, and how it is reached.
 //! * [`postgres`]: servers, sessions, and what their errors mean;

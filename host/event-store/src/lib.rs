@@ -34,8 +34,8 @@
 //! ```
 //!
 //! What is read from the store is what is visible now. On PostgreSQL a lower
-//! position may still be committed later; whoever wants each event once, in
-//! order, opens a [`Source`](source::Source).
+//! position may still be committed later. To get each event once and in order,
+//! open a [`Source`](source::Source).
 
 #![cfg_attr(
     test,

@@ -1,5 +1,5 @@
-//! Tables whose names are others than the built-in's: whatever a source asks, it
-//! asks by the layout.
+//! Tables with other names than the built-in: a source takes every name from the
+//! layout.
 
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ fn unreadable(event: gnomon_model::EventRef<'_>) -> Option<(Position, String)> {
     }
 }
 
-/// The server would refuse whatever is not a reading statement.
+/// The server refuses statements that write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_only_reads() {
     let (url, mut connection) = filled().await;

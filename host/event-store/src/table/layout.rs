@@ -81,8 +81,8 @@ impl fmt::Display for Fact {
     }
 }
 
-/// What queries call the table. Each column is said to be one of it: in SQLite, a
-/// quoted name alone that no column has is a string.
+/// The alias of the table in queries. Every column is qualified with it, because
+/// SQLite takes a quoted name that no column has for a string.
 const ALIAS: &str = "e";
 
 /// Where a table has what makes an event: all that source and store know of its
@@ -162,7 +162,7 @@ impl Layout {
     }
 }
 
-/// A name in SQL, whatever it is.
+/// Any name, quoted for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -176,7 +176,7 @@ fn quoted_if_needed(name: &str) -> String {
     }
 }
 
-/// A string in SQL, whatever it is.
+/// Any text as a string literal of SQL.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

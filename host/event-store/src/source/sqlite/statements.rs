@@ -5,7 +5,7 @@ use gnomon_model::Subscription;
 use crate::table::Layout;
 use crate::table::sqlite::{Columns, event_columns};
 
-/// What is asked whatever columns the table has.
+/// Statements that do not depend on the optional columns.
 pub(super) struct Watching {
     /// The highest position.
     pub(super) head: String,
